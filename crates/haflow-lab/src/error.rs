@@ -1,0 +1,188 @@
+//! Everything that can go wrong with a lab, said with what was seen and what to do.
+
+use std::{io, path::PathBuf, time::Duration};
+
+/// Why something about a lab didn't work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabError {
+    /// The lab needs Linux: namespaces, cgroups, overlay mounts.
+    #[error("the lab needs Linux; this machine runs {os}")]
+    NotLinux {
+        /// The operating system as Rust names it.
+        os: &'static str,
+    },
+    /// Mounts and namespaces need root.
+    #[error("the lab needs root (it mounts, makes network namespaces and boots systemd); run it with sudo")]
+    NotRoot,
+    /// A program is missing, and there is no apt-get to install it with.
+    #[error("the lab needs {}, and this machine has no apt-get to install it with; install {} and try again",
+        .programs.join(", "), .packages.join(", "))]
+    NoInstaller {
+        /// The programs that were looked for and not found.
+        programs: Vec<String>,
+        /// The packages that carry them, by Debian's names.
+        packages: Vec<String>,
+    },
+    /// The kernel can't do something that the lab is made of.
+    #[error("this machine's kernel can't do {what}, which the lab is made of: {seen}")]
+    Kernel {
+        /// What was tried, such as "overlay mounts".
+        what: &'static str,
+        /// What trying it printed.
+        seen: String,
+    },
+    /// A program that the lab runs failed.
+    #[error("failed to {what}: `{command}` ended with {status}{}", indent(.stderr))]
+    Command {
+        /// What it was run for.
+        what: String,
+        /// The program and its arguments.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// The last of what it printed to its standard error.
+        stderr: String,
+    },
+    /// A file couldn't be read, written, made or removed.
+    #[error("failed to {what} {}", .path.display())]
+    Io {
+        /// The verb, such as "write".
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The state of a lab doesn't read as one.
+    #[error("{} is not a lab's state ({why}); `haflow lab down` removes the lab", .path.display())]
+    State {
+        /// The state file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A host's, lab's or suite's name can't be used.
+    #[error("{name:?} can't be the name of a {what}: {why}")]
+    Name {
+        /// "host", "lab" or "suite".
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// What it has to be.
+        why: &'static str,
+    },
+    /// A name was asked for twice.
+    #[error("host {host} was asked for twice")]
+    Twice {
+        /// The host.
+        host: String,
+    },
+    /// More hosts than a lab's address range holds.
+    #[error("a lab holds at most {most} hosts; {asked} were asked for")]
+    TooMany {
+        /// How many fit.
+        most: usize,
+        /// How many there would be.
+        asked: usize,
+    },
+    /// A host exists already, of another suite.
+    #[error("host {host} of this lab is {has} already, not {asked}; take the lab down first, or ask for {has}")]
+    Suite {
+        /// The host.
+        host: String,
+        /// Its suite.
+        has: String,
+        /// The suite that was asked for.
+        asked: String,
+    },
+    /// The lab has no such host.
+    #[error("lab {lab} has no host {host}; it has {}", .has.join(", "))]
+    NoHost {
+        /// The lab.
+        lab: String,
+        /// The host that was asked for.
+        host: String,
+        /// The hosts that there are.
+        has: Vec<String>,
+    },
+    /// No lab of this name.
+    #[error("there is no lab {name}; `haflow lab up` makes one")]
+    NoLab {
+        /// The lab.
+        name: String,
+    },
+    /// The base that a host's files lie over is gone.
+    #[error("the base of host {host} is gone ({}); `haflow lab down` and `up` make the host anew", .base.display())]
+    BaseGone {
+        /// The host.
+        host: String,
+        /// Where the base was.
+        base: PathBuf,
+    },
+    /// No free address range was found.
+    #[error("found no free range for the lab's addresses in 10.0.0.0/8: every one of {tried} collides with a route of this machine")]
+    NoRange {
+        /// How many were tried.
+        tried: usize,
+    },
+    /// The lab's range has come to collide with a route.
+    #[error("the lab's addresses {range} collide with this machine's route to {route}; `haflow lab down` and `up` choose others")]
+    RangeTaken {
+        /// The lab's range.
+        range: String,
+        /// The route.
+        route: String,
+    },
+    /// A host ended before it could be logged in to.
+    #[error("host {host} ended while it was booting{}", indent(.log))]
+    BootEnded {
+        /// The host.
+        host: String,
+        /// The end of its console's log.
+        log: String,
+    },
+    /// A host didn't get so far that it could be logged in to.
+    #[error("host {host} could not be logged in to within {} s of its start: {seen}{}", .waited.as_secs(), indent(.log))]
+    BootTimeout {
+        /// The host.
+        host: String,
+        /// How long it was waited for.
+        waited: Duration,
+        /// What was seen last.
+        seen: String,
+        /// The end of its console's log.
+        log: String,
+    },
+    /// A process or a mount of the lab won't go.
+    #[error("{what} of the lab is still there after {} s: {seen}", .waited.as_secs())]
+    Stuck {
+        /// What it is.
+        what: &'static str,
+        /// How long it was waited for.
+        waited: Duration,
+        /// Which.
+        seen: String,
+    },
+}
+
+/// The text on lines of its own below the sentence, or nothing.
+fn indent(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        out.push_str("\n    ");
+        out.push_str(line.trim_end());
+    }
+    out
+}
+
+impl LabError {
+    /// An I/O error at a path, ready for `map_err`.
+    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+}
+
+/// The result of everything fallible here.
+pub(crate) type Result<T, E = LabError> = std::result::Result<T, E>;

@@ -1,0 +1,27 @@
+//! The nouns of haflow: what a playbook declares, what a plan decides, what a run reports.
+//!
+//! Plain, owned, serializable data. Nothing here reads a file, opens a connection, runs a script or
+//! prints; no rhai, no tokio, no clap.
+
+mod diagnostic;
+mod event;
+mod graph;
+mod inventory;
+mod place;
+mod plan;
+mod secret;
+mod task;
+
+pub use diagnostic::{Diagnostic, Label, Sources, nearest};
+pub use event::{Event, Failure, Outcome, PlanCounts, Record, RunCounts, TaskRef};
+pub use graph::{Barrier, Draft, Edge, EdgeKind, Graph, Node, NodeId};
+pub use inventory::{Host, HostName, Inventory};
+pub use place::Place;
+pub use plan::{Change, Decision, Diff, Plan};
+pub use secret::{REDACTED, Secret};
+pub use task::{
+    Act, Action, Content, Ensure, File, FileState, Gate, OutputRef, Param, Policy, Probe, Read, Task, Test, When,
+};
+
+/// A value of a param, a fact or an output: JSON's data model.
+pub use serde_json::Value;

@@ -1,0 +1,2 @@
+//! haflow
+fn main() {}

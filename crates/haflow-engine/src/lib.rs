@@ -1,1 +1,58 @@
-//! haflow-engine
+//! Facts, plan and execute: everything that talks to hosts.
+//!
+//! A graph comes in, events go out. Nothing here knows a playbook's language, prints, or asks whether this is a dry run:
+//! [`plan()`] stops where [`execute()`] would begin.
+
+mod decide;
+mod events;
+mod execute;
+pub mod facts;
+mod file;
+mod frame;
+mod hosts;
+mod jq;
+pub mod lane;
+mod plan;
+mod reach;
+mod schedule;
+mod shell;
+mod ssh;
+mod state;
+mod step;
+
+pub use events::Events;
+pub use execute::{Interrupt, Settings, execute};
+pub use hosts::{Hosts, OpenLane};
+pub use plan::plan;
+pub use reach::{Reach, Shell, reach_all};
+pub use ssh::{Step, Unreachable};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use haflow_model::{Event, HostName};
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Awaits all at once; the results in the order of the futures.
+async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    futures_util::future::join_all(futures).await
+}
+
+/// Opens the first lane on every host, all at once, and tells which were reached.
+async fn connect_all(hosts: &Hosts, names: &BTreeSet<HostName>, events: &Events) {
+    let started = Instant::now();
+    let mut connecting: FuturesUnordered<_> =
+        names.iter().map(|name| async move { (name, hosts.lane(name, None).await.map(drop)) }).collect();
+    while let Some((host, reached)) = connecting.next().await {
+        let host = host.clone();
+        let event = match reached {
+            Ok(()) => Event::HostConnected { host, took_ms: millis(started.elapsed()) },
+            Err(error) => Event::HostUnreachable { host, why: error.message, hint: error.hint },
+        };
+        events.emit(event).await;
+    }
+}

@@ -5,7 +5,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::error::{LabError, Result};
+use crate::{
+    error::{LabError, Result},
+    tools,
+};
 
 /// How many lines of a failed program's standard error are kept.
 const STDERR_LINES: usize = 12;
@@ -29,6 +32,9 @@ pub(crate) fn run_command(what: &str, command: &mut Command, input: &str) -> Res
         status,
         stderr,
     };
+    if command.get_envs().all(|(name, _)| name != "PATH") {
+        command.env("PATH", tools::search_path().join(":"));
+    }
     let spawned = command
         .env("LC_ALL", "C")
         .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })

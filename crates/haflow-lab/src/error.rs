@@ -24,6 +24,17 @@ pub enum LabError {
         /// The packages that carry them, by Debian's names.
         packages: Vec<String>,
     },
+    /// A program is still missing after its package was installed.
+    #[error("the lab needs {}, which {} not found in {path} although {} installed",
+        .programs.join(", "), if .programs.len() == 1 { "is" } else { "are" }, .packages.join(", ") + if .packages.len() == 1 { " is" } else { " are" })]
+    StillMissing {
+        /// The programs that were looked for and not found.
+        programs: Vec<String>,
+        /// The packages that should carry them.
+        packages: Vec<String>,
+        /// Where they were looked for.
+        path: String,
+    },
     /// The kernel can't do something that the lab is made of.
     #[error("this machine's kernel can't do {what}, which the lab is made of: {seen}")]
     Kernel {

@@ -1,6 +1,10 @@
 //! Names and addresses that follow from a lab's name, and which names are fit to be used.
 
-use std::{fmt, net::Ipv4Addr, path::Path};
+use std::{
+    fmt::{self, Write},
+    net::Ipv4Addr,
+    path::Path,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -21,8 +25,8 @@ pub fn default_name(dir: &Path) -> String {
 /// The first `digits` hex digits of a hash.
 pub(crate) fn hex(bytes: impl AsRef<[u8]>, digits: usize) -> String {
     let mut out = String::new();
-    for byte in Sha256::digest(bytes).iter() {
-        out.push_str(&format!("{byte:02x}"));
+    for byte in Sha256::digest(bytes) {
+        write!(out, "{byte:02x}").ok();
     }
     out.truncate(digits);
     out

@@ -418,9 +418,9 @@ fn partition(most: usize, holds: impl Fn(usize) -> bool) -> usize {
 }
 
 impl Task {
-    /// All outputs that the task uses.
-    pub fn outputs(&self) -> impl Iterator<Item = OutputRef> {
-        let of_action = match &self.action {
+    /// The value that the action asks for: an ensure's or a gate's `want`, a file's content.
+    pub fn wanted(&self) -> Option<&Param> {
+        match &self.action {
             Action::Ensure(ensure) => Some(&ensure.want),
             Action::Gate(gate) => Some(&gate.want),
             Action::File(file) => match &file.state {
@@ -428,10 +428,14 @@ impl Task {
                 _ => None,
             },
             Action::Act(_) | Action::Read(_) => None,
-        };
+        }
+    }
+
+    /// All outputs that the task uses.
+    pub fn outputs(&self) -> impl Iterator<Item = OutputRef> {
         self.params
             .values()
-            .chain(of_action)
+            .chain(self.wanted())
             .filter_map(|param| match param {
                 Param::Output(output) => Some(*output),
                 Param::Value(_) => None,

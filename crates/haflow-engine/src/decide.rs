@@ -1,0 +1,185 @@
+//! The one place where it is decided what is to be done about a task.
+
+use crate::file;
+use crate::state::{Known, Seen};
+use haflow_model::{Action, Change, Decision, Diff, Param, Task, Test, Value, When};
+
+/// A task whose params and outputs are known.
+#[derive(Debug, Clone)]
+pub(crate) struct Ready<'t> {
+    /// The task as it was declared.
+    pub(crate) task: &'t Task,
+    /// Its params, in the order of their names.
+    pub(crate) params: Vec<(String, Known)>,
+    /// Its `want`, or its content.
+    pub(crate) want: Option<Known>,
+    /// The same params for a jq filter.
+    pub(crate) values: Vec<(String, Value)>,
+}
+
+impl<'t> Ready<'t> {
+    /// Puts what is known in the place of outputs; the first output that isn't known is the error.
+    pub(crate) fn new<E>(task: &'t Task, mut known: impl FnMut(&Param) -> Result<Known, E>) -> Result<Self, E> {
+        let params =
+            task.params.iter().map(|(name, param)| Ok((name.clone(), known(param)?))).collect::<Result<Vec<_>, E>>()?;
+        let want = task.wanted().map(known).transpose()?;
+        let values = params.iter().map(|(name, known)| (name.clone(), known.value())).collect();
+        Ok(Self { task, params, want, values })
+    }
+
+    /// The shell variables of the task's scripts.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        self.params.iter().map(|(name, known)| (name.clone(), known.variable())).collect()
+    }
+
+    /// Whether the state is JSON rather than text.
+    pub(crate) fn structured(&self) -> bool {
+        matches!(&self.want, Some(Known::Plain(value)) if !value.is_string())
+    }
+
+    /// The file that a file task wants.
+    pub(crate) fn file(&self) -> Option<file::Wanted<'_>> {
+        match &self.task.action {
+            Action::File(file) => Some(file::Wanted { file, content: self.want.as_ref(), params: &self.values }),
+            _ => None,
+        }
+    }
+}
+
+/// What is to be done about `task`, seen from the state of its host. Plan and execute both ask here.
+pub(crate) fn decide(task: &Ready<'_>, seen: &Seen) -> Decision {
+    match (&task.task.action, seen) {
+        (Action::File(_), Seen::File(seen)) => match task.file() {
+            Some(wanted) => wanted.decide(seen),
+            None => Decision::UpToDate,
+        },
+        (Action::Ensure(_) | Action::Gate(_), Seen::Value(state)) => compare(state, task.want.as_ref()),
+        (Action::Act(act), _) => Decision::Act { reason: act.reason.clone() },
+        // What is read is an output, not a difference.
+        _ => Decision::UpToDate,
+    }
+}
+
+fn compare(state: &Value, want: Option<&Known>) -> Decision {
+    let (want, secret) = match want {
+        Some(Known::Plain(want)) => (want.clone(), false),
+        Some(Known::Secret(secret)) => (Value::from(secret.expose()), true),
+        None => return Decision::UpToDate,
+    };
+    if *state == want {
+        return Decision::UpToDate;
+    }
+    let mut changes = Vec::new();
+    if secret {
+        changes.push(Change::Secret { field: String::new() });
+    } else {
+        differences(String::new(), Some(state), Some(&want), &mut changes);
+    }
+    Decision::Change { diff: Diff(changes) }
+}
+
+/// The fields in which two values differ, in the order of their names.
+fn differences(field: String, was: Option<&Value>, want: Option<&Value>, changes: &mut Vec<Change>) {
+    match (was, want) {
+        (Some(Value::Object(was)), Some(Value::Object(want))) => {
+            let mut names: Vec<&String> = was.keys().chain(want.keys()).collect();
+            names.sort();
+            names.dedup();
+            for name in names {
+                let path = if field.is_empty() { name.clone() } else { format!("{field}.{name}") };
+                differences(path, was.get(name), want.get(name), changes);
+            }
+        }
+        (was, want) if was == want => {}
+        (was, want) => changes.push(Change::Field { field, was: was.cloned(), want: want.cloned() }),
+    }
+}
+
+/// Whether an output passes a `when`; the reason if it doesn't.
+pub(crate) fn passes(when: &When, output: &Known) -> Result<(), String> {
+    let value = output.value();
+    let holds = match &when.test {
+        Test::Equals(other) => value == *other,
+        Test::Contains(part) => match (&value, part) {
+            (Value::String(text), Value::String(part)) => text.contains(part.as_str()),
+            (Value::Array(items), part) => items.contains(part),
+            (Value::Object(map), Value::String(key)) => map.contains_key(key),
+            _ => false,
+        },
+        Test::Matches(pattern) => match (&value, regex::Regex::new(pattern)) {
+            (Value::String(text), Ok(regex)) => regex.is_match(text),
+            _ => false,
+        },
+        Test::IsEmpty => match &value {
+            Value::Null => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            Value::Object(map) => map.is_empty(),
+            Value::Bool(_) | Value::Number(_) => false,
+        },
+    };
+    if holds != when.negate {
+        return Ok(());
+    }
+    let shown = match output {
+        Known::Plain(value) => value.to_string(),
+        Known::Secret(secret) => secret.to_string(),
+    };
+    let not = if when.negate { "not " } else { "" };
+    Err(match &when.test {
+        Test::Equals(other) => format!("{shown} doesn't hold for: {not}equals {other}"),
+        Test::Contains(part) => format!("{shown} doesn't hold for: {not}contains {part}"),
+        Test::Matches(pattern) => format!("{shown} doesn't hold for: {not}matches /{pattern}/"),
+        Test::IsEmpty => format!("{shown} doesn't hold for: {not}is empty"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_difference_names_its_field() {
+        let state = json!({"enabled": true, "nested": {"mode": "ram", "same": 1}, "extra": 1});
+        let want = Known::Plain(json!({"enabled": false, "nested": {"mode": "disc", "same": 1}}));
+        let Decision::Change { diff } = compare(&state, Some(&want)) else { panic!("there is a difference") };
+        let fields: Vec<_> = diff
+            .0
+            .iter()
+            .map(|change| match change {
+                Change::Field { field, was, want } => (field.as_str(), was.is_some(), want.is_some()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(fields, [("enabled", true, true), ("extra", true, false), ("nested.mode", true, true)]);
+    }
+
+    #[test]
+    fn a_secret_that_differs_is_not_shown() {
+        let want = Known::Secret(haflow_model::Secret::new("hunter2"));
+        let decision = compare(&json!("hunter1"), Some(&want));
+        assert!(!serde_json::to_string(&decision).unwrap().contains("hunter"));
+        assert_eq!(compare(&json!("hunter2"), Some(&want)), Decision::UpToDate);
+    }
+
+    #[test]
+    fn tests_on_outputs() {
+        let output = haflow_model::OutputRef { task: haflow_model::NodeId(0), secret: false };
+        for (test, value, holds) in [
+            (Test::Equals(json!("a")), json!("a"), true),
+            (Test::Contains(json!("b")), json!("abc"), true),
+            (Test::Contains(json!(2)), json!([1, 2]), true),
+            (Test::Contains(json!("k")), json!({"k": 1}), true),
+            (Test::Matches("^3\\.".into()), json!("3.10.8"), true),
+            (Test::Matches("^4\\.".into()), json!("3.10.8"), false),
+            (Test::IsEmpty, json!([]), true),
+            (Test::IsEmpty, json!(false), false),
+        ] {
+            for negate in [false, true] {
+                let when = When { output, test: test.clone(), negate };
+                assert_eq!(passes(&when, &Known::Plain(value.clone())).is_ok(), holds != negate, "{when:?} {value}");
+            }
+        }
+    }
+}

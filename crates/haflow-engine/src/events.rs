@@ -1,0 +1,97 @@
+//! The only way outward: events, stamped and with secrets taken out by value.
+
+use haflow_model::{Event, REDACTED, Record, Secret, Value};
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+/// Where plan and execute tell what happens. Whoever reads the other end can't be outrun by much.
+pub struct Events {
+    sender: mpsc::Sender<Record>,
+    secrets: Mutex<Vec<Secret>>,
+}
+
+/// A secret shorter than this isn't searched for in what hosts print: it would turn up in every other word.
+const SHORTEST: usize = 4;
+
+impl Events {
+    /// A way outward and its other end.
+    pub fn channel() -> (Self, mpsc::Receiver<Record>) {
+        let (sender, receiver) = mpsc::channel(256);
+        (Self { sender, secrets: Mutex::default() }, receiver)
+    }
+
+    /// From here on, `secret` appears in no event, wherever a host prints it.
+    pub(crate) fn conceal(&self, secret: &Secret) {
+        let mut secrets = self.secrets.lock().expect("no panic holds it");
+        if secret.expose().len() >= SHORTEST && !secrets.contains(secret) {
+            secrets.push(secret.clone());
+        }
+    }
+
+    /// Tells what happened. If nobody listens any more, nobody is told.
+    pub(crate) async fn emit(&self, event: Event) {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        let event = self.redact(event);
+        let _ = self.sender.send(Record { at, event }).await;
+    }
+
+    fn redact(&self, event: Event) -> Event {
+        let secrets = self.secrets.lock().expect("no panic holds it");
+        if secrets.is_empty() {
+            return event;
+        }
+        let mut value = serde_json::to_value(&event).expect("an event is data");
+        if !hide(&mut value, &secrets) {
+            return event;
+        }
+        serde_json::from_value(value).expect("an event stays one when texts in it change")
+    }
+}
+
+/// Whether anything had to be hidden.
+fn hide(value: &mut Value, secrets: &[Secret]) -> bool {
+    match value {
+        Value::String(text) => {
+            let mut hidden = false;
+            for secret in secrets {
+                if text.contains(secret.expose()) {
+                    *text = text.replace(secret.expose(), REDACTED);
+                    hidden = true;
+                }
+            }
+            hidden
+        }
+        Value::Array(items) => items.iter_mut().fold(false, |hidden, item| hide(item, secrets) | hidden),
+        Value::Object(map) => map.values_mut().fold(false, |hidden, item| hide(item, secrets) | hidden),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use haflow_model::{Failure, Outcome, Place, TaskRef};
+
+    #[test]
+    fn a_secret_that_a_host_prints_is_hidden() {
+        let (events, _receiver) = Events::channel();
+        events.conceal(&Secret::new("s3\"cr\net"));
+        let task = TaskRef {
+            id: "a/act:1".into(),
+            host: "a".into(),
+            kind: "act".into(),
+            name: "1".into(),
+            place: Place::file("p.rhai"),
+        };
+        let failure = Failure { stderr: "it is s3\"cr\net, no?".into(), ..Failure::default() };
+        let outcome = Outcome::Failed { failure: Box::new(failure) };
+        let Event::TaskFinished { outcome: Outcome::Failed { failure }, .. } =
+            events.redact(Event::TaskFinished { task, outcome, took_ms: 0 })
+        else {
+            panic!("the event stays what it was")
+        };
+        assert_eq!(failure.stderr, "it is ‹secret›, no?");
+    }
+}

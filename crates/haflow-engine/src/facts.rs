@@ -1,0 +1,142 @@
+//! Facts: what is read off hosts without changing them, each in one round trip, all hosts at once.
+
+use crate::hosts::Hosts;
+use crate::lane::Script;
+use crate::state::{self, Seen};
+use haflow_model::{Host, HostName, Probe, Value};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const SCRIPT: &str = include_str!("facts.sh");
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Why a fact couldn't be read from a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactError {
+    /// The host.
+    pub host: HostName,
+    /// What was seen.
+    pub why: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// The standard facts of some hosts.
+pub async fn standard(
+    hosts: &Hosts,
+    of: &[Host],
+    kill: &CancellationToken,
+) -> Result<BTreeMap<HostName, Value>, Vec<FactError>> {
+    let probe = Probe { script: SCRIPT.into(), jq: None, raw: false };
+    let printed = own(hosts, of, &probe, &[], kill).await?;
+    Ok(printed.into_iter().map(|(host, text)| (host, parse(text.as_str().unwrap_or_default()))).collect())
+}
+
+/// A fact of a playbook's own, read from some hosts by `probe`.
+pub async fn own(
+    hosts: &Hosts,
+    of: &[Host],
+    probe: &Probe,
+    params: &[(String, Value)],
+    kill: &CancellationToken,
+) -> Result<BTreeMap<HostName, Value>, Vec<FactError>> {
+    let variables: Vec<_> = params.iter().map(|(name, value)| (name.clone(), crate::shell::variable(value))).collect();
+    let read = |host: HostName| {
+        let variables = &variables;
+        async move {
+            let failed = |why: String, hint| FactError { host: host.clone(), why, hint };
+            let mut lane = hosts.lane(&host, None).await.map_err(|error| failed(error.message, error.hint))?;
+            let script = Script { text: &probe.script, variables };
+            let [output] = lane.run([script], TIMEOUT, kill).await.map_err(|error| failed(error.to_string(), None))?;
+            match state::of_probe(probe, params, &output, false) {
+                Ok(Seen::Value(value)) => Ok((host, value)),
+                Ok(_) => unreachable!("a probe shows a value"),
+                Err(failure) => {
+                    let said = if failure.stderr.is_empty() { failure.stdout } else { failure.stderr };
+                    Err(failed(format!("{}: {said}", failure.message), failure.hint))
+                }
+            }
+        }
+    };
+    let mut found = BTreeMap::new();
+    let mut failed = Vec::new();
+    for result in crate::join_all(of.iter().map(|host| read(host.name.clone()))).await {
+        match result {
+            Ok((host, value)) => drop(found.insert(host, value)),
+            Err(error) => failed.push(error),
+        }
+    }
+    if failed.is_empty() { Ok(found) } else { Err(failed) }
+}
+
+/// The facts that `check` and `graph` use where no host is asked: a Debian 12.
+pub fn assumed(host: &Host) -> Value {
+    parse(&format!(
+        "os=debian\nos_version=12\nos_codename=bookworm\nos_name=Debian GNU/Linux 12 (bookworm)\narch=x86_64\nkernel=6.1\n\
+         hostname={}\npackages=apt\ninit=systemd\nuser=root\nuid=0\ncpus=2\nmemory_kb=4194304\n",
+        host.name
+    ))
+}
+
+fn parse(text: &str) -> Value {
+    let lines: BTreeMap<&str, &str> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name, value.trim_matches(['"', '\''])))
+        .collect();
+    let text = |name: &str, otherwise: &str| Value::from(*lines.get(name).unwrap_or(&otherwise));
+    let number = |name: &str| lines.get(name).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
+    let like = [lines.get("os"), lines.get("os_like")].into_iter().flatten().copied().collect::<Vec<_>>().join(" ");
+    let family = like.split_whitespace().find_map(|id| match id {
+        "debian" | "ubuntu" => Some("debian"),
+        "rhel" | "fedora" | "centos" => Some("redhat"),
+        "suse" | "opensuse" | "sles" => Some("suse"),
+        id if id.starts_with("opensuse") => Some("suse"),
+        _ => None,
+    });
+    let facts = [
+        ("os", text("os", "unknown")),
+        ("os_version", text("os_version", "")),
+        ("os_codename", text("os_codename", "")),
+        ("os_name", text("os_name", "unknown")),
+        ("os_family", family.unwrap_or("other").into()),
+        ("arch", text("arch", "")),
+        ("kernel", text("kernel", "")),
+        ("hostname", text("hostname", "")),
+        ("packages", text("packages", "none")),
+        ("init", text("init", "other")),
+        ("user", text("user", "")),
+        ("uid", number("uid").into()),
+        ("cpus", number("cpus").into()),
+        ("memory_mb", (number("memory_kb") / 1024).into()),
+    ];
+    Value::Object(facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_follow_from_what_a_system_is_like() {
+        for (printed, family) in [
+            ("os=debian", "debian"),
+            ("os=\"linuxmint\"\nos_like=\"ubuntu debian\"", "debian"),
+            ("os=\"rocky\"\nos_like=\"rhel centos fedora\"", "redhat"),
+            ("os=\"opensuse-leap\"\nos_like=\"suse opensuse\"", "suse"),
+            ("os=void", "other"),
+            ("", "other"),
+        ] {
+            assert_eq!(parse(printed)["os_family"], family, "{printed}");
+        }
+    }
+
+    #[test]
+    fn the_script_reads_this_machine() {
+        let output = std::process::Command::new("sh").args(["-c", SCRIPT]).output().expect("sh starts");
+        let facts = parse(&String::from_utf8_lossy(&output.stdout));
+        assert!(facts["cpus"].as_u64() > Some(0) && facts["memory_mb"].as_u64() > Some(0), "{facts}");
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}

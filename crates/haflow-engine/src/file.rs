@@ -1,0 +1,285 @@
+//! The file action: what is at a path, how it differs from what is wanted, and the scripts in between.
+
+use crate::jq;
+use crate::lane::Output;
+use crate::state::{Known, failed};
+use haflow_model::{Change, Content, Decision, Diff, Failure, File, FileState, Value};
+use sha2::{Digest, Sha256};
+use similar::TextDiff;
+
+const PROBE: &str = include_str!("file_probe.sh");
+const WRITE: &str = include_str!("file_write.sh");
+const ATTRIBUTES: &str = include_str!("file_attributes.sh");
+
+/// Content up to this size is read back to show a diff, in bytes.
+const MOST_SHOWN: usize = 256 << 10;
+/// Content up to this size can be edited, in bytes.
+const MOST_EDITED: usize = 4 << 20;
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct FileSeen {
+    kind: Kind,
+    mode: u32,
+    owner: String,
+    group: String,
+    uid: String,
+    gid: String,
+    size: u64,
+    /// A link's target, or the SHA-256 of a file's content in hex.
+    detail: String,
+    /// The content, where the probe was asked for it.
+    content: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Kind {
+    #[default]
+    Absent,
+    File,
+    Folder,
+    Link,
+    Other,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::File => "file",
+            Self::Folder => "folder",
+            Self::Link => "link",
+            Self::Other => "device, pipe or socket",
+        }
+    }
+}
+
+/// A file task whose values are known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) file: &'a File,
+    /// The content, where the task gives it.
+    pub(crate) content: Option<&'a Known>,
+    /// The variables of an edit.
+    pub(crate) params: &'a [(String, Value)],
+}
+
+pub(crate) type Variables = Vec<(String, String)>;
+
+impl Wanted<'_> {
+    /// The script that shows what is at the path, and its variables.
+    pub(crate) fn probe(&self) -> (&'static str, Variables) {
+        let (show, digest, most) = match (&self.file.state, self.content) {
+            (FileState::Content(Content::Edit(_)), _) => ("always", String::new(), MOST_EDITED),
+            (FileState::Content(Content::Is(_)), Some(content)) => ("different", sha256(content.variable().as_bytes()), MOST_SHOWN),
+            _ => ("never", String::new(), 0),
+        };
+        let links = matches!(self.file.state, FileState::Link(_) | FileState::Absent);
+        let variables = [
+            ("path", self.file.path.clone()),
+            ("links", if links { "yes" } else { "no" }.into()),
+            ("show", show.into()),
+            ("digest", digest),
+            ("most", most.to_string()),
+        ];
+        (PROBE, variables.map(|(name, value)| (name.to_owned(), value)).into())
+    }
+
+    /// Compares what is there with what is wanted.
+    pub(crate) fn decide(&self, seen: &FileSeen) -> Decision {
+        match self.differences(seen) {
+            Ok(changes) if changes.is_empty() => Decision::UpToDate,
+            Ok(changes) => Decision::Change { diff: Diff(changes) },
+            Err(failure) => Decision::Failed { failure: Box::new(failure) },
+        }
+    }
+
+    /// The script that gets from what is there to what is wanted, and its variables.
+    pub(crate) fn apply(&self, seen: &FileSeen) -> Result<(&'static str, Variables), Failure> {
+        let file = self.file;
+        let mut variables: Variables = vec![
+            ("path".into(), file.path.clone()),
+            ("owner".into(), file.owner.clone().unwrap_or_default()),
+            ("group".into(), file.group.clone().unwrap_or_default()),
+            ("mode".into(), file.mode.map(|mode| format!("{mode:04o}")).unwrap_or_default()),
+        ];
+        if let Some(content) = self.new_content(seen)? {
+            variables.push(("content".into(), content));
+            return Ok((WRITE, variables));
+        }
+        let (kind, target) = match &file.state {
+            FileState::Folder => ("folder", ""),
+            FileState::Link(target) => ("link", target.as_str()),
+            FileState::Absent => ("absent", ""),
+            FileState::Content(_) | FileState::Present => ("present", ""),
+        };
+        variables.push(("kind".into(), kind.into()));
+        variables.push(("target".into(), target.into()));
+        Ok((ATTRIBUTES, variables))
+    }
+
+    /// The content to write, if what is there differs from it.
+    fn new_content(&self, seen: &FileSeen) -> Result<Option<String>, Failure> {
+        let content = match (&self.file.state, self.content) {
+            (FileState::Content(Content::Is(_)), Some(content)) => content.variable(),
+            (FileState::Content(Content::Edit(filter)), _) => self.edited(filter, seen)?,
+            _ => return Ok(None),
+        };
+        let same = seen.kind == Kind::File && seen.detail == sha256(content.as_bytes());
+        Ok((!same).then_some(content))
+    }
+
+    /// What the filter makes of the text that is there.
+    fn edited(&self, filter: &str, seen: &FileSeen) -> Result<String, Failure> {
+        let refused = |message: String| Failure { message, ..Failure::default() };
+        let text = match (seen.kind, &seen.content) {
+            (Kind::File, Some(bytes)) => std::str::from_utf8(bytes)
+                .map(Value::from)
+                .map_err(|_| refused(format!("{} isn't UTF-8 text, so it can't be edited", self.file.path)))?,
+            (Kind::File, None) => {
+                return Err(refused(format!("{} has {} bytes, too many to edit (at most {MOST_EDITED})", self.file.path, seen.size)));
+            }
+            _ => Value::Null,
+        };
+        match jq::run(filter, self.params, text) {
+            Ok(Value::String(text)) => Ok(text),
+            Ok(other) => Err(refused(format!("the edit of {} yields {other}, not a text", self.file.path))),
+            Err(error) => Err(refused(format!("the edit of {} fails: its jq filter {error}", self.file.path))),
+        }
+    }
+
+    fn differences(&self, seen: &FileSeen) -> Result<Vec<Change>, Failure> {
+        let file = self.file;
+        let wanted = match &file.state {
+            FileState::Content(_) | FileState::Present => Kind::File,
+            FileState::Folder => Kind::Folder,
+            FileState::Link(_) => Kind::Link,
+            FileState::Absent => Kind::Absent,
+        };
+        let in_the_way = match (wanted, seen.kind) {
+            (Kind::Absent, _) | (_, Kind::Absent) => false,
+            // Only the attributes are asked for: of whatever is there.
+            (Kind::File, Kind::Folder) => !matches!(file.state, FileState::Present),
+            (wanted, seen) => wanted != seen,
+        };
+        if in_the_way {
+            return Err(Failure {
+                message: format!("there is a {} at {} where a {} is wanted", seen.kind.as_str(), file.path, wanted.as_str()),
+                hint: Some(format!("haflow doesn't replace it by itself: take it away first, with `absent(host, \"{}\")`", file.path)),
+                ..Failure::default()
+            });
+        }
+        if matches!(file.state, FileState::Present) && seen.kind == Kind::Absent {
+            return Err(Failure {
+                message: format!("there is nothing at {}", file.path),
+                hint: Some("give it content, or declare what makes it before this".into()),
+                ..Failure::default()
+            });
+        }
+        let mut changes = Vec::new();
+        if wanted != seen.kind && !matches!(file.state, FileState::Present) {
+            changes.push(field("state", Some(seen.kind.as_str().into()), Some(wanted.as_str().into())));
+        }
+        if let FileState::Link(target) = &file.state
+            && seen.detail != *target
+        {
+            changes.push(field("target", (seen.kind == Kind::Link).then(|| seen.detail.clone()), Some(target.clone())));
+        }
+        if let Some(content) = self.new_content(seen)? {
+            changes.push(self.content_change(seen, &content));
+        }
+        if wanted != Kind::Absent {
+            changes.extend(self.attributes(seen));
+        }
+        Ok(changes)
+    }
+
+    fn attributes(&self, seen: &FileSeen) -> Vec<Change> {
+        let there = seen.kind != Kind::Absent;
+        let file = self.file;
+        let mut changes = Vec::new();
+        if let Some(mode) = file.mode
+            && seen.kind != Kind::Link
+            && !(there && seen.mode == mode)
+        {
+            changes.push(field("mode", there.then(|| format!("{:04o}", seen.mode)), Some(format!("{mode:04o}"))));
+        }
+        for (name, wanted, named, number) in
+            [("owner", &file.owner, &seen.owner, &seen.uid), ("group", &file.group, &seen.group, &seen.gid)]
+        {
+            if let Some(wanted) = wanted
+                && !(there && (wanted == named || wanted == number))
+            {
+                changes.push(field(name, there.then(|| named.clone()), Some(wanted.clone())));
+            }
+        }
+        changes
+    }
+
+    fn content_change(&self, seen: &FileSeen, content: &str) -> Change {
+        if matches!(self.content, Some(Known::Secret(_))) {
+            return Change::Secret { field: "content".into() };
+        }
+        let was = match (seen.kind, &seen.content) {
+            (Kind::File, Some(bytes)) => std::str::from_utf8(bytes).ok(),
+            (Kind::File, None) => None,
+            _ => Some(""),
+        };
+        match was {
+            Some(was) if content.len() <= MOST_SHOWN => {
+                let unified = TextDiff::from_lines(was, content).unified_diff().context_radius(2).to_string();
+                Change::Text { unified }
+            }
+            _ => Change::Opaque {
+                was: (seen.kind == Kind::File).then(|| (seen.size, short(&seen.detail))),
+                want: (content.len() as u64, short(&sha256(content.as_bytes()))),
+            },
+        }
+    }
+}
+
+/// What the probe printed.
+pub(crate) fn parse(output: &Output) -> Result<FileSeen, Failure> {
+    if output.exit != 0 {
+        return Err(failed(format!("the probe exited {}", output.exit), output));
+    }
+    let odd = || failed("the probe of the path printed something else than expected", output);
+    let mut lines = output.stdout.splitn(3, |byte| *byte == b'\n');
+    let mut line = || lines.next().and_then(|line| std::str::from_utf8(line).ok());
+    let words: Vec<&str> = line().ok_or_else(odd)?.split(' ').collect();
+    let detail = line().ok_or_else(odd)?.to_owned();
+    let kind = match words[0] {
+        "absent" => return Ok(FileSeen::default()),
+        "file" => Kind::File,
+        "folder" => Kind::Folder,
+        "link" => Kind::Link,
+        "other" => Kind::Other,
+        _ => return Err(odd()),
+    };
+    let [_, mode, owner, group, uid, gid, size] = words[..] else { return Err(odd()) };
+    let size = size.parse().map_err(|_| odd())?;
+    let rest = lines.next().unwrap_or_default();
+    Ok(FileSeen {
+        kind,
+        mode: u32::from_str_radix(mode, 8).map_err(|_| odd())?,
+        owner: owner.to_owned(),
+        group: group.to_owned(),
+        uid: uid.to_owned(),
+        gid: gid.to_owned(),
+        size,
+        detail,
+        content: (kind == Kind::File && rest.len() as u64 == size).then(|| rest.to_vec()),
+    })
+}
+
+fn field(name: &str, was: Option<String>, want: Option<String>) -> Change {
+    Change::Field { field: name.into(), was: was.map(Value::from), want: want.map(Value::from) }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn short(digest: &str) -> String {
+    digest.chars().take(12).collect()
+}

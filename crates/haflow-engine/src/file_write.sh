@@ -1,0 +1,25 @@
+# Puts $content at $path in one step: whoever reads sees the old file or the new one, whole, also after a power cut.
+set -eu
+if [ -L "$path" ]; then path=$(readlink -f -- "$path"); fi
+folder=${path%/*}
+new="${folder:-/}/.${path##*/}.haflow-$$"
+trap 'rm -f -- "$new"' EXIT
+trap 'exit 129' HUP INT TERM
+umask 077
+printf '%s' "$content" > "$new"
+if [ -n "$owner" ]; then
+  chown -- "$owner" "$new"
+elif [ -e "$path" ]; then
+  chown --reference="$path" -- "$new"
+fi
+if [ -n "$group" ]; then chgrp -- "$group" "$new"; fi
+if [ -n "$mode" ]; then
+  chmod -- "$mode" "$new"
+elif [ -e "$path" ]; then
+  chmod --reference="$path" -- "$new"
+else
+  chmod -- 0644 "$new"
+fi
+sync -- "$new"
+mv -fT -- "$new" "$path"
+trap - EXIT

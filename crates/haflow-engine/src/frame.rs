@@ -1,0 +1,232 @@
+//! How scripts and their results share one remote shell: pure encoding and decoding, no I/O.
+//!
+//! A script is sent as a here-document to a shell of its own in a session of its own, so that a syntax error or an
+//! `exit` doesn't end the lane. The marker that ends its output is 128 random bits and a counter.
+
+use crate::shell::quote;
+use memchr::memmem::Finder;
+
+/// What is sent to a lane and how its answer is told from the output of the script.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    marker: String,
+}
+
+impl Frame {
+    /// `marker` must appear in no script: the lane makes it from random bits.
+    pub(crate) fn new(marker: String) -> Self {
+        Self { marker }
+    }
+
+    /// The bytes to write to the lane. The script says its process group on stderr first, so that it can be killed.
+    pub(crate) fn encode(&self, session: bool, variables: &[(String, String)], script: &str) -> String {
+        let marker = &self.marker;
+        let setsid = if session { "setsid " } else { "" };
+        let mut text = String::with_capacity(script.len() + 256);
+        // A here-document's end is a whole line, so the script's last line needs its newline.
+        text.push_str(setsid);
+        text.push_str("sh /dev/fd/3 3<<'");
+        text.push_str(marker);
+        text.push_str("' </dev/null\n");
+        text.push_str("printf '");
+        text.push_str(marker);
+        text.push_str(" %s\\n' \"$$\" >&2\n");
+        for (name, value) in variables {
+            text.push_str(name);
+            text.push('=');
+            text.push_str(&quote(value));
+            text.push('\n');
+        }
+        text.push_str(script);
+        text.push('\n');
+        text.push_str(marker);
+        text.push('\n');
+        // One status for both streams: each ends where it shows the marker.
+        text.push_str("__haflow=$?; printf '");
+        text.push_str(marker);
+        text.push_str(" %s\\n' \"$__haflow\"; printf '");
+        text.push_str(marker);
+        text.push_str(" end\\n' >&2\n");
+        text
+    }
+
+    /// A collector for what the lane prints on stdout: the output, then the exit code.
+    pub(crate) fn stdout(&self) -> Collector {
+        Collector::new(&self.marker)
+    }
+
+    /// A collector for what the lane prints on stderr: the process group, the messages, then the end.
+    pub(crate) fn stderr(&self) -> Collector {
+        Collector::new(&self.marker)
+    }
+}
+
+/// Gathers one stream until its marker line is complete.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    finder: Finder<'static>,
+    /// Everything since the last marker line.
+    bytes: Vec<u8>,
+    /// Where to go on searching.
+    searched: usize,
+    /// How much was thrown away because there was too much.
+    dropped: usize,
+}
+
+/// More than this of one stream of one script isn't kept, in bytes.
+pub(crate) const MOST: usize = 64 << 20;
+
+/// A piece of a stream that ended in a marker line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// What came before the marker.
+    pub(crate) bytes: Vec<u8>,
+    /// The word behind the marker.
+    pub(crate) word: String,
+    /// How many bytes at the front are missing.
+    pub(crate) dropped: usize,
+}
+
+impl Collector {
+    fn new(marker: &str) -> Self {
+        Self { finder: Finder::new(marker.as_bytes()).into_owned(), bytes: Vec::new(), searched: 0, dropped: 0 }
+    }
+
+    /// Takes in more of the stream.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next piece, if its marker line has come whole. What follows it stays.
+    pub(crate) fn piece(&mut self) -> Option<Piece> {
+        let length = self.finder.needle().len();
+        let from = self.searched.min(self.bytes.len());
+        let Some(found) = self.finder.find(&self.bytes[from..]).map(|at| at + from) else {
+            self.searched = self.bytes.len().saturating_sub(length - 1);
+            if self.bytes.len() > MOST {
+                let excess = self.bytes.len() - MOST / 2;
+                self.bytes.drain(..excess);
+                self.dropped += excess;
+                self.searched = self.searched.saturating_sub(excess);
+            }
+            return None;
+        };
+        let Some(end) = memchr::memchr(b'\n', &self.bytes[found..]).map(|at| at + found) else {
+            self.searched = found;
+            return None;
+        };
+        let word = String::from_utf8_lossy(&self.bytes[found + length..end]).trim().to_owned();
+        let rest = self.bytes.split_off(end + 1);
+        let mut bytes = std::mem::replace(&mut self.bytes, rest);
+        bytes.truncate(found);
+        self.searched = 0;
+        Some(Piece { bytes, word, dropped: std::mem::take(&mut self.dropped) })
+    }
+
+    /// What has come so far of an unfinished piece.
+    pub(crate) fn peek(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn rest(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    proptest! {
+        #[test]
+        fn any_output_cut_anywhere_comes_back_whole(
+            outputs in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..200), any::<u8>()), 1..4),
+            cut in 1_usize..40,
+        ) {
+            let mut collector = Frame::new("f00dfeedf00dfeed".into()).stdout();
+            let mut stream = Vec::new();
+            for (output, exit) in &outputs {
+                stream.extend_from_slice(output);
+                stream.extend_from_slice(format!("f00dfeedf00dfeed {exit}\n").as_bytes());
+            }
+            let mut pieces = Vec::new();
+            for chunk in stream.chunks(cut) {
+                collector.push(chunk);
+                while let Some(piece) = collector.piece() {
+                    pieces.push((piece.bytes, piece.word));
+                }
+            }
+            let expected: Vec<_> = outputs.into_iter().map(|(output, exit)| (output, exit.to_string())).collect();
+            prop_assert_eq!(pieces, expected);
+        }
+    }
+
+    /// Runs the encoded frame in a real `sh` and decodes what it prints.
+    fn through_sh(variables: &[(String, String)], script: &str) -> (Piece, Vec<u8>) {
+        let frame = Frame::new("0123456789abcdef0123456789abcdef.1".into());
+        let mut child = Command::new("sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("sh starts");
+        let text = frame.encode(true, variables, script);
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+        let output = child.wait_with_output().expect("sh ends");
+        writer.join().expect("no panic").expect("sh reads it all");
+        let mut stdout = frame.stdout();
+        stdout.push(&output.stdout);
+        let mut stderr = frame.stderr();
+        stderr.push(&output.stderr);
+        let group = stderr.piece().expect("the process group is told");
+        assert!(group.word.parse::<u32>().is_ok(), "{group:?}");
+        (stdout.piece().expect("the output ends"), stderr.piece().expect("the messages end").bytes)
+    }
+
+    #[test]
+    fn scripts_end_as_they_like_and_the_lane_goes_on() {
+        for (script, output, exit) in [
+            ("printf 'no newline'", "no newline", "0"),
+            ("echo out; exit 7; echo never", "out\n", "7"),
+            ("if then", "", "2"),
+            ("kill -9 $$", "", "137"),
+            ("cat", "", "0"),
+        ] {
+            let (piece, _) = through_sh(&[], script);
+            assert_eq!((String::from_utf8_lossy(&piece.bytes).as_ref(), piece.word.as_str()), (output, exit), "{script}");
+        }
+    }
+
+    #[test]
+    fn hostile_values_arrive_and_never_run() {
+        let big = "ü".repeat(500_000);
+        for value in [
+            "",
+            "it's \"quoted\" `touch x` $(touch x) ${HOME} \\ \\n \\\\",
+            "lines\nand\n\nmore\n",
+            "'; touch x; '",
+            "0123456789abcdef\n\t\u{1b}[31m ünïcödé 漢字 🦀",
+            "-n",
+            "!history %s %d",
+            &big,
+        ] {
+            let (piece, messages) = through_sh(&[("value".into(), value.into())], "printf '%s' \"$value\"");
+            assert!(piece.bytes == value.as_bytes(), "a value of {} bytes came back otherwise", value.len());
+            assert_eq!(String::from_utf8_lossy(&messages), "");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #[test]
+        fn any_value_arrives(value in "[^\u{0}]{0,60}") {
+            let (piece, _) = through_sh(&[("value".into(), value.clone())], "printf '%s' \"$value\"");
+            prop_assert_eq!(piece.bytes, value.into_bytes());
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! One long-lived remote shell on one host, through which scripts are framed.
+
+use crate::frame::{Collector, Frame};
+use std::any::Any;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// What a script did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code; 128 and the signal's number if a signal ended it.
+    pub exit: i32,
+    /// What it printed.
+    pub stdout: Vec<u8>,
+    /// Its messages.
+    pub stderr: Vec<u8>,
+}
+
+/// Why a script's end isn't known.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    /// The connection is gone. The script may still be running there.
+    #[error("the connection was lost: {0}")]
+    Lost(String),
+    /// The script took longer than it may. Its process group is given, to be killed.
+    #[error("it took longer than {} s and was killed", .after.as_secs_f64())]
+    TimedOut {
+        /// How long it may take.
+        after: Duration,
+        /// What it had printed.
+        stdout: Vec<u8>,
+        /// Its messages.
+        stderr: Vec<u8>,
+    },
+    /// The run was interrupted for the second time.
+    #[error("it was killed, because the run was interrupted")]
+    Killed,
+    /// The script printed more than a lane takes in.
+    #[error("it printed more than {} MiB", crate::frame::MOST >> 20)]
+    TooMuch,
+}
+
+/// A script and the shell variables that it sees.
+#[derive(Debug, Clone, Copy)]
+pub struct Script<'a> {
+    /// POSIX shell.
+    pub text: &'a str,
+    /// Names and values; never pasted into the text.
+    pub variables: &'a [(String, String)],
+}
+
+type Reader = Pin<Box<dyn AsyncRead + Send>>;
+type Writer = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// One shell and the scripts that run in it, one after the other.
+pub struct Lane {
+    stdin: Writer,
+    stdout: Reader,
+    stderr: Reader,
+    /// 128 random bits; each frame adds its number.
+    nonce: String,
+    frames: u64,
+    /// Whether the host has `setsid`, so that a script can be killed with all that it started.
+    session: bool,
+    /// The process group of the script that is running.
+    group: Option<u32>,
+    /// Keeps the connection open for as long as the lane lives.
+    _guard: Box<dyn Any + Send>,
+}
+
+/// What a new shell is told before its first script: a path with the administrator's tools, messages in plain English, and
+/// no folder that could be unmounted.
+const WELCOME: &str = "PATH=\"${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin\" LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive; \
+                       export PATH LC_ALL DEBIAN_FRONTEND; unset ENV CDPATH; umask 022; cd /";
+
+impl Lane {
+    /// Takes over the streams of a shell that has just been started, and waits until it answers. Whatever it printed
+    /// before (a chatty login script) is thrown away.
+    pub async fn open(
+        stdin: impl AsyncWrite + Send + 'static,
+        stdout: impl AsyncRead + Send + 'static,
+        stderr: impl AsyncRead + Send + 'static,
+        guard: impl Any + Send,
+    ) -> Result<Self, LaneError> {
+        let mut bits = [0_u8; 16];
+        getrandom::fill(&mut bits).map_err(|error| LaneError::Lost(format!("no random numbers: {error}")))?;
+        let mut lane = Self {
+            stdin: Box::pin(stdin),
+            stdout: Box::pin(stdout),
+            stderr: Box::pin(stderr),
+            nonce: format!("{:032x}", u128::from_be_bytes(bits)),
+            frames: 0,
+            session: false,
+            group: None,
+            _guard: Box::new(guard),
+        };
+        let hello = lane.frame();
+        let mut out = hello.stdout();
+        let mut err = hello.stderr();
+        let marker = &lane.nonce;
+        let text = format!(
+            "{WELCOME}; command -v setsid >/dev/null && __haflow=yes || __haflow=no; \
+             printf '{marker}.1 %s\\n' \"$__haflow\"; printf '{marker}.1 end\\n' >&2\n"
+        );
+        // A shell that isn't there closes its streams: reading tells why, the broken pipe doesn't.
+        let _ = lane.stdin.write_all(text.as_bytes()).await;
+        let _ = lane.stdin.flush().await;
+        let (mut answer, mut end) = (None, None);
+        while answer.is_none() || end.is_none() {
+            pump(&mut lane.stdout, &mut lane.stderr, &mut out, &mut err).await?;
+            answer = answer.or_else(|| out.piece());
+            end = end.or_else(|| err.piece());
+        }
+        lane.session = answer.is_some_and(|piece| piece.word == "yes");
+        Ok(lane)
+    }
+
+    /// Runs scripts one after the other with a single round trip, each for at most `timeout`.
+    /// All of them run, whatever the first ones' exit codes are.
+    pub async fn run<const N: usize>(
+        &mut self,
+        scripts: [Script<'_>; N],
+        timeout: Duration,
+    ) -> Result<[Output; N], LaneError> {
+        let frames: [Frame; N] = std::array::from_fn(|_| self.frame());
+        let mut text = String::new();
+        for (frame, script) in frames.iter().zip(scripts) {
+            text.push_str(&frame.encode(self.session, script.variables, script.text));
+        }
+        // Written while the answer is read: neither side's buffers hold a large script and a large answer.
+        let Self { stdin, stdout, stderr, group, .. } = self;
+        let write = async {
+            stdin.write_all(text.as_bytes()).await?;
+            stdin.flush().await
+        };
+        let read = async {
+            let mut outputs = Vec::with_capacity(N);
+            let mut carried = (Vec::new(), Vec::new());
+            for frame in &frames {
+                let (mut out, mut err) = (frame.stdout(), frame.stderr());
+                out.push(&carried.0);
+                err.push(&carried.1);
+                *group = None;
+                match tokio::time::timeout(timeout, gather(stdout, stderr, &mut out, &mut err, group)).await {
+                    Ok(Ok(output)) => outputs.push(output),
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => {
+                        return Err(LaneError::TimedOut { after: timeout, stdout: out.rest(), stderr: err.rest() });
+                    }
+                }
+                carried = (out.rest(), err.rest());
+            }
+            Ok(outputs)
+        };
+        let (written, outputs) = tokio::join!(write, read);
+        let outputs = outputs?;
+        written.map_err(|error| LaneError::Lost(error.to_string()))?;
+        outputs.try_into().map_err(|_| LaneError::Lost("an answer is missing".into()))
+    }
+
+    /// The process group of the script that was running when [`Lane::run`] ended early.
+    pub(crate) fn group(&self) -> Option<u32> {
+        self.group
+    }
+
+    fn frame(&mut self) -> Frame {
+        self.frames += 1;
+        Frame::new(format!("{}.{}", self.nonce, self.frames))
+    }
+}
+
+/// Reads until both streams have shown the end of one script.
+async fn gather(
+    stdout: &mut Reader,
+    stderr: &mut Reader,
+    out: &mut Collector,
+    err: &mut Collector,
+    group: &mut Option<u32>,
+) -> Result<Output, LaneError> {
+    let (mut printed, mut messages) = (None, None);
+    loop {
+        printed = printed.or_else(|| out.piece());
+        while messages.is_none()
+            && let Some(piece) = err.piece()
+        {
+            if piece.word == "end" {
+                messages = Some(piece);
+            } else {
+                *group = piece.word.parse().ok();
+            }
+        }
+        if let (Some(printed), Some(messages)) = (&mut printed, &mut messages) {
+            if printed.dropped + messages.dropped > 0 {
+                return Err(LaneError::TooMuch);
+            }
+            let exit = printed
+                .word
+                .parse()
+                .map_err(|_| LaneError::Lost(format!("the shell answered {:?} for an exit code", printed.word)))?;
+            let (stdout, stderr) = (std::mem::take(&mut printed.bytes), std::mem::take(&mut messages.bytes));
+            return Ok(Output { exit, stdout, stderr });
+        }
+        pump(stdout, stderr, out, err).await?;
+    }
+}
+
+/// Reads more of whichever stream has something.
+async fn pump(
+    stdout: &mut Reader,
+    stderr: &mut Reader,
+    out: &mut Collector,
+    err: &mut Collector,
+) -> Result<(), LaneError> {
+    let mut from_out = [0_u8; 16 << 10];
+    let mut from_err = [0_u8; 4 << 10];
+    let ended = tokio::select! {
+        read = stdout.read(&mut from_out) => read.map(|count| {
+            out.push(&from_out[..count]);
+            count == 0
+        }),
+        read = stderr.read(&mut from_err) => read.map(|count| {
+            err.push(&from_err[..count]);
+            count == 0
+        }),
+    };
+    match ended {
+        Ok(false) => Ok(()),
+        Ok(true) => {
+            // Whoever ended the shell may have said why.
+            let mut said = Vec::new();
+            let _ = tokio::time::timeout(Duration::from_secs(2), stderr.read_to_end(&mut said)).await;
+            err.push(&said);
+            let said = crate::shell::tail(err.peek(), 3);
+            Err(LaneError::Lost(if said.is_empty() { "the remote shell ended".into() } else { said }))
+        }
+        Err(error) => Err(LaneError::Lost(error.to_string())),
+    }
+}

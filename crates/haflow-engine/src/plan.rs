@@ -1,0 +1,192 @@
+//! Says what a run would do: looks at every task's thing, changes nothing, and decides.
+
+use crate::decide::{Ready, decide, passes};
+use crate::events::Events;
+use crate::hosts::Hosts;
+use crate::state::{Known, Seen};
+use crate::step::{self, Trouble};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use haflow_model::{
+    Action, Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, OutputRef, Param, Plan, Task, TaskRef,
+};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// At most this many probes at once, over all hosts.
+const PROBES_AT_ONCE: usize = 256;
+
+/// What looking at a task's thing showed.
+enum Look {
+    Seen(Decision, Option<Known>),
+    Failed(Box<Failure>),
+    Unreachable(String),
+    /// It uses an output that isn't known.
+    Waits(NodeId),
+    Skipped(String),
+}
+
+/// Decides on all tasks of `graph` and tells `events`; the last event is `PlanFinished`.
+pub async fn plan(graph: &Graph, hosts: &Hosts, events: &Events, playbook: &str, stop: &CancellationToken) -> Plan {
+    let started = Instant::now();
+    let names: BTreeSet<HostName> = graph.tasks().map(|(_, task)| task.host.clone()).collect();
+    events
+        .emit(Event::PlanStarted {
+            playbook: playbook.into(),
+            hosts: names.iter().cloned().collect(),
+            tasks: graph.tasks().count(),
+        })
+        .await;
+    let ((), looks) = tokio::join!(crate::connect_all(hosts, &names, events), look_all(graph, hosts, events, stop));
+    let plan = settle(graph, looks);
+    for (id, decision) in &plan.decisions {
+        let task = TaskRef::from(graph.task(*id).expect("decisions are on tasks"));
+        events.emit(Event::TaskPlanned { task, decision: decision.clone() }).await;
+    }
+    events.emit(Event::PlanFinished { counts: plan.counts(), took_ms: crate::millis(started.elapsed()) }).await;
+    plan
+}
+
+/// Looks at everything. Nothing changes, so only a used output orders one look after another.
+async fn look_all(graph: &Graph, hosts: &Hosts, events: &Events, stop: &CancellationToken) -> Vec<Option<Look>> {
+    let mut looks: Vec<Option<Look>> = (0..graph.len()).map(|_| None).collect();
+    let mut outputs: HashMap<NodeId, Known> = HashMap::new();
+    let uses = |id: NodeId| graph.before(id).filter(|edge| edge.kind == EdgeKind::Data).count();
+    let mut waiting: Vec<usize> = (0..graph.len()).map(|index| uses(NodeId::from_index(index))).collect();
+    let mut ready: VecDeque<NodeId> = graph.tasks().map(|(id, _)| id).filter(|id| waiting[id.index()] == 0).collect();
+    let mut running = FuturesUnordered::new();
+    loop {
+        while running.len() < PROBES_AT_ONCE
+            && let Some(id) = ready.pop_front()
+        {
+            let task = graph.task(id).expect("only tasks are ready");
+            let known = prepare(task, &outputs);
+            running.push(async move {
+                match known {
+                    Ok(ready) => (id, look(hosts, &ready, stop).await),
+                    Err(look) => (id, look),
+                }
+            });
+        }
+        let Some((id, look)) = running.next().await else { break };
+        if let Look::Seen(_, Some(output)) = &look {
+            if let Known::Secret(secret) = output {
+                events.conceal(secret);
+            }
+            outputs.insert(id, output.clone());
+        }
+        looks[id.index()] = Some(look);
+        for edge in graph.after(id).filter(|edge| edge.kind == EdgeKind::Data) {
+            waiting[edge.to.index()] -= 1;
+            if waiting[edge.to.index()] == 0 {
+                ready.push_back(edge.to);
+            }
+        }
+    }
+    looks
+}
+
+fn prepare<'t>(task: &'t Task, outputs: &HashMap<NodeId, Known>) -> Result<Ready<'t>, Look> {
+    let output = |output: &OutputRef| outputs.get(&output.task).cloned().ok_or(Look::Waits(output.task));
+    if let Some(when) = &task.when {
+        passes(when, &output(&when.output)?).map_err(Look::Skipped)?;
+    }
+    Ready::new(task, |param| match param {
+        Param::Value(value) => Ok(Known::Plain(value.clone())),
+        Param::Output(used) => output(used),
+    })
+}
+
+async fn look(hosts: &Hosts, task: &Ready<'_>, stop: &CancellationToken) -> Look {
+    let seen = async {
+        if matches!(task.task.action, Action::Act(_)) {
+            return Ok(Seen::Nothing);
+        }
+        let mut lane = hosts.lane(&task.task.host, task.task.user.as_deref()).await?;
+        step::look(&mut lane, task, stop).await
+    };
+    match seen.await {
+        Ok(seen) => {
+            let decision = decide(task, &seen);
+            match (decision, &task.task.action, seen) {
+                (Decision::Failed { failure }, ..) => Look::Failed(failure),
+                (decision, Action::Read(read), Seen::Value(value)) => {
+                    let output = if read.secret {
+                        Known::Secret(haflow_model::Secret::new(crate::shell::variable(&value)))
+                    } else {
+                        Known::Plain(value)
+                    };
+                    Look::Seen(decision, Some(output))
+                }
+                (decision, ..) => Look::Seen(decision, None),
+            }
+        }
+        Err(Trouble::Failed(failure)) => Look::Failed(failure),
+        Err(Trouble::Unreachable(error)) => Look::Unreachable(error.message),
+        Err(Trouble::Lost(why)) => Look::Unreachable(format!("the connection was lost: {why}")),
+        Err(Trouble::Killed) => Look::Skipped("the plan was interrupted".into()),
+    }
+}
+
+/// Decides on each task in the order of the graph: what was seen, and what those before it will change.
+fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Plan {
+    // For each node, the nearest task at or before it that will change something, or may.
+    let mut moved: Vec<Option<NodeId>> = vec![None; graph.len()];
+    let mut may_trigger = vec![false; graph.len()];
+    let mut decisions = Vec::new();
+    for id in graph.order() {
+        let before = graph.before(*id).filter_map(|edge| moved[edge.from.index()]).max();
+        let Some(task) = graph.task(*id) else {
+            moved[id.index()] = before;
+            continue;
+        };
+        let look = looks[id.index()].take().unwrap_or_else(|| {
+            // Its turn never came: an output before it isn't known.
+            let source = graph.before(*id).find(|edge| edge.kind == EdgeKind::Data).map_or(*id, |edge| edge.from);
+            Look::Waits(source)
+        });
+        let mut triggers = graph.before(*id).filter(|edge| edge.kind == EdgeKind::Trigger).peekable();
+        let decision = if triggers.peek().is_some() && !triggers.any(|edge| may_trigger[edge.from.index()]) {
+            Decision::Skipped { why: "nothing that triggers it would change".into() }
+        } else {
+            decided(graph, task, look, before)
+        };
+        let moves = matches!(decision, Decision::Change { .. } | Decision::Act { .. } | Decision::Unknown { .. });
+        may_trigger[id.index()] = moves;
+        let reads = matches!(task.action, Action::Read(_) | Action::Gate(_));
+        moved[id.index()] = if moves && !reads { Some(*id) } else { before };
+        decisions.push((*id, decision));
+    }
+    Plan { decisions }
+}
+
+fn decided(graph: &Graph, task: &Task, look: Look, before: Option<NodeId>) -> Decision {
+    let name = |id: NodeId| graph.task(id).map(Task::id).unwrap_or_default();
+    match (look, before) {
+        (Look::Skipped(why), _) => Decision::Skipped { why },
+        (Look::Unreachable(why), _) => Decision::Unreachable { why },
+        (Look::Waits(source), _) => {
+            Decision::Unknown { because: name(source), why: "its output is known only once that has run".into() }
+        }
+        (Look::Failed(failure), Some(before)) => Decision::Unknown {
+            because: name(before),
+            why: format!("that comes first; before it, {}", reason(&failure)),
+        },
+        (Look::Failed(failure), None) => Decision::Failed { failure },
+        (Look::Seen(..), Some(before)) if matches!(task.action, Action::Gate(_)) => {
+            Decision::Unknown { because: name(before), why: "it waits for what that brings about".into() }
+        }
+        (Look::Seen(Decision::Change { .. }, _), None) if matches!(task.action, Action::Gate(_)) => {
+            Decision::Act { reason: "it doesn't hold now, and would be waited for".into() }
+        }
+        (Look::Seen(decision, _), _) => decision,
+    }
+}
+
+/// A failed probe in a few words.
+fn reason(failure: &Failure) -> String {
+    match failure.stderr.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(line) => format!("{} ({})", failure.message, line.trim()),
+        None => failure.message.clone(),
+    }
+}

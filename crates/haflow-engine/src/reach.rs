@@ -1,0 +1,112 @@
+//! What would get in the way on each host, before anything is tried: for `haflow hosts`.
+
+use crate::hosts::Hosts;
+use crate::lane::Script;
+use crate::ssh::Step;
+use haflow_model::{HostName, Value};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio_util::sync::CancellationToken;
+
+/// What was found out about one host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reach {
+    /// The host.
+    pub host: HostName,
+    /// Its system and clock, or why there is no shell.
+    pub shell: Result<Shell, (Step, String, Option<String>)>,
+}
+
+/// A host that answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shell {
+    /// From the start of the connection to the first shell's answer.
+    pub took: Duration,
+    /// The user that tasks run as.
+    pub user: String,
+    /// What the system calls itself.
+    pub system: String,
+    /// How far its clock is ahead of this one, in seconds.
+    pub clock_ahead: f64,
+    /// Names of other hosts of the inventory that it can't resolve.
+    pub unresolved: Vec<String>,
+    /// Programs that haflow needs and that it lacks.
+    pub missing: Vec<String>,
+}
+
+const SCRIPT: &str = r#"
+printf 'now=%s\n' "$(date +%s.%N)"
+printf 'user=%s\n' "$(id -un)"
+[ ! -r /etc/os-release ] || sed -n 's/^PRETTY_NAME=/system=/p' /etc/os-release
+for tool in stat sha256sum mktemp sync chown chmod mv readlink; do
+  command -v "$tool" >/dev/null 2>&1 || printf 'missing=%s\n' "$tool"
+done
+printf '%s\n' "$names" | while IFS= read -r name; do
+  [ -z "$name" ] || getent hosts "$name" >/dev/null 2>&1 || printf 'unresolved=%s\n' "$name"
+done
+exit 0
+"#;
+
+/// Reaches every host, all at once.
+pub async fn reach_all(hosts: &Hosts) -> Vec<Reach> {
+    let names: Vec<String> = hosts.hosts().map(|host| host.name.to_string()).collect();
+    let names = names.join("\n");
+    let all: Vec<HostName> = hosts.hosts().map(|host| host.name.clone()).collect();
+    crate::join_all(all.into_iter().map(|host| reach(hosts, host, &names))).await
+}
+
+async fn reach(hosts: &Hosts, host: HostName, names: &str) -> Reach {
+    let started = Instant::now();
+    let shell = async {
+        let mut lane = hosts.lane(&host, None).await.map_err(|error| (error.step, error.message, error.hint))?;
+        let took = started.elapsed();
+        let variables = [("names".to_owned(), names.to_owned())];
+        let sent = SystemTime::now();
+        let script = Script { text: SCRIPT, variables: &variables };
+        let kill = CancellationToken::new();
+        let [output] = lane
+            .run([script], Duration::from_mins(1), &kill)
+            .await
+            .map_err(|error| (Step::Shell, error.to_string(), None))?;
+        // Resolving may take long; the clock is read first, so that only the way there counts.
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            found.entry(name).or_default().push(value.trim_matches('"'));
+        }
+        let list = |name: &str| found.get(name).into_iter().flatten().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+        let first = |name: &str| list(name).into_iter().next().unwrap_or_default();
+        let here = sent.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let there = first("now").parse::<f64>().unwrap_or(here);
+        Ok(Shell {
+            took,
+            user: first("user"),
+            system: first("system"),
+            clock_ahead: there - here,
+            unresolved: list("unresolved"),
+            missing: list("missing"),
+        })
+    };
+    let shell = shell.await;
+    Reach { host, shell }
+}
+
+impl Reach {
+    /// Whether a run would be held up here.
+    pub fn is_fine(&self) -> bool {
+        matches!(&self.shell, Ok(shell) if shell.missing.is_empty() && shell.unresolved.is_empty() && shell.clock_ahead.abs() < 5.0)
+    }
+
+    /// The same as data.
+    pub fn to_json(&self) -> Value {
+        match &self.shell {
+            Ok(shell) => serde_json::json!({
+                "host": self.host, "reached": true, "took_ms": crate::millis(shell.took), "user": shell.user, "system": shell.system,
+                "clock_ahead_s": shell.clock_ahead, "unresolved": shell.unresolved, "missing": shell.missing,
+            }),
+            Err((step, why, hint)) => serde_json::json!({
+                "host": self.host, "reached": false, "step": format!("{step:?}").to_lowercase(), "why": why, "hint": hint,
+            }),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Text for a POSIX shell.
+
+use haflow_model::Value;
+
+/// `value` as one word of a shell, whatever it holds. A NUL can't be held by a shell and is refused where params are declared.
+pub(crate) fn quote(value: &str) -> String {
+    let mut quoted = String::with_capacity(value.len() + 2);
+    quoted.push('\'');
+    for part in value.split_inclusive('\'') {
+        match part.strip_suffix('\'') {
+            Some(before) => {
+                quoted.push_str(before);
+                quoted.push_str("'\\''");
+            }
+            None => quoted.push_str(part),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// A param's value as the text of a shell variable: texts as they are, nothing as empty, lists and maps as compact JSON.
+pub(crate) fn variable(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The last `lines` lines of what a host printed, for a person to read.
+pub(crate) fn tail(bytes: &[u8], lines: usize) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let all: Vec<&str> = text.trim_end().lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,87 @@
+//! What a probe saw: from the bytes that a host printed to a state that can be compared.
+
+use crate::file::FileSeen;
+use crate::jq;
+use crate::lane::Output;
+use crate::shell::tail;
+use haflow_model::{Failure, Probe, Secret, Value};
+
+/// The state of one task's thing on its host.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Seen {
+    /// What an ensure's, a gate's or a read's probe showed.
+    Value(Value),
+    /// What is at a path.
+    File(FileSeen),
+    /// An act has no probe.
+    Nothing,
+}
+
+/// A value once it is known.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Known {
+    /// It may be shown.
+    Plain(Value),
+    /// It may not.
+    Secret(Secret),
+}
+
+impl Known {
+    /// The value as the text of a shell variable.
+    pub(crate) fn variable(&self) -> String {
+        match self {
+            Self::Plain(value) => crate::shell::variable(value),
+            Self::Secret(secret) => secret.expose().to_owned(),
+        }
+    }
+
+    /// The value for a comparison or a filter. What comes of a secret is compared, and never shown.
+    pub(crate) fn value(&self) -> Value {
+        match self {
+            Self::Plain(value) => value.clone(),
+            Self::Secret(secret) => Value::from(secret.expose()),
+        }
+    }
+}
+
+/// Lines of each stream that a failure shows.
+const TAIL: usize = 12;
+
+/// A failure with what a script left.
+pub(crate) fn failed(message: impl Into<String>, output: &Output) -> Failure {
+    let stderr = tail(&output.stderr, TAIL);
+    let hint = match output.exit {
+        _ if stderr.contains("No space left on device") => Some("a disk of the host is full: see `df -h` there".to_owned()),
+        _ if stderr.contains("Read-only file system") => Some("the file system is mounted read-only".to_owned()),
+        127 => Some("a program that the script needs isn't installed there".to_owned()),
+        137 => Some("it was killed: by the kernel for want of memory (see `dmesg`), or by somebody".to_owned()),
+        _ => None,
+    };
+    Failure { message: message.into(), exit: Some(output.exit), stdout: tail(&output.stdout, TAIL), stderr, hint }
+}
+
+/// The state that a probe's output shows: text, JSON where `structured`, or what its jq filter makes of either.
+pub(crate) fn of_probe(
+    probe: &Probe,
+    params: &[(String, Value)],
+    output: &Output,
+    structured: bool,
+) -> Result<Seen, Failure> {
+    if output.exit != 0 {
+        return Err(failed(format!("the probe exited {}", output.exit), output));
+    }
+    let text = std::str::from_utf8(&output.stdout).map_err(|_| failed("the probe printed bytes that aren't UTF-8", output))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let Some(filter) = &probe.jq else {
+        return Ok(Seen::Value(if structured { json(text, output)? } else { Value::from(text) }));
+    };
+    let input = if probe.raw { Value::from(text) } else { json(text, output)? };
+    let value = jq::run(filter, params, input)
+        .map_err(|error| Failure { hint: Some(format!("the filter is `{filter}`")), ..failed(format!("the jq filter {error}"), output) })?;
+    Ok(Seen::Value(value))
+}
+
+/// What a probe printed, as JSON.
+fn json(text: &str, output: &Output) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| failed(format!("the probe printed no JSON: {error}"), output))
+}

@@ -1,0 +1,144 @@
+//! The steps that touch a host: look at the state of a task's thing, and change it.
+
+use crate::decide::Ready;
+use crate::file;
+use crate::hosts::Lent;
+use crate::lane::{LaneError, Output, Script};
+use crate::shell::tail;
+use crate::ssh::Unreachable;
+use crate::state::{self, Seen};
+use haflow_model::{Action, Failure, Probe};
+use tokio_util::sync::CancellationToken;
+
+/// Why a step has no result.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The host did what it was told, and it went wrong.
+    Failed(Box<Failure>),
+    /// The host can't be reached.
+    Unreachable(Unreachable),
+    /// The connection was lost on the way.
+    Lost(String),
+    /// The run was interrupted twice.
+    Killed,
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
+
+impl From<Unreachable> for Trouble {
+    fn from(unreachable: Unreachable) -> Self {
+        Self::Unreachable(unreachable)
+    }
+}
+
+impl From<LaneError> for Trouble {
+    fn from(error: LaneError) -> Self {
+        let message = error.to_string();
+        match error {
+            LaneError::Lost(why) => Self::Lost(why),
+            LaneError::Killed => Self::Killed,
+            LaneError::TooMuch => Failure { message, ..Failure::default() }.into(),
+            LaneError::TimedOut { stdout, stderr, .. } => Failure {
+                message,
+                stdout: tail(&stdout, 12),
+                stderr: tail(&stderr, 12),
+                hint: Some("allow it more time with the option `timeout: \"30m\"`, or look on the host at what it waits for".into()),
+                ..Failure::default()
+            }
+            .into(),
+        }
+    }
+}
+
+/// A script with its own variables.
+struct Prepared<'a> {
+    text: &'a str,
+    variables: Vec<(String, String)>,
+}
+
+impl Prepared<'_> {
+    fn script(&self) -> Script<'_> {
+        Script { text: self.text, variables: &self.variables }
+    }
+}
+
+/// The read-only script of a task; an act has none.
+fn probe<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
+    match probe_of(task) {
+        Some(probe) => Some(Prepared { text: &probe.script, variables: task.variables() }),
+        None => task.file().map(|wanted| {
+            let (text, variables) = wanted.probe();
+            Prepared { text, variables }
+        }),
+    }
+}
+
+fn probe_of<'a>(task: &'a Ready<'_>) -> Option<&'a Probe> {
+    match &task.task.action {
+        Action::Ensure(ensure) => Some(&ensure.probe),
+        Action::Gate(gate) => Some(&gate.probe),
+        Action::Read(read) => Some(&read.probe),
+        Action::File(_) | Action::Act(_) => None,
+    }
+}
+
+fn interpret(task: &Ready<'_>, output: &Output) -> Result<Seen, Failure> {
+    let seen = match probe_of(task) {
+        Some(probe) => state::of_probe(probe, &task.values, output, task.structured()),
+        None => file::parse(output).map(Seen::File),
+    };
+    match &task.task.action {
+        Action::Read(read) if read.secret => seen.map_err(|failure| Failure {
+            // What was printed, and what a filter says of it, may hold the secret.
+            message: match output.exit {
+                0 => "the secret was read, but the jq filter makes nothing of it".into(),
+                _ => failure.message,
+            },
+            stdout: String::new(),
+            ..failure
+        }),
+        _ => seen,
+    }
+}
+
+/// Reads the state of a task's thing. Changes nothing.
+pub(crate) async fn look(lane: &mut Lent<'_>, task: &Ready<'_>, kill: &CancellationToken) -> Result<Seen, Trouble> {
+    let Some(probe) = probe(task) else { return Ok(Seen::Nothing) };
+    let [output] = lane.run([probe.script()], task.task.policy.timeout, kill).await?;
+    Ok(interpret(task, &output)?)
+}
+
+/// What an apply did, and what there is after it.
+pub(crate) struct Applied {
+    pub(crate) output: Output,
+    pub(crate) after: Result<Seen, Failure>,
+}
+
+/// Changes the thing from what was `seen`, and looks again: one round trip.
+pub(crate) async fn apply(
+    lane: &mut Lent<'_>,
+    task: &Ready<'_>,
+    seen: &Seen,
+    kill: &CancellationToken,
+) -> Result<Applied, Trouble> {
+    let prepared = match (&task.task.action, task.file(), seen) {
+        (Action::Ensure(ensure), ..) => Prepared { text: &ensure.apply, variables: task.variables() },
+        (Action::Act(act), ..) => Prepared { text: &act.apply, variables: task.variables() },
+        (_, Some(wanted), Seen::File(seen)) => {
+            let (text, variables) = wanted.apply(seen)?;
+            Prepared { text, variables }
+        }
+        (action, ..) => unreachable!("nothing to apply in {action:?}"),
+    };
+    let timeout = task.task.policy.timeout;
+    if let Some(probe) = probe(task) {
+        let [output, after] = lane.run([prepared.script(), probe.script()], timeout, kill).await?;
+        return Ok(Applied { output, after: interpret(task, &after) });
+    }
+    let [output] = lane.run([prepared.script()], timeout, kill).await?;
+    Ok(Applied { output, after: Ok(Seen::Nothing) })
+}

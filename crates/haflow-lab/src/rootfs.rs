@@ -1,0 +1,192 @@
+//! A host's files: an overlay over the base, and what makes it this host rather than another.
+
+use std::{
+    fmt::Write,
+    fs,
+    net::Ipv4Addr,
+    os::unix::fs::{MetadataExt, chown},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    command::run,
+    error::{LabError, Result},
+    files, network,
+    state::SavedHost,
+    sys,
+};
+
+const HOSTS_BEGIN: &str = "# haflow lab: begin";
+const HOSTS_END: &str = "# haflow lab: end";
+
+/// The directory of one host: its overlay, its sshd's key, its console's log.
+#[derive(Debug, Clone)]
+pub(crate) struct Rootfs {
+    dir: PathBuf,
+}
+
+impl Rootfs {
+    /// The directory of a host of the lab in `lab`; nothing is made yet.
+    pub(crate) fn new(lab: &Path, host: &str) -> Self {
+        Self { dir: lab.join("hosts").join(host) }
+    }
+
+    /// Where the host's files are seen when they are mounted.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// What the host's console printed since its last start.
+    pub(crate) fn console(&self) -> PathBuf {
+        self.dir.join("console.log")
+    }
+
+    /// Mounts the host's files if they aren't, made at the first time.
+    pub(crate) fn mount(&self, host: &SavedHost) -> Result<()> {
+        if files::is_mounted(&self.root())? {
+            return Ok(());
+        }
+        if !host.base.join("etc").is_dir() {
+            return Err(LabError::BaseGone { host: host.name.clone(), base: host.base.clone() });
+        }
+        let (upper, work) = (self.dir.join("upper"), self.dir.join("work"));
+        for dir in [&upper, &work, &self.root()] {
+            files::make_dir(dir, 0o755)?;
+        }
+        sys::mount_overlay(&host.base, &upper, &work, &self.root())
+    }
+
+    /// Makes a host of the mounted files: names, keys, name servers. What a host has already stays.
+    pub(crate) fn personalize(&self, host: &SavedHost, login_key: &Path) -> Result<()> {
+        let etc = self.root().join("etc");
+        let machine_id = etc.join("machine-id");
+        if files::read_if_there(&machine_id)?.unwrap_or_default().trim().is_empty() {
+            files::write(&etc.join("hostname"), format!("{}\n", host.name), 0o644)?;
+            files::write(&machine_id, fresh_machine_id()?, 0o444)?;
+        }
+        // A host that has taken its name servers into its own hands keeps them.
+        let resolv = etc.join("resolv.conf");
+        let link = fs::symlink_metadata(&resolv).is_ok_and(|meta| meta.is_symlink());
+        if !link && files::read_if_there(&resolv)?.is_none_or(|text| text.starts_with(network::RESOLV_MARK)) {
+            files::write(&resolv, network::resolv_conf()?, 0o644)?;
+        }
+        for (name, mode) in [("ssh_host_ed25519_key", 0o600), ("ssh_host_ed25519_key.pub", 0o644)] {
+            copy_if_missing(&self.dir.join(name), &etc.join("ssh").join(name), mode)?;
+        }
+        let public = login_key.with_extension("pub");
+        for home in ["root", "home/debian"] {
+            let ssh = self.root().join(home).join(".ssh");
+            let keys = ssh.join("authorized_keys");
+            copy_if_missing(&public, &keys, 0o600)?;
+            let owner = fs::metadata(&ssh).map_err(LabError::io("look at", &ssh))?;
+            chown(&keys, Some(owner.uid()), Some(owner.gid())).map_err(LabError::io("give away", &keys))?;
+        }
+        Ok(())
+    }
+
+    /// The public half of the host's own key, made at the first time.
+    pub(crate) fn host_key(&self, host: &str) -> Result<String> {
+        let key = self.dir.join("ssh_host_ed25519_key");
+        make_key(&key, host)
+    }
+
+    /// Writes the lab's hosts into the host's /etc/hosts, beside whatever else it lists.
+    pub(crate) fn write_hosts(&self, entries: &[(Ipv4Addr, &str)]) -> Result<()> {
+        let path = self.root().join("etc/hosts");
+        let before = files::read_if_there(&path)?.unwrap_or_else(|| LOCALHOST.to_owned());
+        let after = merge_hosts(&before, entries);
+        if before == after { Ok(()) } else { files::write(&path, after, 0o644) }
+    }
+
+    /// Unmounts the host's files.
+    pub(crate) fn unmount(&self) -> Result<()> {
+        files::unmount_below(&self.dir)
+    }
+}
+
+const LOCALHOST: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+    ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+
+/// The text with our block in it replaced, or added at the end.
+fn merge_hosts(before: &str, entries: &[(Ipv4Addr, &str)]) -> String {
+    let mut out = String::new();
+    let mut inside = false;
+    for line in before.lines() {
+        match line {
+            HOSTS_BEGIN => inside = true,
+            HOSTS_END => inside = false,
+            _ if !inside => {
+                out.push_str(line);
+                out.push('\n');
+            }
+            _ => {}
+        }
+    }
+    out.push_str(HOSTS_BEGIN);
+    out.push('\n');
+    for (address, name) in entries {
+        writeln!(out, "{address}\t{name}").ok();
+    }
+    out.push_str(HOSTS_END);
+    out.push('\n');
+    out
+}
+
+/// Makes a key pair if it isn't there, and returns its public half.
+pub(crate) fn make_key(path: &Path, comment: &str) -> Result<String> {
+    let public = path.with_extension("pub");
+    let whole = path.is_file() && public.is_file();
+    if !whole {
+        files::make_dir(path.parent().unwrap_or(path), 0o755)?;
+        // Half a pair is left of a crash; ssh-keygen would ask about it.
+        files::remove_file(path)?;
+        files::remove_file(&public)?;
+        let file = path.to_string_lossy();
+        run("make a key", "ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", &file])?;
+    }
+    fs::read_to_string(&public).map_err(LabError::io("read", &public))
+}
+
+fn copy_if_missing(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    if to.exists() {
+        return Ok(());
+    }
+    let content = fs::read(from).map_err(LabError::io("read", from))?;
+    files::write(to, content, mode)
+}
+
+fn fresh_machine_id() -> Result<String> {
+    const UUID: &str = "/proc/sys/kernel/random/uuid";
+    fs::read_to_string(UUID).map(|uuid| uuid.replace('-', "")).map_err(LabError::io("read", UUID))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_block_is_replaced_and_the_rest_stays() {
+        let one = (Ipv4Addr::new(10, 1, 2, 10), "a");
+        let two = (Ipv4Addr::new(10, 1, 2, 11), "b");
+        let first = merge_hosts("127.0.0.1\tlocalhost\n", &[one]);
+        assert_eq!(first, "127.0.0.1\tlocalhost\n# haflow lab: begin\n10.1.2.10\ta\n# haflow lab: end\n");
+        let added = format!("{first}192.0.2.1\tmirror\n");
+        let second = merge_hosts(&added, &[one, two]);
+        assert!(second.contains("192.0.2.1\tmirror\n"));
+        assert_eq!(second.matches(HOSTS_BEGIN).count(), 1);
+        assert_eq!(second.matches("10.1.2.10\ta\n").count(), 1);
+        assert!(second.ends_with("10.1.2.11\tb\n# haflow lab: end\n"));
+        assert_eq!(merge_hosts(&second, &[one, two]), second);
+    }
+
+    #[test]
+    fn a_key_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("id_ed25519");
+        let public = make_key(&path, "lab").unwrap();
+        assert!(public.starts_with("ssh-ed25519 "));
+        assert_eq!(make_key(&path, "lab").unwrap(), public);
+        fs::remove_file(path.with_extension("pub")).unwrap();
+        assert_ne!(make_key(&path, "lab").unwrap(), public);
+    }
+}

@@ -1,0 +1,153 @@
+//! Option maps, read key by key.
+
+use crate::raise::Problem;
+use crate::values::shown;
+use haflow_model::nearest;
+use rhai::{Dynamic, ImmutableString, Map};
+use std::time::Duration;
+
+/// The options of one call. What is `()` counts as not given.
+pub(crate) struct Options {
+    /// The function that takes them, for messages.
+    function: String,
+    given: Map,
+}
+
+impl Options {
+    /// Takes `given` apart; it must be a map with none but the `known` keys, or `()`.
+    pub(crate) fn new(
+        function: &str,
+        given: Dynamic,
+        known: impl IntoIterator<Item = &'static str> + Clone,
+    ) -> Result<Self, Problem> {
+        let given = as_map(function, given)?;
+        for key in given.keys() {
+            if !known.clone().into_iter().any(|known| known == key) {
+                return Err(unknown(function, key, known));
+            }
+        }
+        Ok(Self { function: function.to_owned(), given })
+    }
+
+    /// What was given.
+    pub(crate) fn any(&mut self, key: &str) -> Option<Dynamic> {
+        self.given.remove(key).filter(|value| !value.is_unit())
+    }
+
+    /// Whether it was given.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.given.get(key).is_some_and(|value| !value.is_unit())
+    }
+
+    pub(crate) fn text(&mut self, key: &str) -> Result<Option<ImmutableString>, Problem> {
+        self.any(key)
+            .map(|value| match value.as_immutable_string_ref() {
+                Ok(text) => Ok(text.clone()),
+                Err(_) => Err(self.wrong(key, "a text", &value)),
+            })
+            .transpose()
+    }
+
+    pub(crate) fn bool(&mut self, key: &str) -> Result<Option<bool>, Problem> {
+        self.any(key).map(|value| value.as_bool().map_err(|_| self.wrong(key, "true or false", &value))).transpose()
+    }
+
+    /// A whole number of at least `least`.
+    pub(crate) fn count(&mut self, key: &str, least: u32) -> Result<Option<u32>, Problem> {
+        self.any(key)
+            .map(|value| match value.as_int().ok().and_then(|int| u32::try_from(int).ok()) {
+                Some(count) if count >= least => Ok(count),
+                _ => Err(self.wrong(key, &format!("a whole number of at least {least}"), &value)),
+            })
+            .transpose()
+    }
+
+    /// A duration: a number is seconds, a text has a unit.
+    pub(crate) fn duration(&mut self, key: &str) -> Result<Option<Duration>, Problem> {
+        self.any(key)
+            .map(|value| {
+                duration(&value)
+                    .ok_or_else(|| self.wrong(key, "a duration: seconds, or a text such as \"500ms\", \"10s\", \"2m\", \"1h\"", &value))
+            })
+            .transpose()
+    }
+
+    /// A list of texts, or one text.
+    pub(crate) fn texts(&mut self, key: &str) -> Result<Vec<String>, Problem> {
+        let Some(value) = self.any(key) else { return Ok(Vec::new()) };
+        if let Ok(text) = value.as_immutable_string_ref() {
+            return Ok(vec![text.to_string()]);
+        }
+        value
+            .as_array_ref()
+            .ok()
+            .and_then(|list| list.iter().map(|item| item.clone().into_string().ok()).collect::<Option<Vec<_>>>())
+            .ok_or_else(|| self.wrong(key, "a list of texts", &value))
+    }
+
+    /// What must be given.
+    pub(crate) fn need<T>(&self, key: &str, value: Option<T>) -> Result<T, Problem> {
+        value.ok_or_else(|| Problem::new(format!("`{}` needs the option `{key}`", self.function)))
+    }
+
+    /// What is wrong with an option's value.
+    pub(crate) fn wrong(&self, key: &str, wanted: &str, given: &Dynamic) -> Problem {
+        Problem::new(format!("option `{key}` of `{}` wants {wanted}, not {}", self.function, shown(given))).option(key)
+    }
+}
+
+/// A map of options; `()` is the empty one.
+pub(crate) fn as_map(function: &str, given: Dynamic) -> Result<Map, Problem> {
+    if given.is_unit() {
+        return Ok(Map::new());
+    }
+    given.try_cast_result::<Map>().map_err(|given| {
+        Problem::new(format!("`{function}` wants its options as a map, not {}", shown(&given)))
+            .help("options are written as #{ key: value, … }")
+    })
+}
+
+/// A key that a function doesn't know.
+pub(crate) fn unknown<'a>(function: &str, key: &str, known: impl IntoIterator<Item = &'a str>) -> Problem {
+    let mut known: Vec<&str> = known.into_iter().collect();
+    known.sort_unstable();
+    let problem = Problem::new(format!("`{function}` has no option `{key}`")).option(key);
+    match nearest(key, known.iter().copied()) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None if known.is_empty() => problem.help(format!("`{function}` has no options")),
+        None => problem.help(format!("its options are {}", known.join(", "))),
+    }
+}
+
+fn duration(value: &Dynamic) -> Option<Duration> {
+    if let Ok(seconds) = value.as_int() {
+        return u64::try_from(seconds).ok().map(Duration::from_secs);
+    }
+    if let Ok(seconds) = value.as_float() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let text = value.as_immutable_string_ref().ok()?;
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: u64 = text[..text.len() - unit.len()].parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_seconds_or_have_a_unit() {
+        let ms = |value: Dynamic| duration(&value).map(|duration| duration.as_millis());
+        assert_eq!(ms(5.into()), Some(5000));
+        assert_eq!(ms("500ms".into()), Some(500));
+        assert_eq!(ms("2m".into()), Some(120_000));
+        assert_eq!([ms("2".into()), ms("m".into()), ms((-1).into()), ms("1 h".into())], [None; 4]);
+    }
+}

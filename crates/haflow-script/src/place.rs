@@ -1,0 +1,234 @@
+//! Where in a file something is, and how long it is there.
+
+use haflow_model::Place;
+use rhai::Position;
+use std::sync::Arc;
+
+/// A position in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Site {
+    pub(crate) file: Arc<str>,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
+}
+
+impl Site {
+    pub(crate) fn new(file: Arc<str>, position: Position) -> Self {
+        let number = |number: Option<usize>| number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+        Self { file, line: number(position.line()), column: number(position.position()) }
+    }
+}
+
+impl From<Site> for Place {
+    fn from(site: Site) -> Self {
+        Self { file: site.file, line: site.line, column: site.column }
+    }
+}
+
+/// The line of the playbook that led to a call, and the line of a module that made it.
+#[derive(Debug, Clone)]
+pub(crate) struct Trace {
+    pub(crate) place: Place,
+    pub(crate) declared_in: Option<Place>,
+}
+
+/// How many characters belong to what begins at a place: a word, a path of words, a text, or one sign.
+pub(crate) fn length_at(text: &str, place: &Place) -> usize {
+    let Some(offset) = offset(text, place) else { return 0 };
+    Token::first(&text[offset..]).map_or(0, |(skipped, token)| {
+        if skipped > 0 { 0 } else { text[offset..offset + token.end].lines().next().map_or(0, |l| l.chars().count()) }
+    })
+}
+
+/// The place of an option's key in the call that begins at `place`.
+pub(crate) fn find_key(text: &str, place: &Place, key: &str) -> Option<Place> {
+    let from = offset(text, place)?;
+    let mut at = from;
+    let (mut depth, mut found) = (0_usize, None::<usize>);
+    while let Some((skipped, token)) = Token::first(&text[at..]) {
+        let begin = at + skipped;
+        at += skipped + token.end;
+        let word = &text[begin..at];
+        match word {
+            ":" => {
+                if let Some(found) = found {
+                    return Some(place_at(text, place, from, found));
+                }
+            }
+            "(" | "#{" | "[" | "{" => depth += 1,
+            ")" | "}" | "]" => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return None;
+                }
+            }
+            ";" if depth == 0 => return None,
+            _ => {}
+        }
+        found = (depth > 0 && (word == key || word.trim_matches('"') == key)).then_some(begin);
+    }
+    None
+}
+
+/// The place of the definition of a function.
+pub(crate) fn find_function(text: &str, file: &Arc<str>, name: &str) -> Option<Place> {
+    let start = Place::new(file.clone(), 1, 1);
+    let mut at = 0;
+    let mut after_fn = false;
+    while let Some((skipped, token)) = Token::first(&text[at..]) {
+        let begin = at + skipped;
+        at += skipped + token.end;
+        let word = &text[begin..at];
+        if after_fn && word == name {
+            return Some(place_at(text, &start, 0, begin));
+        }
+        after_fn = word == "fn";
+    }
+    None
+}
+
+/// All names of variables that a text defines, as far as can be told without parsing it.
+pub(crate) fn variables(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let (mut at, mut before, mut params) = (0, "", false);
+    while let Some((skipped, token)) = Token::first(&text[at..]) {
+        let begin = at + skipped;
+        at += skipped + token.end;
+        let word = &text[begin..at];
+        if before == "fn" {
+            params = true;
+        }
+        let opens = matches!(before, "let" | "const" | "for" | "|") || params && matches!(before, "(" | ",");
+        if word == ")" {
+            params = false;
+        }
+        if opens && word.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+            names.push(word);
+        }
+        before = word;
+    }
+    names
+}
+
+/// The byte where a place is.
+pub(crate) fn offset(text: &str, place: &Place) -> Option<usize> {
+    if place.line == 0 || place.column == 0 {
+        return None;
+    }
+    let line = usize::try_from(place.line).ok()? - 1;
+    let column = usize::try_from(place.column).ok()? - 1;
+    let begin = text.split_inclusive('\n').take(line).map(str::len).sum::<usize>();
+    let rest = text.get(begin..)?;
+    rest.char_indices().nth(column).map(|(at, _)| begin + at)
+}
+
+/// The place of byte `to`, counted on from `place`, which is at byte `from`.
+fn place_at(text: &str, place: &Place, from: usize, to: usize) -> Place {
+    let between = &text[from..to];
+    let lines = u32::try_from(between.matches('\n').count()).unwrap_or(0);
+    let column = match between.rfind('\n') {
+        Some(newline) => between[newline + 1..].chars().count() + 1,
+        None => place.column as usize + between.chars().count(),
+    };
+    Place::new(place.file.clone(), place.line + lines, u32::try_from(column).unwrap_or(0))
+}
+
+/// One token of a script: just enough of a lexer to step over texts and comments.
+struct Token {
+    /// Where it ends, from its beginning.
+    end: usize,
+}
+
+impl Token {
+    /// The first token, and how many bytes come before it.
+    fn first(text: &str) -> Option<(usize, Self)> {
+        let mut skipped = 0;
+        loop {
+            let rest = &text[skipped..];
+            let blank = rest.len() - rest.trim_start().len();
+            let rest = &rest[blank..];
+            skipped += blank;
+            if rest.starts_with("//") {
+                skipped += rest.find('\n').unwrap_or(rest.len());
+            } else if rest.starts_with("/*") {
+                skipped += rest.find("*/").map_or(rest.len(), |end| end + 2);
+            } else if rest.is_empty() {
+                return None;
+            } else {
+                return Some((skipped, Self { end: Self::end(rest) }));
+            }
+        }
+    }
+
+    fn end(text: &str) -> usize {
+        let first = text.chars().next().unwrap_or(' ');
+        if first.is_alphanumeric() || first == '_' {
+            let mut end = 0;
+            loop {
+                let word = &text[end..];
+                end += word.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(word.len());
+                // A path of names is one.
+                match text[end..].strip_prefix("::") {
+                    Some(next) if next.starts_with(|c: char| c.is_alphanumeric() || c == '_') => end += 2,
+                    _ => return end,
+                }
+            }
+        }
+        match first {
+            '"' | '`' | '\'' => quoted(text, first),
+            '#' => {
+                let hashes = text.len() - text.trim_start_matches('#').len();
+                if text[hashes..].starts_with('"') {
+                    let close = format!("\"{}", &text[..hashes]);
+                    text[hashes + 1..].find(&close).map_or(text.len(), |end| hashes + 1 + end + close.len())
+                } else if text.starts_with("#{") {
+                    2
+                } else {
+                    1
+                }
+            }
+            ':' if text.starts_with("::") => 2,
+            _ => first.len_utf8(),
+        }
+    }
+}
+
+/// The end of a text in quotes.
+fn quoted(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, sign) in text.char_indices().skip(1) {
+        match sign {
+            _ if escaped => escaped = false,
+            '\\' if quote != '`' => escaped = true,
+            _ if sign == quote => return at + quote.len_utf8(),
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_in_its_own_call_and_not_in_a_text() {
+        let text = "let a = 1;\nensure(h, #{ // mode: no\n  name: \"mode: x\",\n  mode: 1 });\nfile(h, #{ owner: 2 })";
+        let call = Place::new("p", 2, 1);
+        assert_eq!(find_key(text, &call, "mode"), Some(Place::new("p", 4, 3)));
+        assert_eq!(find_key(text, &call, "owner"), None);
+    }
+
+    #[test]
+    fn lengths_are_those_of_words_paths_and_texts() {
+        let text = "rabbitmq::join(a, \"é b\")";
+        let at = |column| length_at(text, &Place::new("p", 1, column));
+        assert_eq!([at(1), at(15), at(16), at(19)], [14, 1, 1, 5]);
+    }
+
+    #[test]
+    fn variables_are_those_that_are_defined() {
+        let text = "let a = b; fn f(c, d) { e } for g in h { x.map(|i| i) }";
+        assert_eq!(variables(text), ["a", "c", "d", "g", "i"]);
+    }
+}

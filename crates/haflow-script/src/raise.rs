@@ -1,0 +1,172 @@
+//! How native functions say what is wrong.
+
+use crate::place::{Site, Trace, find_key, length_at};
+use crate::request::FactFailure;
+use crate::session::Session;
+use haflow_model::{Diagnostic, Label, Place, Sources};
+use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a native function gives up.
+#[derive(Debug)]
+pub(crate) enum Raise {
+    /// Something is wrong with the call.
+    Problem(Problem),
+    /// Something is wrong, and it is known where.
+    Stop(Stop),
+    /// The script that the function called gave up.
+    Script(Box<EvalAltResult>),
+}
+
+/// What is wrong with a call.
+#[derive(Debug, Default)]
+pub(crate) struct Problem {
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+    /// The option that it is about.
+    pub(crate) option: Option<String>,
+    /// Another place that explains it.
+    pub(crate) also: Vec<(Place, String)>,
+}
+
+impl Problem {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::default() }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(crate) fn option(mut self, option: impl Into<String>) -> Self {
+        self.option = Some(option.into());
+        self
+    }
+
+    pub(crate) fn also(mut self, place: Place, text: impl Into<String>) -> Self {
+        self.also.push((place, text.into()));
+        self
+    }
+}
+
+impl From<Problem> for Raise {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<Box<EvalAltResult>> for Raise {
+    fn from(error: Box<EvalAltResult>) -> Self {
+        Self::Script(error)
+    }
+}
+
+/// Why a script ends before its end. It passes through the interpreter as a system error, which no `try` catches.
+#[derive(Debug, Clone)]
+pub(crate) enum Stop {
+    /// With a diagnostic that has its places already.
+    Diagnostic(Arc<Diagnostic>),
+    /// Facts couldn't be read.
+    Facts(Vec<FactFailure>),
+    /// It was asked to.
+    Interrupted,
+    /// It ran for too long.
+    Operations,
+}
+
+impl From<Diagnostic> for Stop {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Diagnostic(Arc::new(diagnostic))
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Diagnostic(diagnostic) => diagnostic.fmt(f),
+            Self::Facts(failures) => write!(f, "failed to read facts of {} host(s)", failures.len()),
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::Operations => f.write_str("too many operations"),
+        }
+    }
+}
+
+impl std::error::Error for Stop {}
+
+impl From<Stop> for Box<EvalAltResult> {
+    fn from(stop: Stop) -> Self {
+        Self::new(EvalAltResult::ErrorSystem(String::new(), Box::new(stop)))
+    }
+}
+
+/// A call of a native function.
+pub(crate) struct Call<'a> {
+    pub(crate) context: &'a NativeCallContext<'a>,
+    pub(crate) session: &'a Arc<Session>,
+    /// The function's name.
+    pub(crate) name: &'a str,
+}
+
+impl Call<'_> {
+    /// Where the call is.
+    pub(crate) fn site(&self) -> Site {
+        Site::new(self.session.file(self.context.call_source()), self.context.call_position())
+    }
+
+    /// The places that led to the call.
+    pub(crate) fn trace(&self) -> Trace {
+        self.session.trace(self.site())
+    }
+
+    /// The error that the interpreter passes on.
+    pub(crate) fn raise(&self, raise: Raise) -> Box<EvalAltResult> {
+        match raise {
+            Raise::Script(error) => error,
+            Raise::Stop(stop) => stop.into(),
+            Raise::Problem(problem) => Stop::from(self.diagnose(problem)).into(),
+        }
+    }
+
+    fn diagnose(&self, problem: Problem) -> Diagnostic {
+        let trace = self.trace();
+        let state = self.session.state();
+        let refined = |place: &Place| {
+            let key = problem.option.as_ref()?;
+            find_key(state.sources.get(&place.file)?, place, key)
+        };
+        let first = refined(&trace.place).unwrap_or(trace.place);
+        let mut diagnostic = Diagnostic::new(problem.message).at(first, "");
+        if let Some(inner) = trace.declared_in {
+            let name = self.name;
+            diagnostic = diagnostic.at(refined(&inner).unwrap_or(inner), format!("`{name}` is called here"));
+        }
+        for (place, text) in problem.also {
+            diagnostic = diagnostic.at(place, text);
+        }
+        diagnostic.help = problem.help;
+        complete(diagnostic, &state.sources)
+    }
+}
+
+/// Adds the texts of the files that the labels are in, and the lengths of what they mean.
+pub(crate) fn complete(mut diagnostic: Diagnostic, sources: &Sources) -> Diagnostic {
+    for Label { place, length, .. } in &mut diagnostic.labels {
+        if let Some((file, text)) = sources.get_key_value(&place.file) {
+            if *length == 0 {
+                *length = length_at(text, place);
+            }
+            diagnostic.sources.insert(file.clone(), text.clone());
+        }
+    }
+    diagnostic
+}
+
+/// The token by which the interpreter is told to end.
+pub(crate) fn token(stop: Stop) -> Dynamic {
+    Dynamic::from(stop)
+}
+
+/// A position that the interpreter doesn't know.
+pub(crate) const NOWHERE: Position = Position::NONE;

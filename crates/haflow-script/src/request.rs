@@ -1,0 +1,188 @@
+//! What goes into a declaration, and what comes out of it.
+
+use haflow_model::{Diagnostic, Graph, Host, HostName, Inventory, Param, Place, Probe, Sources, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// All that a declaration is a function of.
+pub struct Request<'a> {
+    /// The playbook's file, as it was named.
+    pub playbook: &'a Path,
+    /// The hosts. `None`: they are imagined, `rabbit1` to `rabbitN` for `group("rabbit")`.
+    pub inventory: Option<&'a Inventory>,
+    /// What was given with `-e NAME=VALUE`.
+    pub params: &'a BTreeMap<String, String>,
+    /// Reads a fact of several hosts at once.
+    pub facts: &'a mut ReadFacts<'a>,
+    /// Set to stop an endless script.
+    pub interrupt: Option<Arc<AtomicBool>>,
+}
+
+/// How facts are read: on hosts, from a journal, or [`assumed_facts`](crate::assumed_facts).
+pub type ReadFacts<'a> = dyn FnMut(&FactQuery, &[Host]) -> Result<BTreeMap<HostName, Value>, Vec<FactFailure>> + 'a;
+
+/// The facts that a declaration has read: by the name of the query, then by host.
+///
+/// The standard facts are under `facts`.
+pub type RecordedFacts = BTreeMap<String, BTreeMap<HostName, Value>>;
+
+/// What is to be read on a host.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FactQuery {
+    /// The facts that haflow knows how to read.
+    Standard,
+    /// A fact of a playbook's own.
+    Own {
+        /// Its name.
+        name: String,
+        /// Prints it.
+        probe: Probe,
+        /// Shell variables of the probe and `$variables` of its filter: values only.
+        params: BTreeMap<String, Param>,
+        /// What it is taken to be where there is no host.
+        assume: Option<Value>,
+    },
+}
+
+impl FactQuery {
+    /// The name under which the answers are recorded.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Standard => "facts",
+            Self::Own { name, .. } => name,
+        }
+    }
+}
+
+/// Why a host's fact couldn't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactFailure {
+    /// The host.
+    pub host: HostName,
+    /// What was seen.
+    pub why: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Why there is no graph.
+#[derive(Debug, thiserror::Error)]
+pub enum DeclareError {
+    /// The playbook, a module, a param or the inventory is wrong.
+    #[error(transparent)]
+    Playbook(Box<Diagnostic>),
+    /// Facts couldn't be read.
+    #[error("failed to read facts of {} host(s)", .0.len())]
+    Facts(Vec<FactFailure>),
+    /// The interrupt was set.
+    #[error("the declaration was interrupted")]
+    Interrupted,
+}
+
+impl From<Diagnostic> for DeclareError {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Playbook(Box::new(diagnostic))
+    }
+}
+
+/// What a playbook declares.
+#[derive(Debug)]
+pub struct Declared {
+    /// The tasks.
+    pub graph: Graph,
+    /// The params in the order in which the playbook names them.
+    pub params: Vec<ParamDecl>,
+    /// The groups in the order in which the playbook names them.
+    pub groups: Vec<GroupNeed>,
+    /// What the playbook said by `warn` and `print`.
+    pub notes: Vec<Note>,
+    /// The texts of the playbook, the modules and the templates that were read.
+    pub sources: Sources,
+    /// The facts that were read.
+    pub facts: RecordedFacts,
+}
+
+/// A param that a playbook takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParamDecl {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: ParamType,
+    /// Its value where none is given; `None` if one must be.
+    pub default: Option<Value>,
+    /// What it is about.
+    pub help: Option<String>,
+    /// All values that it may have; empty if any.
+    pub one_of: Vec<Value>,
+    /// The value that it has. A param that must be given and wasn't has a made-up one where hosts are imagined.
+    pub value: Value,
+    /// Whether it was given.
+    pub given: bool,
+    /// The line of the playbook that takes it.
+    pub place: Place,
+}
+
+/// A param's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the type of its name")]
+pub enum ParamType {
+    Text,
+    Int,
+    Float,
+    Bool,
+    List,
+    Map,
+}
+
+impl ParamType {
+    /// All, with the words for them.
+    pub(crate) const ALL: [(Self, &'static str); 6] = [
+        (Self::Text, "text"),
+        (Self::Int, "int"),
+        (Self::Float, "float"),
+        (Self::Bool, "bool"),
+        (Self::List, "list"),
+        (Self::Map, "map"),
+    ];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
+    }
+}
+
+/// A group that a playbook works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupNeed {
+    /// Its name; `all` for `hosts()`.
+    pub name: String,
+    /// How many hosts it must have.
+    pub at_least: usize,
+    /// How many hosts a lab boots for it.
+    pub lab: usize,
+    /// What it is about.
+    pub help: Option<String>,
+}
+
+/// Something that a playbook says while it declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// What kind of thing.
+    pub kind: NoteKind,
+    /// The line of the playbook that led to it.
+    pub place: Place,
+    /// What it says.
+    pub text: String,
+}
+
+/// A kind of note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoteKind {
+    /// By `warn`: something that the user should know.
+    Warn,
+    /// By `print` or `debug`: something that the playbook's author wanted to see.
+    Print,
+}

@@ -1,0 +1,182 @@
+//! What the native functions of one declaration share.
+
+use crate::place::{Site, Trace};
+use crate::raise::Stop;
+use crate::request::{FactFailure, FactQuery, GroupNeed, Note, ParamDecl, RecordedFacts};
+use haflow_model::{Draft, Host, HostName, Inventory, Place, Probe, Sources, Value};
+use rhai::Dynamic;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One declaration under way.
+pub(crate) struct Session {
+    /// The playbook's file as places name it.
+    pub(crate) playbook: Arc<str>,
+    /// The folder that modules and templates are read from.
+    pub(crate) folder: PathBuf,
+    /// The hosts, if they are real.
+    pub(crate) inventory: Option<Inventory>,
+    /// What was given with `-e`.
+    pub(crate) given: BTreeMap<String, String>,
+    pub(crate) interrupt: Option<Arc<AtomicBool>>,
+    /// Operations so far, over all calls.
+    operations: AtomicU64,
+    /// Whether `stop` in the state is set.
+    stopping: AtomicBool,
+    state: Mutex<State>,
+    ask: Mutex<Sender<Message>>,
+}
+
+/// What the script thread tells the thread that called it.
+pub(crate) enum Message {
+    /// Facts are needed.
+    Ask(Ask),
+    /// The script has ended.
+    Done,
+}
+
+/// A fact that the script waits for.
+pub(crate) struct Ask {
+    pub(crate) query: FactQuery,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) answer: Sender<Result<BTreeMap<HostName, Value>, Vec<FactFailure>>>,
+}
+
+/// What has been declared so far.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) draft: Draft,
+    pub(crate) params: Vec<ParamDecl>,
+    pub(crate) groups: Vec<GroupNeed>,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) sources: Sources,
+    /// The hosts handed out so far.
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) handed: BTreeSet<HostName>,
+    pub(crate) facts: RecordedFacts,
+    /// The facts as the script gets them.
+    pub(crate) known: BTreeMap<String, BTreeMap<HostName, Dynamic>>,
+    pub(crate) fact_probes: BTreeMap<String, (Probe, String)>,
+    /// Where one file called into another, outermost first.
+    pub(crate) crossings: Vec<Site>,
+    /// Filters and expressions that were found to be right.
+    pub(crate) checked: HashSet<String>,
+    pub(crate) templates: Option<minijinja::Environment<'static>>,
+    /// An error that the interpreter would have swallowed.
+    pub(crate) stop: Option<Stop>,
+}
+
+/// Beyond so many operations a script is taken to be endless.
+pub(crate) const MAX_OPERATIONS: u64 = 50_000_000;
+
+impl Session {
+    pub(crate) fn new(
+        playbook: Arc<str>,
+        folder: PathBuf,
+        inventory: Option<Inventory>,
+        given: BTreeMap<String, String>,
+        interrupt: Option<Arc<AtomicBool>>,
+        ask: Sender<Message>,
+    ) -> Self {
+        Self {
+            playbook,
+            folder,
+            inventory,
+            given,
+            interrupt,
+            operations: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            state: Mutex::default(),
+            ask: Mutex::new(ask),
+        }
+    }
+
+    /// The state. Never hold it while the script runs.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an operation, and says why the script must stop if it must.
+    pub(crate) fn progress(&self) -> Option<Stop> {
+        // Only the script's thread counts.
+        let operations = self.operations.load(Ordering::Relaxed) + 1;
+        self.operations.store(operations, Ordering::Relaxed);
+        if operations > MAX_OPERATIONS {
+            return Some(Stop::Operations);
+        }
+        if self.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Some(Stop::Interrupted);
+        }
+        if self.stopping.load(Ordering::Relaxed) { self.state().stop.clone() } else { None }
+    }
+
+    /// Stops the script at its next operation.
+    pub(crate) fn stop(&self, stop: Stop) {
+        self.state().stop.get_or_insert(stop);
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Adds a file's text, and gives its name as places use it.
+    pub(crate) fn add_source(&self, file: &str, text: &str) -> Arc<str> {
+        let file: Arc<str> = file.into();
+        self.state().sources.entry(file.clone()).or_insert_with(|| text.into());
+        file
+    }
+
+    /// Asks the caller for facts, and waits.
+    pub(crate) fn ask(
+        &self,
+        query: FactQuery,
+        hosts: Vec<Host>,
+    ) -> Result<BTreeMap<HostName, Value>, Vec<FactFailure>> {
+        let (answer, answered) = channel();
+        let sent = self.ask.lock().unwrap_or_else(PoisonError::into_inner).send(Message::Ask(Ask {
+            query,
+            hosts,
+            answer,
+        }));
+        match sent.map(|()| answered.recv()) {
+            Ok(Ok(answer)) => answer,
+            _ => Err(Vec::new()),
+        }
+    }
+
+    /// The places that a native function was called from at `site`.
+    pub(crate) fn trace(&self, site: Site) -> Trace {
+        if site.file == self.playbook {
+            return Trace { place: site.into(), declared_in: None };
+        }
+        let state = self.state();
+        let outer = state.crossings.iter().rev().find(|crossing| crossing.file == self.playbook);
+        let place = outer.map_or_else(|| Place::file(self.playbook.clone()), |outer| outer.clone().into());
+        Trace { place, declared_in: Some(site.into()) }
+    }
+
+    /// The name of a source as places use it.
+    pub(crate) fn file(&self, source: Option<&str>) -> Arc<str> {
+        match source {
+            Some(source) if source != &*self.playbook => {
+                self.state().sources.get_key_value(source).map_or_else(|| source.into(), |(file, _)| file.clone())
+            }
+            _ => self.playbook.clone(),
+        }
+    }
+
+    /// Notes that one file calls into another at `site`, until the guard is dropped.
+    pub(crate) fn cross(self: &Arc<Self>, site: Site) -> Crossing {
+        self.state().crossings.push(site);
+        Crossing(self.clone())
+    }
+}
+
+/// A call from one file into another.
+pub(crate) struct Crossing(Arc<Session>);
+
+impl Drop for Crossing {
+    fn drop(&mut self) {
+        self.0.state().crossings.pop();
+    }
+}

@@ -1,0 +1,293 @@
+//! Ansible's YAML, its `--list` JSON, and its vars that say how to reach a host.
+
+use super::file::{At, File, Word};
+use super::raw::{Connection, Dialect, Raw, Vars, vars};
+use super::tree::{Kind, Tree};
+use super::{hosts, pattern};
+use haflow_model::{Diagnostic, Value, nearest};
+
+const GROUP: [&str; 3] = ["hosts", "vars", "children"];
+
+/// Reads groups by name, each with `hosts`, `vars` and `children`, which are groups in turn.
+pub(super) fn read_yaml(file: &File, tree: Tree) -> Result<Raw, Diagnostic> {
+    let mut raw = Raw::new(Dialect::Ansible);
+    let entries = groups(file, tree)?;
+    if let Some((key, _)) = entries.iter().find(|(key, _)| key.text == "plugin") {
+        return Err(file
+            .wrong(key.at, "this is the configuration of an inventory plugin of Ansible, not an inventory", "")
+            .help("give haflow an executable that runs `ansible-inventory -i THIS --list`"));
+    }
+    for (name, group) in entries {
+        read_group(file, &mut raw, &name, group)?;
+    }
+    Ok(raw)
+}
+
+fn groups(file: &File, tree: Tree) -> Result<Vec<(Word, Tree)>, Diagnostic> {
+    let what = tree.what();
+    match tree.kind {
+        Kind::Map(entries) => Ok(entries),
+        Kind::Null => Ok(Vec::new()),
+        _ => Err(file
+            .wrong(tree.at, format!("an inventory must be a map of groups, not {what}"), "")
+            .help("begin with `all:`, and below it `hosts:` or `children:`")),
+    }
+}
+
+fn read_group(file: &File, raw: &mut Raw, name: &Word, group: Tree) -> Result<(), Diagnostic> {
+    pattern::check(file, name, "group name")?;
+    let of = format!("group `{}`", name.text);
+    raw.declare(name);
+    let what = group.what();
+    let entries = match group.kind {
+        Kind::Null => return Ok(()),
+        Kind::Map(entries) => entries,
+        _ => {
+            return Err(file
+                .wrong(group.at, format!("{of} must be a map, not {what}"), "")
+                .help("a group has `hosts`, `vars` and `children`"));
+        }
+    };
+    for (key, value) in entries {
+        match key.text.as_str() {
+            "hosts" => {
+                for (pattern, own) in named(file, value, &format!("the hosts of {of}"))? {
+                    let (pattern, port) = hosts::split_port(file, &pattern)?;
+                    let mut own = vars(file, own, &format!("host `{}`", pattern.text))?;
+                    if let Some(port) = port {
+                        own.insert("ansible_port".to_owned(), (Value::from(port), pattern.at));
+                    }
+                    for host in raw.members(file, Some(name), &pattern)? {
+                        raw.host(&host).vars.extend(own.clone());
+                    }
+                }
+            }
+            "children" => {
+                for (child, inner) in named(file, value, &format!("the children of {of}"))? {
+                    raw.group(name).children.push(child.clone());
+                    read_group(file, raw, &child, inner)?;
+                }
+            }
+            "vars" => {
+                let vars = vars(file, value, &of)?;
+                raw.group(name).vars.extend(vars);
+            }
+            _ => return Err(unknown(file, &key, &of)),
+        }
+    }
+    Ok(())
+}
+
+fn unknown(file: &File, key: &Word, of: &str) -> Diagnostic {
+    file.wrong(key.at, format!("{of} has no key `{}`", key.text), "").help(
+        nearest(&key.text, GROUP).map_or_else(
+            || format!("a group has `hosts`, `vars` and `children`; hosts go below `hosts:`, is `{}` one?", key.text),
+            |near| format!("did you mean `{near}`?"),
+        ),
+    )
+}
+
+/// The entries of a map; a single text is a map of that one.
+fn named(file: &File, tree: Tree, of: &str) -> Result<Vec<(Word, Tree)>, Diagnostic> {
+    let what = tree.what();
+    match tree.kind {
+        Kind::Null => Ok(Vec::new()),
+        Kind::Map(entries) => Ok(entries),
+        Kind::Text(text) => Ok(vec![(Word { text, at: tree.at }, Tree { at: tree.at, kind: Kind::Null })]),
+        _ => Err(file
+            .wrong(tree.at, format!("{of} must be a map, not {what}"), "")
+            .help("write each with a colon behind it and no `-` before it, for example `rabbit1:`")),
+    }
+}
+
+/// Reads what a program prints when called with `--list`.
+pub(super) fn read_list(file: &File, tree: Tree) -> Result<Raw, Diagnostic> {
+    let mut raw = Raw::new(Dialect::AnsibleList);
+    let what = tree.what();
+    let Kind::Map(entries) = tree.kind else {
+        return Err(file
+            .wrong(tree.at, format!("an inventory must be a map of groups, not {what}"), "")
+            .help("it reads `{\"_meta\": {\"hostvars\": {}}, \"GROUP\": {\"hosts\": [\"HOST\"]}}`"));
+    };
+    let mut meta = None;
+    for (name, group) in entries {
+        if name.text == "_meta" {
+            meta = Some(group);
+            continue;
+        }
+        pattern::check(file, &name, "group name")?;
+        let of = format!("group `{}`", name.text);
+        raw.declare(&name);
+        let what = group.what();
+        match group.kind {
+            Kind::Null => {}
+            Kind::List(_) => list_hosts(file, &mut raw, &name, group, &of)?,
+            Kind::Map(entries) => {
+                for (key, value) in entries {
+                    match key.text.as_str() {
+                        "hosts" => list_hosts(file, &mut raw, &name, value, &format!("`hosts` of {of}"))?,
+                        "children" => {
+                            let children = texts(file, value, &format!("`children` of {of}"))?;
+                            raw.group(&name).children.extend(children);
+                        }
+                        "vars" => {
+                            let vars = vars(file, value, &of)?;
+                            raw.group(&name).vars.extend(vars);
+                        }
+                        _ => return Err(unknown(file, &key, &of)),
+                    }
+                }
+            }
+            _ => {
+                return Err(file
+                    .wrong(group.at, format!("{of} must be a list of hosts or a map, not {what}"), "")
+                    .help("a group reads `[\"HOST\"]` or `{\"hosts\": [\"HOST\"], \"vars\": {}, \"children\": []}`"));
+            }
+        }
+    }
+    for (key, value) in meta.map(|meta| named(file, meta, "`_meta`")).transpose()?.unwrap_or_default() {
+        if key.text != "hostvars" {
+            continue;
+        }
+        for (host, own) in named(file, value, "`hostvars`")? {
+            let own = vars(file, own, &format!("host `{}`", host.text))?;
+            pattern::check(file, &host, "host name")?;
+            raw.host(&host).vars.extend(own);
+        }
+    }
+    Ok(raw)
+}
+
+fn list_hosts(file: &File, raw: &mut Raw, group: &Word, value: Tree, of: &str) -> Result<(), Diagnostic> {
+    for host in texts(file, value, of)? {
+        pattern::check(file, &host, "host name")?;
+        raw.host(&host);
+        raw.group(group).hosts.push(host);
+    }
+    Ok(())
+}
+
+fn texts(file: &File, tree: Tree, of: &str) -> Result<Vec<Word>, Diagnostic> {
+    let wrong = |tree: &Tree| {
+        file.wrong(tree.at, format!("{of} must be a list of texts, not {}", tree.what()), "")
+            .help("it reads `[\"rabbit1\", \"rabbit2\"]`")
+    };
+    match tree.kind {
+        Kind::Null => Ok(Vec::new()),
+        Kind::List(items) => items
+            .into_iter()
+            .map(|item| match item.kind {
+                Kind::Text(text) => Ok(Word { text, at: item.at }),
+                _ => Err(wrong(&item)),
+            })
+            .collect(),
+        _ => Err(wrong(&tree)),
+    }
+}
+
+/// Takes the vars that say how to reach a host out of its vars.
+pub(super) fn connection(file: &File, vars: &mut Vars) -> Result<Connection, Diagnostic> {
+    let mut connection = Connection::default();
+    for (slot, names) in [
+        (&mut connection.address, ["ansible_host", "ansible_ssh_host"]),
+        (&mut connection.user, ["ansible_user", "ansible_ssh_user"]),
+        (&mut connection.key, ["ansible_ssh_private_key_file", "ansible_private_key_file"]),
+    ] {
+        // The first is the newer name, and wins.
+        for name in names {
+            if let Some((value, at)) = vars.remove(name)
+                && slot.is_none()
+            {
+                *slot = text(file, name, value, at)?;
+            }
+        }
+    }
+    for name in ["ansible_port", "ansible_ssh_port"] {
+        if let Some((value, at)) = vars.remove(name)
+            && connection.port.is_none()
+        {
+            connection.port = text(file, name, value, at)?.map(|word| port(file, name, &word)).transpose()?;
+        }
+    }
+    let user = vars.get("ansible_become_user").cloned();
+    if let Some((value, at)) = vars.remove("ansible_become")
+        && truth(file, &value, at)?
+    {
+        vars.remove("ansible_become_user");
+        let user = user.map(|(user, at)| text(file, "ansible_become_user", user, at)).transpose()?.flatten();
+        connection.run_as = user.or(Some(Word { text: "root".to_owned(), at }));
+    }
+    for name in ["ansible_ssh_common_args", "ansible_ssh_extra_args"] {
+        if let Some((Value::String(arguments), at)) = vars.get(name) {
+            from_arguments(&mut connection, arguments, *at);
+        }
+    }
+    Ok(connection)
+}
+
+/// Ssh's own options for jump hosts and known hosts, as far as they are understood; the var stays.
+fn from_arguments(connection: &mut Connection, arguments: &str, at: At) {
+    let words: Vec<&str> = arguments.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
+    for (index, word) in words.iter().enumerate() {
+        let option = match word.strip_prefix("-o") {
+            Some("") => words.get(index + 1).copied(),
+            option => option,
+        };
+        let jump = match word.strip_prefix("-J") {
+            Some("") => words.get(index + 1).copied(),
+            jump => jump,
+        };
+        let named = |text: &str| Some(Word { text: text.to_owned(), at });
+        if let Some(jump) = jump {
+            connection.jump = named(jump);
+        }
+        match option.and_then(|option| option.split_once('=')) {
+            Some(("ProxyJump", value)) => connection.jump = named(value),
+            Some(("UserKnownHostsFile", value)) => connection.known_hosts = named(value),
+            _ => {}
+        }
+    }
+}
+
+fn text(file: &File, name: &str, value: Value, at: At) -> Result<Option<Word>, Diagnostic> {
+    let text = match value {
+        Value::Null => return Ok(None),
+        Value::String(text) if text.is_empty() => return Ok(None),
+        Value::String(text) => text,
+        Value::Number(number) => number.to_string(),
+        _ => {
+            return Err(file
+                .wrong(at, format!("`{name}` must be a text"), "")
+                .help("write one value, without brackets or braces"));
+        }
+    };
+    if text.contains("{{") {
+        return Err(file
+            .wrong(at, format!("`{name}` is a template, which haflow doesn't fill in here"), "")
+            .help("write the value itself, or use an executable that runs `ansible-inventory --list`"));
+    }
+    Ok(Some(Word { text, at }))
+}
+
+fn port(file: &File, name: &str, word: &Word) -> Result<u16, Diagnostic> {
+    word.text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| {
+        file.wrong(word.at, format!("`{name}` is `{}`, which is no port", word.text), "")
+            .help("a port is a number from 1 to 65535")
+    })
+}
+
+fn truth(file: &File, value: &Value, at: At) -> Result<bool, Diagnostic> {
+    let text = match value {
+        Value::Bool(value) => return Ok(*value),
+        Value::Null => return Ok(false),
+        Value::String(text) => text.to_lowercase(),
+        other => other.to_string(),
+    };
+    match text.as_str() {
+        "yes" | "true" | "on" | "1" | "y" | "t" => Ok(true),
+        "no" | "false" | "off" | "0" | "n" | "f" | "" => Ok(false),
+        _ => Err(file
+            .wrong(at, format!("`ansible_become` is `{text}`, which is neither true nor false"), "")
+            .help("write `true` or `false`; the user is `ansible_become_user`")),
+    }
+}

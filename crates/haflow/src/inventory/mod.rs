@@ -1,0 +1,167 @@
+//! Inventories: text in whichever form → hosts and groups, resolved.
+//!
+//! Each form is read into what it says ([`raw`]); one place ([`resolve`]) checks that, flattens groups and merges
+//! vars. Nothing here reaches a host.
+
+mod ansible;
+mod file;
+mod hosts;
+mod ini;
+mod literal;
+mod own;
+mod pattern;
+mod program;
+mod raw;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod yaml;
+
+use file::{At, File};
+use haflow_model::{Diagnostic, Inventory};
+use resolve::Folders;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tree::{Kind, Tree};
+
+/// Where an inventory comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A file, or a program that prints one.
+    File(PathBuf),
+    /// Hosts on the command line: `user@a,user@b:2222,[::1]:22`.
+    Hosts(String),
+}
+
+/// Reads an inventory. What is wrong with it comes back with the place, the line and what to do.
+pub(crate) fn read(source: &Source) -> Result<Inventory, Diagnostic> {
+    let home = std::env::home_dir();
+    match source {
+        Source::Hosts(list) => {
+            let file = File::new("--hosts", list.as_str());
+            let folders = Folders { own: None, home: home.as_deref() };
+            resolve::resolve(&file, hosts::read(&file)?, folders)
+        }
+        Source::File(path) => read_file(path, home.as_deref(), program::PATIENCE),
+    }
+}
+
+fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Inventory, Diagnostic> {
+    let name: Arc<str> = path.display().to_string().into();
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(&name, &error))?;
+    if metadata.is_dir() {
+        return Err(Diagnostic::new(format!("the inventory `{name}` is a folder"))
+            .help("name the file in it, for example with `-i FOLDER/inventory.toml`"));
+    }
+    let executable = metadata.permissions().mode() & 0o111 != 0;
+    let (name, bytes) = if executable {
+        (Arc::from(format!("{name} --list")), program::list(path, patience)?)
+    } else {
+        let bytes = std::fs::read(path).map_err(|error| unreadable(&name, &error))?;
+        (name, bytes)
+    };
+    let file = decode(name, bytes)?;
+    let raw = match if executable { Form::List } else { Form::of(path, &file.text) } {
+        Form::List => {
+            let help = "a program's inventory is JSON as Ansible takes it; what isn't JSON belongs on stderr";
+            let tree = yaml::parse_json(&file).map_err(|wrong| wrong.help(help))?;
+            ansible::read_list(&file, tree)
+        }
+        Form::Json => {
+            let tree = yaml::parse_json(&file)?;
+            if is_list(&tree) { ansible::read_list(&file, tree) } else { ansible::read_yaml(&file, tree) }
+        }
+        Form::Yaml => ansible::read_yaml(&file, yaml::parse(&file)?),
+        Form::Toml => own::read(&file),
+        Form::Ini => ini::read(&file),
+    }?;
+    resolve::resolve(&file, raw, Folders { own: path.parent(), home })
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Diagnostic {
+    let diagnostic = match error.kind() {
+        ErrorKind::NotFound => Diagnostic::new(format!("the inventory `{name}` isn't there")),
+        _ => Diagnostic::new(format!("failed to read the inventory `{name}`: {error}")),
+    };
+    match error.kind() {
+        ErrorKind::NotFound => diagnostic.help("look at the path after `-i`; without a file, hosts can be given with `--hosts`"),
+        ErrorKind::PermissionDenied => diagnostic.help(format!("look at who may read it: ls -l {name}")),
+        _ => diagnostic,
+    }
+}
+
+fn decode(name: Arc<str>, bytes: Vec<u8>) -> Result<File, Diagnostic> {
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(File::new(name, text.strip_prefix('\u{feff}').unwrap_or(&text))),
+        Err(error) => {
+            let end = error.utf8_error().valid_up_to();
+            let byte = error.as_bytes()[end];
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let file = File::new(name, text);
+            let at = At { length: 1, ..file.at(&(end..end)) };
+            Err(file
+                .wrong(at, format!("the inventory isn't UTF-8: byte {byte:#04x}"), "")
+                .help("save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`"))
+        }
+    }
+}
+
+/// The forms of an inventory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Toml,
+    Ini,
+    Yaml,
+    /// A file of JSON, whichever of Ansible's two shapes it has.
+    Json,
+    /// What a program printed.
+    List,
+}
+
+impl Form {
+    /// By extension, otherwise by content.
+    fn of(path: &Path, text: &str) -> Self {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => Self::Toml,
+            Some("ini" | "cfg") => Self::Ini,
+            Some("yml" | "yaml") => Self::Yaml,
+            Some("json") => Self::Json,
+            _ => Self::guess(text),
+        }
+    }
+
+    fn guess(text: &str) -> Self {
+        let mut lines = text.lines().map(str::trim);
+        let first = lines.find(|line| !line.is_empty() && !line.starts_with(['#', ';'])).unwrap_or_default();
+        if first.starts_with('{') {
+            return Self::Json;
+        }
+        if ["[groups.", "[hosts.", "[vars]"].iter().any(|head| first.starts_with(head)) {
+            return Self::Toml;
+        }
+        if first.starts_with('[') {
+            return Self::Ini;
+        }
+        let key = first.split(" #").next().unwrap_or_default().trim_end();
+        if first.starts_with("---") || key.ends_with(':') || first.contains(": ") { Self::Yaml } else { Self::Ini }
+    }
+}
+
+/// Whether JSON is of the shape that programs print, rather than that of Ansible's YAML.
+fn is_list(tree: &Tree) -> bool {
+    let Kind::Map(entries) = &tree.kind else { return false };
+    entries.iter().any(|(key, group)| {
+        key.text == "_meta"
+            || match &group.kind {
+                Kind::List(_) => true,
+                Kind::Map(entries) => entries.iter().any(|(key, value)| {
+                    matches!(key.text.as_str(), "hosts" | "children") && matches!(value.kind, Kind::List(_))
+                }),
+                _ => false,
+            }
+    })
+}

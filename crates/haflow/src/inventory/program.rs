@@ -1,0 +1,110 @@
+//! Executable inventories.
+
+use haflow_model::Diagnostic;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+/// How long a program may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs `program --list` and gives what it printed.
+pub(super) fn list(program: &Path, patience: Duration) -> Result<Vec<u8>, Diagnostic> {
+    let shown = program.display();
+    // Without a slash, a name would be looked for in PATH.
+    let path = if program.components().count() == 1 { Path::new(".").join(program) } else { program.to_owned() };
+    let mut child = Command::new(path)
+        .arg("--list")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A group of its own, so that nothing it has started is left behind.
+        .process_group(0)
+        .spawn()
+        .map_err(|error| {
+            Diagnostic::new(format!("failed to start the inventory program `{shown}`: {error}"))
+                .help(format!("give it a first line such as `#!/bin/sh`; if it is no program: chmod -x {shown}"))
+        })?;
+    let stdout = collect(child.stdout.take());
+    let stderr = collect(child.stderr.take());
+    let deadline = Instant::now() + patience;
+    let ended = wait(&mut child, deadline);
+    let grace = match ended {
+        Some(_) => deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100)),
+        None => Duration::from_millis(500),
+    };
+    let printed = if ended.is_some() { stdout.recv_timeout(grace).ok() } else { None };
+    let (status, Some(printed)) = (ended, printed) else {
+        kill(&mut child);
+        let messages = stderr.recv_timeout(grace).unwrap_or_default();
+        let message = format!("the inventory program `{shown} --list` didn't end within {} s", patience.as_secs());
+        return Err(Diagnostic::new(message + &tail(&messages)).help("run it by hand to see what it waits for"));
+    };
+    let messages = stderr.recv_timeout(grace).unwrap_or_default();
+    match status {
+        Some(status) if !status.success() => {
+            Err(Diagnostic::new(format!("the inventory program `{shown} --list` {}{}", ending(status), tail(&messages)))
+                .help("it must print JSON and end with exit code 0; run it by hand to see why it doesn't"))
+        }
+        _ => Ok(printed),
+    }
+}
+
+fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+fn kill(child: &mut Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // It may have ended by now.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = child.wait();
+}
+
+/// Reads a stream to its end on a thread of its own, so that a full pipe blocks nobody.
+fn collect(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    if let Some(mut stream) = stream {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = stream.read_to_end(&mut bytes);
+            // Nobody waits any more after a timeout.
+            let _ = sender.send(bytes);
+        });
+    }
+    receiver
+}
+
+fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("failed with exit code {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "failed".to_owned(),
+    }
+}
+
+/// The last lines of its messages.
+fn tail(messages: &[u8]) -> String {
+    let text = String::from_utf8_lossy(messages);
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    if lines.iter().all(|line| line.trim().is_empty()) {
+        return ", and said nothing on stderr".to_owned();
+    }
+    let last = &lines[lines.len().saturating_sub(10)..];
+    format!("; its last messages:\n{}", last.join("\n"))
+}

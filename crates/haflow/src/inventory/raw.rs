@@ -1,0 +1,160 @@
+//! What an inventory says, before groups are flattened and vars merged.
+
+use super::file::{At, File, Word};
+use super::pattern;
+use super::tree::{Kind, Tree};
+use haflow_model::{Diagnostic, Value};
+use std::collections::{BTreeMap, HashMap};
+
+/// Values by name, each with its place.
+pub(super) type Vars = BTreeMap<String, (Value, At)>;
+
+/// Whose words the inventory uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// Our own.
+    Haflow,
+    /// A file of Ansible's: connection settings are vars.
+    Ansible,
+    /// What a program printed for Ansible: besides, child groups needn't be declared, and a host may be listed twice.
+    AnsibleList,
+}
+
+/// Everything that was read.
+#[derive(Debug)]
+pub(super) struct Raw {
+    pub(super) dialect: Dialect,
+    /// In the order in which they are named first.
+    pub(super) hosts: Vec<Entry>,
+    pub(super) groups: Vec<Group>,
+    host_at: HashMap<String, usize>,
+    group_at: HashMap<String, usize>,
+}
+
+/// What is said of one host.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: Word,
+    pub(super) connection: Connection,
+    pub(super) vars: Vars,
+}
+
+/// How to reach a host, in our own words.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Connection {
+    pub(super) address: Option<Word>,
+    pub(super) port: Option<u16>,
+    pub(super) user: Option<Word>,
+    pub(super) key: Option<Word>,
+    pub(super) known_hosts: Option<Word>,
+    pub(super) jump: Option<Word>,
+    pub(super) run_as: Option<Word>,
+}
+
+/// What is said of one group.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) name: Word,
+    /// Where the group is declared; a mention as a child doesn't count.
+    pub(super) declared: bool,
+    pub(super) hosts: Vec<Word>,
+    pub(super) children: Vec<Word>,
+    pub(super) vars: Vars,
+}
+
+impl Raw {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            hosts: Vec::new(),
+            groups: Vec::new(),
+            host_at: HashMap::new(),
+            group_at: HashMap::new(),
+        }
+    }
+
+    /// The host of that name, made if it is named for the first time.
+    pub(super) fn host(&mut self, name: &Word) -> &mut Entry {
+        let index = *self.host_at.entry(name.text.clone()).or_insert(self.hosts.len());
+        if index == self.hosts.len() {
+            self.hosts.push(Entry { name: name.clone(), connection: Connection::default(), vars: Vars::new() });
+        }
+        &mut self.hosts[index]
+    }
+
+    /// The group of that name, made if it is named for the first time.
+    pub(super) fn group(&mut self, name: &Word) -> &mut Group {
+        let index = *self.group_at.entry(name.text.clone()).or_insert(self.groups.len());
+        if index == self.groups.len() {
+            self.groups.push(Group {
+                name: name.clone(),
+                declared: false,
+                hosts: Vec::new(),
+                children: Vec::new(),
+                vars: Vars::new(),
+            });
+        }
+        &mut self.groups[index]
+    }
+
+    /// The group of that name, declared here.
+    pub(super) fn declare(&mut self, name: &Word) -> &mut Group {
+        let group = self.group(name);
+        if !group.declared {
+            group.declared = true;
+            group.name = name.clone();
+        }
+        group
+    }
+
+    /// Puts all hosts that a pattern stands for into a group, or only into the inventory. Returns their names.
+    pub(super) fn members(
+        &mut self,
+        file: &File,
+        group: Option<&Word>,
+        pattern: &Word,
+    ) -> Result<Vec<Word>, Diagnostic> {
+        let names = pattern::expand(file, pattern)?;
+        for name in &names {
+            self.host(name);
+        }
+        if let Some(group) = group {
+            self.group(group).hosts.extend(names.iter().cloned());
+        }
+        Ok(names)
+    }
+
+    /// Puts hosts into the order of their places in the file.
+    pub(super) fn order_by_place(&mut self) {
+        self.hosts.sort_by_key(|host| host.name.at);
+        self.host_at = self.hosts.iter().enumerate().map(|(index, host)| (host.name.text.clone(), index)).collect();
+    }
+}
+
+/// Reads a map of vars; nothing is none.
+pub(super) fn vars(file: &File, tree: Tree, of: &str) -> Result<Vars, Diagnostic> {
+    let what = tree.what();
+    match tree.kind {
+        Kind::Null => Ok(Vars::new()),
+        Kind::Map(entries) => entries
+            .into_iter()
+            .map(|(key, value)| {
+                no_vault(file, &key, &value)?;
+                Ok((key.text, (value.value(), key.at)))
+            })
+            .collect(),
+        _ => Err(file.wrong(tree.at, format!("the vars of {of} must be a map, not {what}"), "")
+            .help("write each var by its name, for example `region: eu`, in TOML `{ region = \"eu\" }`")),
+    }
+}
+
+fn no_vault(file: &File, key: &Word, value: &Tree) -> Result<(), Diagnostic> {
+    match &value.kind {
+        Kind::Text(text) if text.starts_with("$ANSIBLE_VAULT;") => Err(file
+            .wrong(key.at, format!("`{}` is encrypted by ansible-vault, which haflow can't read", key.text), "")
+            .help("give it as a param (`-e NAME=VALUE`) or from an executable inventory that decrypts it")),
+        Kind::List(items) => items.iter().try_for_each(|item| no_vault(file, key, item)),
+        Kind::Map(entries) => entries.iter().try_for_each(|(key, item)| no_vault(file, key, item)),
+        _ => Ok(()),
+    }
+}

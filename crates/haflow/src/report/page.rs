@@ -1,0 +1,99 @@
+//! Lines with colour, in which nothing that somebody else wrote does any harm.
+
+use super::text::clean;
+use owo_colors::{OwoColorize, Style};
+
+/// What a piece of text is, and so how it looks. Colour never says what no word says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Plain,
+    Good,
+    Change,
+    Bad,
+    Dim,
+    Strong,
+}
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Look {
+    pub(super) color: bool,
+    /// Columns.
+    pub(super) width: usize,
+    pub(super) verbose: bool,
+}
+
+/// Finished lines.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) look: Look,
+    /// Blanks before each line.
+    pub(super) indent: usize,
+    text: String,
+}
+
+impl Page {
+    pub(super) fn new(look: Look) -> Self {
+        Self { look, indent: 0, text: String::new() }
+    }
+
+    /// One line of several pieces.
+    pub(super) fn line(&mut self, pieces: &[(Tone, &str)]) {
+        let mut line = " ".repeat(self.indent);
+        for (tone, text) in pieces {
+            line.push_str(&paint(self.look, *tone, &clean(text)));
+        }
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    /// As many lines as the text has.
+    pub(super) fn lines(&mut self, tone: Tone, text: &str) {
+        for line in text.lines() {
+            self.line(&[(tone, line)]);
+        }
+    }
+
+    pub(super) fn blank(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// Lines of our own making that are coloured already.
+    pub(super) fn ready(&mut self, text: &str) {
+        for line in text.lines() {
+            self.text.push_str(&" ".repeat(self.indent));
+            self.text.push_str(line.trim_end());
+            self.text.push('\n');
+        }
+    }
+
+    /// Writes with more blanks before each line.
+    pub(super) fn indented(&mut self, by: usize, write: impl FnOnce(&mut Self)) {
+        self.indent += by;
+        write(self);
+        self.indent -= by;
+    }
+
+    /// The columns that are left in a line.
+    pub(super) fn room(&self) -> usize {
+        self.look.width.saturating_sub(self.indent).max(20)
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+}
+
+/// The text in the colour of its tone.
+pub(super) fn paint(look: Look, tone: Tone, text: &str) -> String {
+    let style = match tone {
+        _ if !look.color || text.is_empty() => return text.to_owned(),
+        Tone::Plain => return text.to_owned(),
+        Tone::Good => Style::new().green(),
+        Tone::Change => Style::new().yellow(),
+        Tone::Bad => Style::new().red().bold(),
+        Tone::Dim => Style::new().dimmed(),
+        Tone::Strong => Style::new().bold(),
+    };
+    text.style(style).to_string()
+}

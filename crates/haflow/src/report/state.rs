@@ -1,0 +1,162 @@
+//! What the events so far add up to.
+
+use haflow_model::{Decision, Event, HostName, Outcome, Record, RunCounts, TaskRef};
+use std::collections::{HashMap, HashSet};
+
+/// The fold of all events: what is running, what was counted, what went wrong.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// When the first thing happened, in milliseconds since 1970.
+    pub(super) start: Option<u64>,
+    pub(super) playbook: String,
+    pub(super) planning: bool,
+    pub(super) interrupted: bool,
+    pub(super) ended: bool,
+    /// How many tasks there are, and how many of them are done with.
+    pub(super) total: usize,
+    pub(super) done: usize,
+    pub(super) counts: RunCounts,
+    pub(super) hosts: Vec<(HostName, RunCounts)>,
+    host_at: HashMap<HostName, usize>,
+    pub(super) unreachable: HashSet<HostName>,
+    /// In the order in which they began.
+    pub(super) running: Vec<Running>,
+    pub(super) wrong: Vec<Wrong>,
+    pub(super) planned: Vec<(TaskRef, Decision)>,
+}
+
+/// A task that is under way.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) task: TaskRef,
+    /// Milliseconds since 1970.
+    pub(super) since: u64,
+    pub(super) phase: Phase,
+    /// When it was last told that it still runs.
+    pub(super) told: u64,
+}
+
+/// What a task under way is doing.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Looking,
+    Applying { attempt: u32 },
+    Pausing { attempt: u32, of: u32, until: u64 },
+    Gate { held: u32, times: u32, seen: Option<String> },
+}
+
+/// What is repeated at the end.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    Task { task: TaskRef, outcome: Outcome, took_ms: u64 },
+    Host { host: HostName, why: String, hint: Option<String> },
+}
+
+impl State {
+    /// Milliseconds from the first event to `now`.
+    pub(super) fn elapsed(&self, now: u64) -> u64 {
+        now.saturating_sub(self.start.unwrap_or(now))
+    }
+
+    /// Takes in one event.
+    pub(super) fn take(&mut self, record: &Record) {
+        self.start.get_or_insert(record.at);
+        match &record.event {
+            Event::RunStarted { playbook, hosts, tasks, .. } => self.begin(playbook, hosts, *tasks, false),
+            Event::PlanStarted { playbook, hosts, tasks } => self.begin(playbook, hosts, *tasks, true),
+            Event::HostConnected { .. } => {}
+            Event::HostUnreachable { host, why, hint } => {
+                if self.unreachable.insert(host.clone()) {
+                    self.wrong.push(Wrong::Host { host: host.clone(), why: why.clone(), hint: hint.clone() });
+                }
+            }
+            Event::TaskStarted { task } => {
+                let (task, at) = (task.clone(), record.at);
+                self.running.push(Running { task, since: at, phase: Phase::Looking, told: at });
+            }
+            Event::ApplyStarted { task, attempt } => self.phase(task, record.at, Phase::Applying { attempt: *attempt }),
+            Event::TaskRetried { task, attempt, of, pause_ms, .. } => {
+                let until = record.at.saturating_add(*pause_ms);
+                self.phase(task, record.at, Phase::Pausing { attempt: *attempt, of: *of, until });
+            }
+            Event::GateChecked { task, held, times, seen } => {
+                let seen = seen.clone();
+                self.phase(task, record.at, Phase::Gate { held: *held, times: *times, seen });
+            }
+            Event::TaskFinished { task, outcome, took_ms } => self.finished(task, outcome, *took_ms),
+            Event::TaskPlanned { task, decision } => {
+                self.end(task);
+                self.planned.push((task.clone(), decision.clone()));
+            }
+            Event::Interrupted => self.interrupted = true,
+            Event::RunFinished { counts, .. } => {
+                self.counts = *counts;
+                self.ended = true;
+            }
+            Event::PlanFinished { .. } => self.ended = true,
+        }
+    }
+
+    fn begin(&mut self, playbook: &str, hosts: &[HostName], tasks: usize, planning: bool) {
+        // A program may plan first and run then.
+        *self = Self { start: self.start, playbook: playbook.to_owned(), planning, total: tasks, ..Self::default() };
+        for host in hosts {
+            self.counts_of(host);
+        }
+    }
+
+    fn finished(&mut self, task: &TaskRef, outcome: &Outcome, took_ms: u64) {
+        self.end(task);
+        self.counts.add(outcome);
+        self.counts_of(&task.host).add(outcome);
+        let told = match outcome {
+            Outcome::Failed { .. } | Outcome::InDoubt { .. } => false,
+            // The host tells it for all its tasks.
+            Outcome::Unreachable { .. } => !self.unreachable.insert(task.host.clone()),
+            Outcome::Ok | Outcome::Changed { .. } | Outcome::Skipped { .. } | Outcome::Cancelled => true,
+        };
+        if !told {
+            self.wrong.push(match outcome {
+                Outcome::Unreachable { why } => Wrong::Host { host: task.host.clone(), why: why.clone(), hint: None },
+                _ => Wrong::Task { task: task.clone(), outcome: outcome.clone(), took_ms },
+            });
+        }
+    }
+
+    fn end(&mut self, task: &TaskRef) {
+        self.done += 1;
+        self.running.retain(|running| running.task.id != task.id);
+    }
+
+    fn phase(&mut self, task: &TaskRef, at: u64, phase: Phase) {
+        if let Some(running) = self.running.iter_mut().find(|running| running.task.id == task.id) {
+            running.phase = phase;
+        } else {
+            self.running.push(Running { task: task.clone(), since: at, phase, told: at });
+        }
+    }
+
+    fn counts_of(&mut self, host: &HostName) -> &mut RunCounts {
+        let index = *self.host_at.entry(host.clone()).or_insert(self.hosts.len());
+        if index == self.hosts.len() {
+            self.hosts.push((host.clone(), RunCounts::default()));
+        }
+        &mut self.hosts[index].1
+    }
+}
+
+impl Running {
+    /// What it is doing, in a few words; empty where there is nothing to add.
+    pub(super) fn doing(&self, now: u64) -> String {
+        match &self.phase {
+            Phase::Looking | Phase::Applying { attempt: 0 | 1 } => String::new(),
+            Phase::Applying { attempt } => format!("attempt {attempt}"),
+            Phase::Pausing { attempt, of, until } => {
+                let left = until.saturating_sub(now).div_ceil(1000);
+                format!("attempt {attempt} of {of} failed, again in {left} s")
+            }
+            Phase::Gate { held, times, seen: None } => format!("held {held} of {times}"),
+            Phase::Gate { held, times, seen: Some(seen) } => format!("held {held} of {times}, saw {seen}"),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Text for terminals: harmless, measured, shortened.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// One line of what somebody else wrote, so that it can't move the cursor, colour anything or hide: escape sequences
+/// go, other control characters become visible signs, and of a line that overwrites itself the last state stays.
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let text = anstream::adapter::strip_str(text).to_string();
+    let text = text.trim_end_matches('\r');
+    let text = text.rsplit('\r').next().unwrap_or(text);
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\t' => clean.push_str("    "),
+            '\n' => clean.push('⏎'),
+            '\0'..='\x1f' => clean.extend(char::from_u32(0x2400 + u32::from(c))),
+            '\x7f' => clean.push('␡'),
+            c if harmful(c) => {
+                let _ = write!(clean, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => clean.push(c),
+        }
+    }
+    Cow::Owned(clean)
+}
+
+/// Control characters, and those that change the direction of what follows or can't be seen.
+fn harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// How many columns a text takes.
+pub(super) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// At most `most` columns, with `…` where the end was cut.
+pub(super) fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    if width(text) <= most {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(if most == 0 { String::new() } else { head(text, most - 1) + "…" })
+}
+
+/// At most `most` columns, with `…` where the middle was cut: of names, both ends tell.
+pub(super) fn cut_middle(text: &str, most: usize) -> Cow<'_, str> {
+    if width(text) <= most || most < 5 {
+        return cut(text, most);
+    }
+    let back = (most - 1) / 2;
+    let reversed: String = text.chars().rev().collect();
+    let tail: String = head(&reversed, back).chars().rev().collect();
+    Cow::Owned(head(text, most - 1 - back) + "…" + &tail)
+}
+
+fn head(text: &str, most: usize) -> String {
+    let mut used = 0;
+    text.chars()
+        .take_while(|c| {
+            used += c.width().unwrap_or(0);
+            used <= most
+        })
+        .collect()
+}
+
+/// Fills up with blanks to `columns`.
+pub(super) fn pad(text: &str, columns: usize) -> String {
+    let mut text = text.to_owned();
+    text.extend(std::iter::repeat_n(' ', columns.saturating_sub(width(&text))));
+    text
+}
+
+/// A time span for people, from milliseconds.
+pub(super) fn span(ms: u64) -> String {
+    let s = ms / 1000;
+    match s {
+        0 if ms < 100 => format!("{ms} ms"),
+        0..60 => format!("{s}.{} s", ms % 1000 / 100),
+        60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        _ => format!("{} h {:02} min", s / 3600, s / 60 % 60),
+    }
+}
+
+/// The same in whole seconds, for what still goes on.
+pub(super) fn seconds(ms: u64) -> String {
+    match ms / 1000 {
+        s @ 0..60 => format!("{s} s"),
+        _ => span(ms),
+    }
+}
+
+/// `1 task`, `2 tasks`.
+pub(super) fn count(number: usize, word: &str) -> String {
+    if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hosts_print_cant_reach_the_terminal() {
+        assert_eq!(clean("plain → é"), "plain → é");
+        assert_eq!(clean("\x1b[31mred\x1b[0m \x1b]0;title\x07x"), "red x");
+        assert_eq!(clean("10%\r100%\r"), "100%");
+        assert_eq!(clean("a\tb\x08\x7f\u{202e}c\u{9b}d"), "a    b␈␡\\u{202e}c\\u{9b}d");
+    }
+
+    #[test]
+    fn names_are_cut_by_columns() {
+        assert_eq!(cut("rabbit", 6), "rabbit");
+        assert_eq!(cut("rabbit1", 6), "rabbi…");
+        assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(cut_middle("rabbit-eu-west-1.example.com", 11), "rabbi…e.com");
+        assert_eq!(pad("日", 4), "日  ");
+    }
+
+    #[test]
+    fn spans_read_well() {
+        let spans = [45, 320, 12_340, 185_000, 3_780_000].map(span);
+        assert_eq!(spans, ["45 ms", "0.3 s", "12.3 s", "3 min 05 s", "1 h 03 min"]);
+    }
+}

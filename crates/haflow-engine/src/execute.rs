@@ -273,7 +273,8 @@ impl Worker<'_> {
             let seen = match step::look(lane, task, self.kill).await {
                 Ok(seen) => match decide(task, &seen) {
                     Decision::UpToDate => None,
-                    _ => Some((shown(&seen), None)),
+                    Decision::Change { diff } => Some((differing(&diff), None)),
+                    decision => unreachable!("a gate's state isn't {decision:?}"),
                 },
                 // A check that fails is one that doesn't hold: services that are coming up do that.
                 Err(Trouble::Failed(failure)) => Some((failure.message.clone(), Some(failure))),
@@ -292,16 +293,10 @@ impl Worker<'_> {
             }
             if started.elapsed() + gate.every > gate.within {
                 let (saw, failure) = seen.unwrap_or_else(|| (format!("it held {held} times in a row, not {}", gate.times), None));
-                let want = task.want.as_ref().map(|want| match want {
-                    Known::Plain(want) => want.to_string(),
-                    Known::Secret(secret) => secret.to_string(),
-                });
+                let within = gate.within.as_secs_f64();
+                let when = if gate.within.is_zero() { String::new() } else { format!(" within {within} s") };
                 return Err(Failure {
-                    message: format!(
-                        "it didn't hold within {} s; last it saw {saw} where {} is wanted",
-                        gate.within.as_secs_f64(),
-                        want.unwrap_or_default()
-                    ),
+                    message: format!("the gate didn't hold{when}: {saw}"),
                     ..failure.map(|failure| *failure).unwrap_or_default()
                 }
                 .into());
@@ -341,15 +336,6 @@ fn judge(task: &Ready<'_>, applied: step::Applied) -> Result<Option<Known>, Fail
 
 fn secret(value: &Value) -> Known {
     Known::Secret(haflow_model::Secret::new(crate::shell::variable(value)))
-}
-
-/// A state in a line, for a person.
-fn shown(seen: &Seen) -> String {
-    match seen {
-        Seen::Value(Value::String(text)) => format!("{text:?}"),
-        Seen::Value(value) => value.to_string(),
-        Seen::File(_) | Seen::Nothing => String::new(),
-    }
 }
 
 /// Which fields differ, in a line.

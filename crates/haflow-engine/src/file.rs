@@ -122,15 +122,18 @@ impl Wanted<'_> {
     fn new_content(&self, seen: &FileSeen) -> Result<Option<String>, Failure> {
         let content = match (&self.file.state, self.content) {
             (FileState::Content(Content::Is(_)), Some(content)) => content.variable(),
-            (FileState::Content(Content::Edit(filter)), _) => self.edited(filter, seen)?,
+            (FileState::Content(Content::Edit(filter)), _) => match self.edited(filter, seen)? {
+                Some(content) => content,
+                None => return Ok(None),
+            },
             _ => return Ok(None),
         };
         let same = seen.kind == Kind::File && seen.detail == sha256(content.as_bytes());
         Ok((!same).then_some(content))
     }
 
-    /// What the filter makes of the text that is there.
-    fn edited(&self, filter: &str, seen: &FileSeen) -> Result<String, Failure> {
+    /// What the filter makes of the text that is there; `None` where there is no file and none shall be made.
+    fn edited(&self, filter: &str, seen: &FileSeen) -> Result<Option<String>, Failure> {
         let refused = |message: String| Failure { message, ..Failure::default() };
         let text = match (seen.kind, &seen.content) {
             (Kind::File, Some(bytes)) => std::str::from_utf8(bytes)
@@ -142,9 +145,10 @@ impl Wanted<'_> {
             _ => Value::Null,
         };
         match jq::run(filter, self.params, text) {
-            Ok(Value::String(text)) => Ok(text),
+            Ok(Value::String(text)) => Ok(Some(text)),
+            Ok(Value::Null) if seen.kind == Kind::Absent => Ok(None),
             Ok(other) => Err(refused(format!("the edit of {} yields {other}, not a text", self.file.path))),
-            Err(error) => Err(refused(format!("the edit of {} fails: its jq filter {error}", self.file.path))),
+            Err(error) => Err(refused(format!("{} can't be edited: {error}", self.file.path))),
         }
     }
 
@@ -176,6 +180,11 @@ impl Wanted<'_> {
                 ..Failure::default()
             });
         }
+        let content = self.new_content(seen)?;
+        if seen.kind == Kind::Absent && matches!(file.state, FileState::Content(_)) && content.is_none() {
+            // The edit makes no file where there is none.
+            return Ok(Vec::new());
+        }
         let mut changes = Vec::new();
         if wanted != seen.kind && !matches!(file.state, FileState::Present) {
             changes.push(field("state", Some(seen.kind.as_str().into()), Some(wanted.as_str().into())));
@@ -185,7 +194,7 @@ impl Wanted<'_> {
         {
             changes.push(field("target", (seen.kind == Kind::Link).then(|| seen.detail.clone()), Some(target.clone())));
         }
-        if let Some(content) = self.new_content(seen)? {
+        if let Some(content) = content {
             changes.push(self.content_change(seen, &content));
         }
         if wanted != Kind::Absent {

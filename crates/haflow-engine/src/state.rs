@@ -76,8 +76,10 @@ pub(crate) fn of_probe(
         return Ok(Seen::Value(if structured { json(text, output)? } else { Value::from(text) }));
     };
     let input = if probe.raw { Value::from(text) } else { json(text, output)? };
-    let value = jq::run(filter, params, input)
-        .map_err(|error| Failure { hint: Some(format!("the filter is `{filter}`")), ..failed(format!("the jq filter {error}"), output) })?;
+    let value = jq::run(filter, params, input).map_err(|error| Failure {
+        hint: Some("this is what the task's jq filter makes of what the probe printed".into()),
+        ..failed(error, output)
+    })?;
     Ok(Seen::Value(value))
 }
 

@@ -13,7 +13,9 @@ pub enum LabError {
         os: &'static str,
     },
     /// Mounts and namespaces need root.
-    #[error("the lab needs root (it mounts, makes network namespaces and boots systemd); run it with sudo")]
+    #[error(
+        "the lab needs root (it mounts, makes network namespaces and boots systemd); run it with sudo"
+    )]
     NotRoot,
     /// A program is missing, and there is no apt-get to install it with.
     #[error("the lab needs {}, and this machine has no apt-get to install it with; install {} and try again",
@@ -98,7 +100,9 @@ pub enum LabError {
         asked: usize,
     },
     /// A host exists already, of another suite.
-    #[error("host {host} of this lab is {has} already, not {asked}; take the lab down first, or ask for {has}")]
+    #[error(
+        "host {host} of this lab is {has} already, not {asked}; take the lab down first, or ask for {has}"
+    )]
     Suite {
         /// The host.
         host: String,
@@ -132,13 +136,17 @@ pub enum LabError {
         base: PathBuf,
     },
     /// No free address range was found.
-    #[error("found no free range for the lab's addresses in 10.0.0.0/8: every one of {tried} collides with a route of this machine")]
+    #[error(
+        "found no free range for the lab's addresses in 10.0.0.0/8: every one of {tried} collides with a route of this machine"
+    )]
     NoRange {
         /// How many were tried.
         tried: usize,
     },
     /// The lab's range has come to collide with a route.
-    #[error("the lab's addresses {range} collide with this machine's route to {route}; `haflow lab down` and `up` choose others")]
+    #[error(
+        "the lab's addresses {range} collide with this machine's route to {route}; `haflow lab down` and `up` choose others"
+    )]
     RangeTaken {
         /// The lab's range.
         range: String,
@@ -189,7 +197,10 @@ fn indent(text: &str) -> String {
 
 impl LabError {
     /// An I/O error at a path, ready for `map_err`.
-    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }
     }

@@ -23,11 +23,20 @@ pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>, mode: u32) -> Result
         .prefix(".haflow-")
         .tempfile_in(dir)
         .map_err(LabError::io("make a file in", dir))?;
-    file.write_all(content.as_ref()).map_err(LabError::io("write", path))?;
+    file.write_all(content.as_ref())
+        .map_err(LabError::io("write", path))?;
     let permissions = fs::Permissions::from_mode(mode);
-    file.as_file().set_permissions(permissions).map_err(LabError::io("set the mode of", path))?;
-    file.as_file().sync_all().map_err(LabError::io("write", path))?;
-    file.persist(path).map_err(|err| LabError::Io { what: "write", path: path.to_owned(), source: err.error })?;
+    file.as_file()
+        .set_permissions(permissions)
+        .map_err(LabError::io("set the mode of", path))?;
+    file.as_file()
+        .sync_all()
+        .map_err(LabError::io("write", path))?;
+    file.persist(path).map_err(|err| LabError::Io {
+        what: "write",
+        path: path.to_owned(),
+        source: err.error,
+    })?;
     Ok(())
 }
 
@@ -43,7 +52,8 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>> {
 /// Makes a directory and those above it.
 pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<()> {
     fs::create_dir_all(path).map_err(LabError::io("make", path))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(LabError::io("set the mode of", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(LabError::io("set the mode of", path))
 }
 
 /// Removes a tree that may not exist. What is mounted in it is unmounted first, never emptied.
@@ -101,13 +111,17 @@ pub(crate) fn is_mounted(path: &Path) -> Result<bool> {
 
 /// Unmounts everything at and below a path, the newest first.
 pub(crate) fn unmount_below(path: &Path) -> Result<()> {
-    for mount in mounts()?.iter().rev().filter(|mount| mount.at.starts_with(path)) {
+    for mount in mounts()?
+        .iter()
+        .rev()
+        .filter(|mount| mount.at.starts_with(path))
+    {
         crate::sys::unmount(&mount.at)?;
     }
     Ok(())
 }
 
-/// A lock that the kernel lets go of when its holder dies. Its file is removed with [`Lock::remove`].
+/// A lock that the kernel lets go of when its holder dies. Its file is there only while it is held.
 #[derive(Debug)]
 pub(crate) struct Lock {
     // The lock ends when this is closed.
@@ -123,7 +137,11 @@ impl Lock {
         let mut said = false;
         loop {
             make_dir(dir, 0o755)?;
-            let opened = File::options().create(true).truncate(false).write(true).open(&path);
+            let opened = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path);
             let file = match opened {
                 // Its directory went between the two calls.
                 Err(err) if err.kind() == ErrorKind::NotFound => continue,
@@ -133,7 +151,9 @@ impl Lock {
                 Ok(()) => {}
                 Err(fs::TryLockError::WouldBlock) => {
                     if !said {
-                        report(Progress::Waiting { what: what.to_owned() });
+                        report(Progress::Waiting {
+                            what: what.to_owned(),
+                        });
                         said = true;
                     }
                     file.lock().map_err(LabError::io("lock", &path))?;
@@ -147,9 +167,11 @@ impl Lock {
             }
         }
     }
+}
 
-    /// Lets go of the lock and removes its file.
-    pub(crate) fn remove(self) {
+impl Drop for Lock {
+    /// Removes the file while the lock is still held; it is let go of when the file is closed.
+    fn drop(&mut self) {
         fs::remove_file(&self.path).ok();
         // Goes only if it is empty.
         fs::remove_dir(RUN_DIR).ok();
@@ -162,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_mount_line_is_read() {
-        let line = "36 35 98:0 /sub /mnt/a\\040b rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
+        let line =
+            "36 35 98:0 /sub /mnt/a\\040b rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
         let mount = parse_mount(line).unwrap();
         assert_eq!(mount.device, "98:0");
         assert_eq!(mount.root, "/sub");

@@ -29,7 +29,10 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     pub(crate) fn of(saved: &'a Saved) -> Self {
-        Self { saved, dir: state::dir(&saved.name) }
+        Self {
+            saved,
+            dir: state::dir(&saved.name),
+        }
     }
 
     pub(crate) fn names(&self) -> Names<'a> {
@@ -37,7 +40,10 @@ impl<'a> Parts<'a> {
     }
 
     pub(crate) fn network(&self) -> Network<'a> {
-        Network { names: self.names(), range: self.saved.range }
+        Network {
+            names: self.names(),
+            range: self.saved.range,
+        }
     }
 
     pub(crate) fn key(&self) -> PathBuf {
@@ -75,8 +81,9 @@ impl<'a> Parts<'a> {
             return Ok(());
         }
         let hosts = self.saved.hosts.iter();
-        let entries: Vec<(Ipv4Addr, &str)> =
-            hosts.map(|host| (self.saved.range.host(host.index), &*host.name)).collect();
+        let entries: Vec<(Ipv4Addr, &str)> = hosts
+            .map(|host| (self.saved.range.host(host.index), &*host.name))
+            .collect();
         rootfs.write_hosts(&entries)
     }
 
@@ -95,7 +102,10 @@ impl<'a> Parts<'a> {
                 Err(LabError::BootEnded { .. }) => {}
                 Err(err) => return Err(err),
                 Ok(()) => {
-                    progress(Progress::TakenUp { host: name, address });
+                    progress(Progress::TakenUp {
+                        host: name,
+                        address,
+                    });
                     return Ok(());
                 }
             }
@@ -116,7 +126,11 @@ impl<'a> Parts<'a> {
             cgroups: &cgroups,
         })?;
         machine::wait_ready(&name, address, &cgroups, &console)?;
-        progress(Progress::Ready { host: name, address, took: begun.elapsed() });
+        progress(Progress::Ready {
+            host: name,
+            address,
+            took: begun.elapsed(),
+        });
         Ok(())
     }
 
@@ -148,8 +162,12 @@ pub(crate) fn at_once<'a>(
         outcome
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..hosts.len().min(AT_ONCE)).map(|_| scope.spawn(work)).collect();
-        let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let threads: Vec<_> = (0..hosts.len().min(AT_ONCE))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        };
         // Every one is joined before the first error counts.
         threads.into_iter().map(join).fold(Ok(()), Result::and)
     })

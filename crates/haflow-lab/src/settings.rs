@@ -35,7 +35,9 @@ pub(crate) fn raise() -> Result<()> {
 /// Puts back what was raised, unless somebody has changed it since. The caller holds the lock of all labs.
 pub(crate) fn put_back() -> Result<()> {
     for (name, was) in remembered()? {
-        let Some((_, wanted)) = WANTED.iter().find(|(have, _)| *have == name) else { continue };
+        let Some((_, wanted)) = WANTED.iter().find(|(have, _)| *have == name) else {
+            continue;
+        };
         let path = Path::new("/proc/sys").join(&name);
         let now = fs::read_to_string(&path).map_err(LabError::io("read", &path))?;
         if now.trim() == wanted.to_string() {
@@ -54,6 +56,9 @@ fn remembered() -> Result<BTreeMap<String, String>> {
 fn write(were: &BTreeMap<String, String>) -> Result<()> {
     let path = state::settings_file();
     let json = serde_json::to_string(were);
-    let json = json.map_err(|err| LabError::State { path: path.clone(), why: err.to_string() })?;
+    let json = json.map_err(|err| LabError::State {
+        path: path.clone(),
+        why: err.to_string(),
+    })?;
     files::write(&path, json + "\n", 0o600)
 }

@@ -3,11 +3,11 @@
 use std::{env, path::Path, process::Command};
 
 use crate::{
-    command::{run, run_command, tail},
+    command::{run, run_command},
     error::{LabError, Result},
-    files, state,
+    files,
     progress::{Progress, Report},
-    sys,
+    state, sys,
 };
 
 /// What the lab runs, and the Debian package that carries it.
@@ -25,8 +25,10 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 /// Debian's keys, which Ubuntu doesn't come with. Without them debootstrap verifies nothing.
-const KEYRINGS: &[&str] =
-    &["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
+const KEYRINGS: &[&str] = &[
+    "/usr/share/keyrings/debian-archive-keyring.gpg",
+    "/usr/share/keyrings/debian-archive-keyring.pgp",
+];
 
 /// Whether the lab can be had here: Ok, or the reason why not, such as another system than Linux, no
 /// root, or a kernel without overlay mounts. Changes nothing and installs nothing.
@@ -40,7 +42,10 @@ pub fn supported() -> Result<()> {
     let overlay = "mkdir l u w m && mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w m";
     // Where the labs' files will be: an overlay can't lie on every file system.
     let place = Path::new(state::STATE_DIR);
-    let place = place.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
+    let place = place
+        .ancestors()
+        .find(|dir| dir.is_dir())
+        .unwrap_or(Path::new("/"));
     let dir = tempfile::Builder::new()
         .prefix(".haflow-")
         .tempdir_in(place)
@@ -49,23 +54,32 @@ pub fn supported() -> Result<()> {
         try_apart("overlay mounts", &["--mount"], overlay, dir.path())?;
     }
     if !missing("unshare") && !missing("ip") {
-        let links = "ip link add haflow0 type bridge && ip link add haflow1 type veth peer name haflow2";
+        let links =
+            "ip link add haflow0 type bridge && ip link add haflow1 type veth peer name haflow2";
         try_apart("bridges and veth pairs", &["--net"], links, dir.path())?;
     }
     if !missing("unshare") && !missing("nft") {
         let rules = "nft 'table ip haflow { chain out { type nat hook postrouting priority 100; masquerade; }; }'";
         try_apart("masquerading by nftables", &["--net"], rules, dir.path())?;
     }
-    if files::mounts()?.iter().any(|mount| mount.kind.starts_with("cgroup")) {
+    if files::mounts()?
+        .iter()
+        .any(|mount| mount.kind.starts_with("cgroup"))
+    {
         return Ok(());
     }
-    Err(LabError::Kernel { what: "cgroups", seen: "no cgroup hierarchy is mounted".into() })
+    Err(LabError::Kernel {
+        what: "cgroups",
+        seen: "no cgroup hierarchy is mounted".into(),
+    })
 }
 
 /// The system and the user: cheap, and true of everything that touches a lab.
 pub(crate) fn basics() -> Result<()> {
     if !cfg!(target_os = "linux") {
-        return Err(LabError::NotLinux { os: env::consts::OS });
+        return Err(LabError::NotLinux {
+            os: env::consts::OS,
+        });
     }
     if !sys::is_root() {
         return Err(LabError::NotRoot);
@@ -76,37 +90,55 @@ pub(crate) fn basics() -> Result<()> {
 /// Runs a script in namespaces of its own, which take all that it makes with them.
 fn try_apart(what: &'static str, namespaces: &[&str], script: &str, dir: &Path) -> Result<()> {
     let mut command = Command::new("unshare");
-    command.args(namespaces).args(["sh", "-ec", script]).current_dir(dir);
+    command
+        .args(namespaces)
+        .args(["sh", "-ec", script])
+        .current_dir(dir);
     match run_command(what, &mut command, "") {
-        Err(LabError::Command { stderr, .. }) => Err(LabError::Kernel { what, seen: tail(&stderr, 2) }),
+        Err(LabError::Command { stderr, .. }) => {
+            let seen = stderr
+                .lines()
+                .next()
+                .unwrap_or("it failed without a word")
+                .to_owned();
+            Err(LabError::Kernel { what, seen })
+        }
         other => other.map(drop),
     }
 }
 
-/// Installs what is missing, where apt-get is there to do it.
-pub(crate) fn install(report: Report<'_>) -> Result<()> {
+/// Installs what is missing, where apt-get is there to do it, and says whether anything was.
+pub(crate) fn install(report: Report<'_>) -> Result<bool> {
     let path = search_path();
     let (missing, packages) = missing_on(&path);
     if missing.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     if !has_program(&path, "apt-get") {
         return Err(no_installer(&path));
     }
-    report(Progress::Installing { packages: packages.clone() });
+    report(Progress::Installing {
+        packages: packages.clone(),
+    });
     apt_get(&["update"])?;
     let mut args = vec!["install", "--yes", "--no-install-recommends"];
     args.extend(packages.iter().map(String::as_str));
     apt_get(&args)?;
     match missing_on(&path) {
-        (missing, _) if missing.is_empty() => Ok(()),
-        (programs, packages) => Err(LabError::StillMissing { programs, packages, path: path.join(":") }),
+        (missing, _) if missing.is_empty() => Ok(true),
+        (programs, packages) => Err(LabError::StillMissing {
+            programs,
+            packages,
+            path: path.join(":"),
+        }),
     }
 }
 
 fn apt_get(args: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
-    command.args(["--quiet", "--option", "DPkg::Lock::Timeout=120"]).args(args);
+    command
+        .args(["--quiet", "--option", "DPkg::Lock::Timeout=120"])
+        .args(args);
     command.env("DEBIAN_FRONTEND", "noninteractive");
     run_command("install what the lab needs", &mut command, "").map(drop)
 }
@@ -119,7 +151,11 @@ fn no_installer(path: &[String]) -> LabError {
 /// The search path, with the administrator's programs, which a plain `su` leaves out.
 pub(crate) fn search_path() -> Vec<String> {
     let path = env::var("PATH").unwrap_or_default();
-    let mut dirs: Vec<String> = path.split(':').filter(|dir| !dir.is_empty()).map(str::to_owned).collect();
+    let mut dirs: Vec<String> = path
+        .split(':')
+        .filter(|dir| !dir.is_empty())
+        .map(str::to_owned)
+        .collect();
     for dir in ["/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
         if dirs.iter().all(|have| have != dir) {
             dirs.push(dir.to_owned());
@@ -129,7 +165,8 @@ pub(crate) fn search_path() -> Vec<String> {
 }
 
 fn has_program(path: &[String], program: &str) -> bool {
-    path.iter().any(|dir| Path::new(dir).join(program).is_file())
+    path.iter()
+        .any(|dir| Path::new(dir).join(program).is_file())
 }
 
 /// The programs that aren't on the path, and the packages that carry them, each once.
@@ -173,9 +210,18 @@ fn pick_apt_settings(dump: &str) -> String {
     ];
     let mut out = String::new();
     for line in dump.lines() {
-        let Some((key, value)) = line.split_once(' ') else { continue };
-        let wanted = WANTED.iter().any(|name| key == *name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with("::")));
-        let loopback = ["//127.", "//localhost", "//[::1]"].iter().any(|place| value.contains(place));
+        let Some((key, value)) = line.split_once(' ') else {
+            continue;
+        };
+        let wanted = WANTED.iter().any(|name| {
+            key == *name
+                || key
+                    .strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with("::"))
+        });
+        let loopback = ["//127.", "//localhost", "//[::1]"]
+            .iter()
+            .any(|place| value.contains(place));
         if wanted && !loopback && value != "\"\";" {
             out.push_str(line);
             out.push('\n');
@@ -193,9 +239,18 @@ mod tests {
         let (programs, packages) = missing_on(&["/no/such/dir".to_owned()]);
         assert!(programs.iter().any(|name| name == "systemd-nspawn"));
         assert!(packages.iter().any(|name| name == "systemd-container"));
-        assert_eq!(packages.iter().filter(|name| *name == "openssh-client").count(), 1);
+        assert_eq!(
+            packages
+                .iter()
+                .filter(|name| *name == "openssh-client")
+                .count(),
+            1
+        );
         let text = LabError::NoInstaller { programs, packages }.to_string();
-        assert!(text.contains("debootstrap") && text.contains("install"), "{text}");
+        assert!(
+            text.contains("debootstrap") && text.contains("install"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -113,6 +113,7 @@ pub(super) fn read_list(file: &File, tree: Tree) -> Result<Raw, Diagnostic> {
     for (name, group) in entries {
         if name.text == "_meta" {
             meta = Some(group);
+            raw.has_meta = true;
             continue;
         }
         pattern::check(file, &name, "group name")?;

@@ -104,7 +104,8 @@ fn header(file: &File, text: &str, at: usize) -> Result<Section, Diagnostic> {
 fn host(file: &File, raw: &mut Raw, group: Option<&Word>, text: &str, at: usize) -> Result<(), Diagnostic> {
     let mut words = words(file, text, at)?.into_iter();
     let Some(first) = words.next() else { return Ok(()) };
-    if let Some((head, _)) = first.text.split_once('=') {
+    let is_name = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == '_');
+    if let Some((head, _)) = first.text.split_once('=').filter(|(head, _)| is_name(head)) {
         return Err(file
             .wrong(first.at, "a line of hosts begins with a host's name", "this is a var")
             .help(format!("vars of all hosts of a group go below a line `[group:vars]`; is the name before `{head}` missing?")));
@@ -147,6 +148,7 @@ fn words(file: &File, text: &str, at: usize) -> Result<Vec<Word>, Diagnostic> {
     let mut words = Vec::new();
     let mut word: Option<(usize, String)> = None;
     let mut quote: Option<(char, usize)> = None;
+    let mut end = text.len();
     let mut characters = text.char_indices();
     while let Some((index, c)) = characters.next() {
         match (c, quote) {
@@ -167,12 +169,12 @@ fn words(file: &File, text: &str, at: usize) -> Result<Vec<Word>, Diagnostic> {
                     }
                 }
             }
-            ('#', None) => break,
+            ('#', None) => {
+                end = index;
+                break;
+            }
             (c, None) if c.is_whitespace() => words.extend(finish(file, &mut word, at, index)),
             (c, _) => word.get_or_insert((index, String::new())).1.push(c),
-        }
-        if c == '#' && quote.is_none() && word.is_none() {
-            break;
         }
     }
     if let Some((mark, index)) = quote {
@@ -181,7 +183,6 @@ fn words(file: &File, text: &str, at: usize) -> Result<Vec<Word>, Diagnostic> {
             .wrong(place, format!("a quote {mark} without its end"), "opened here")
             .help(format!("close it with {mark} on the same line")));
     }
-    let end = text.find(" #").unwrap_or(text.len()).max(word.as_ref().map_or(0, |(from, _)| *from));
     words.extend(finish(file, &mut word, at, end));
     Ok(words)
 }

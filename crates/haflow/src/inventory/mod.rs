@@ -20,6 +20,7 @@ mod yaml;
 
 use file::{At, File};
 use haflow_model::{Diagnostic, Inventory};
+use raw::Raw;
 use resolve::Folders;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -59,20 +60,26 @@ fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Inv
     }
     let executable = metadata.permissions().mode() & 0o111 != 0;
     let (name, bytes) = if executable {
-        (Arc::from(format!("{name} --list")), program::list(path, patience)?)
+        (Arc::from(format!("{name} --list")), program::run(path, &["--list"], patience)?)
     } else {
         let bytes = std::fs::read(path).map_err(|error| unreadable(&name, &error))?;
         (name, bytes)
     };
-    let file = decode(name, bytes)?;
+    let file = decode(name, bytes).map_err(|wrong| {
+        let help = "save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`";
+        wrong.help(if executable { PROGRAM_HELP } else { help })
+    })?;
     let raw = match if executable { Form::List } else { Form::of(path, &file.text) } {
         Form::List => {
-            let help = "a program's inventory is JSON as Ansible takes it; what isn't JSON belongs on stderr";
-            let tree = yaml::parse_json(&file).map_err(|wrong| wrong.help(help))?;
-            ansible::read_list(&file, tree)
+            let tree = yaml::parse_json(&file, PROGRAM_HELP)?;
+            let mut raw = ansible::read_list(&file, tree)?;
+            if !raw.has_meta {
+                ask_each(path, &mut raw, patience)?;
+            }
+            Ok(raw)
         }
         Form::Json => {
-            let tree = yaml::parse_json(&file)?;
+            let tree = yaml::parse_json(&file, "mend it here or just before; keys and texts are in double quotes")?;
             if is_list(&tree) { ansible::read_list(&file, tree) } else { ansible::read_yaml(&file, tree) }
         }
         Form::Yaml => ansible::read_yaml(&file, yaml::parse(&file)?),
@@ -80,6 +87,20 @@ fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Inv
         Form::Ini => ini::read(&file),
     }?;
     resolve::resolve(&file, raw, Folders { own: path.parent(), home })
+}
+
+const PROGRAM_HELP: &str = "a program's inventory is JSON in UTF-8 as Ansible takes it; anything else belongs on stderr";
+
+/// A program whose list has no `_meta` is asked for the vars of each host, as Ansible does.
+fn ask_each(program: &Path, raw: &mut Raw, patience: Duration) -> Result<(), Diagnostic> {
+    for host in &mut raw.hosts {
+        let name = host.name.text.as_str();
+        let bytes = program::run(program, &["--host", name], patience)?;
+        let file = decode(format!("{} --host {name}", program.display()).into(), bytes)?;
+        let tree = yaml::parse_json(&file, PROGRAM_HELP)?;
+        host.vars = raw::vars(&file, tree, &format!("host `{name}`"))?;
+    }
+    Ok(())
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> Diagnostic {
@@ -103,9 +124,7 @@ fn decode(name: Arc<str>, bytes: Vec<u8>) -> Result<File, Diagnostic> {
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
             let file = File::new(name, text);
             let at = At { length: 1, ..file.at(&(end..end)) };
-            Err(file
-                .wrong(at, format!("the inventory isn't UTF-8: byte {byte:#04x}"), "")
-                .help("save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`"))
+            Err(file.wrong(at, format!("the inventory isn't UTF-8: byte {byte:#04x}"), ""))
         }
     }
 }

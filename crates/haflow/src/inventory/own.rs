@@ -1,6 +1,7 @@
 //! Inventories in TOML of our own.
 
 use super::file::{At, File, Word};
+use super::pattern;
 use super::raw::{Dialect, Raw, vars};
 use super::tree::{Kind, Tree};
 use haflow_model::{Diagnostic, nearest};
@@ -42,6 +43,7 @@ pub(super) fn read(file: &File) -> Result<Raw, Diagnostic> {
 
 fn read_group(file: &File, raw: &mut Raw, name: &Word, group: Tree) -> Result<(), Diagnostic> {
     let of = format!("group `{}`", name.text);
+    pattern::check(file, name, "group name")?;
     raw.declare(name);
     for (key, value) in map(file, group, &of)? {
         match key.text.as_str() {
@@ -173,9 +175,10 @@ fn bad(file: &File, error: &toml::de::Error) -> Diagnostic {
     if message.contains("duplicate key") {
         let bytes = error.span().unwrap_or_default();
         let key = file.text.get(bytes).unwrap_or_default().trim();
-        return file.wrong(at, format!("`{key}` is there twice"), "there already").help("put both into one");
+        return file.wrong(at, format!("`{key}` is there twice"), "again here").help("keep one, or put both into one");
     }
     file.wrong(at, format!("bad TOML: {message}"), "")
+        .help("mend it here or just above: texts are in quotes, lists in brackets, and each line is a table, a key or a comment")
 }
 
 fn table(file: &File, table: DeTable<'_>) -> Kind {

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 /// How long a program may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Runs `program --list` and gives what it printed.
-pub(super) fn list(program: &Path, patience: Duration) -> Result<Vec<u8>, Diagnostic> {
+/// Runs a program and gives what it printed.
+pub(super) fn run(program: &Path, arguments: &[&str], patience: Duration) -> Result<Vec<u8>, Diagnostic> {
     let shown = program.display();
+    let command = format!("{shown} {}", arguments.join(" "));
     // Without a slash, a name would be looked for in PATH.
     let path = if program.components().count() == 1 { Path::new(".").join(program) } else { program.to_owned() };
     let mut child = Command::new(path)
-        .arg("--list")
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -41,13 +42,13 @@ pub(super) fn list(program: &Path, patience: Duration) -> Result<Vec<u8>, Diagno
     let (status, Some(printed)) = (ended, printed) else {
         kill(&mut child);
         let messages = stderr.recv_timeout(grace).unwrap_or_default();
-        let message = format!("the inventory program `{shown} --list` didn't end within {} s", patience.as_secs());
+        let message = format!("the inventory program `{command}` didn't end within {} s", patience.as_secs());
         return Err(Diagnostic::new(message + &tail(&messages)).help("run it by hand to see what it waits for"));
     };
     let messages = stderr.recv_timeout(grace).unwrap_or_default();
     match status {
         Some(status) if !status.success() => {
-            Err(Diagnostic::new(format!("the inventory program `{shown} --list` {}{}", ending(status), tail(&messages)))
+            Err(Diagnostic::new(format!("the inventory program `{command}` {}{}", ending(status), tail(&messages)))
                 .help("it must print JSON and end with exit code 0; run it by hand to see why it doesn't"))
         }
         _ => Ok(printed),

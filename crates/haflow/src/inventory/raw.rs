@@ -27,6 +27,8 @@ pub(super) struct Raw {
     /// In the order in which they are named first.
     pub(super) hosts: Vec<Entry>,
     pub(super) groups: Vec<Group>,
+    /// Whether a program's list had the vars of its hosts in it.
+    pub(super) has_meta: bool,
     host_at: HashMap<String, usize>,
     group_at: HashMap<String, usize>,
 }
@@ -68,6 +70,7 @@ impl Raw {
             dialect,
             hosts: Vec::new(),
             groups: Vec::new(),
+            has_meta: false,
             host_at: HashMap::new(),
             group_at: HashMap::new(),
         }

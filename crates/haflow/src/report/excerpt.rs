@@ -8,12 +8,21 @@ use std::ops::Range;
 /// What is wrong with something that a person wrote: message, lines, help. Ends in a line break.
 pub(crate) fn diagnostic(diagnostic: &Diagnostic, color: bool, width: usize) -> String {
     let (message, more) = split(&diagnostic.message);
+    let renderer = renderer(color, width);
+    if diagnostic.labels.is_empty() {
+        let mut text = renderer.render(&[Group::with_title(Level::ERROR.primary_title(message))]) + &more + "\n";
+        if let Some(help) = &diagnostic.help {
+            text += &renderer.render(&[Group::with_title(Level::HELP.primary_title(clean_lines(help)))]);
+            text.push('\n');
+        }
+        return text;
+    }
     let mut group = Level::ERROR.primary_title(message).elements(std::iter::empty::<Snippet<'_, Annotation<'_>>>());
     group = labels(group, &diagnostic.labels, &diagnostic.sources);
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(clean_lines(help)));
     }
-    let mut text = renderer(color, width).render(&[group]);
+    let mut text = renderer.render(&[group]);
     if !more.is_empty() {
         // Long texts, such as a program's last messages, stand below the first line.
         let at = text.find('\n').unwrap_or(text.len());
@@ -24,8 +33,8 @@ pub(crate) fn diagnostic(diagnostic: &Diagnostic, color: bool, width: usize) -> 
 
 /// The line of a place, marked. Without its text only the place.
 pub(super) fn excerpt(place: &Place, sources: &Sources, color: bool, width: usize) -> String {
-    let label = Label { place: place.clone(), length: 0, text: String::new() };
-    let group = labels(Group::with_level(Level::ERROR), &[label], sources);
+    let label = [Label { place: place.clone(), length: 0, text: String::new() }];
+    let group = labels(Group::with_level(Level::ERROR), &label, sources);
     renderer(color, width).render(&[group])
 }
 

@@ -1,0 +1,129 @@
+//! `file`.
+
+use crate::jq;
+use crate::natives::Natives;
+use crate::options::Options;
+use crate::raise::{Call, Problem, Raise};
+use crate::tasks::{COMMON, Head, param};
+use crate::values::{shown, type_word};
+use haflow_model::{Action, Content, File, FileState, Param, Value};
+use rhai::Dynamic;
+
+const FILE: [&str; 11] =
+    ["kind", "name", "params", "content", "edit", "folder", "link", "absent", "mode", "owner", "group"];
+
+/// What says what shall be there: one of these at most.
+const STATES: [&str; 5] = ["content", "edit", "folder", "link", "absent"];
+
+pub(crate) fn register(natives: &mut Natives<'_>) {
+    natives.add("file", file);
+    natives.add("file", |call, [host, path]| file(call, [host, path, Dynamic::UNIT]));
+}
+
+fn file(call: &Call<'_>, [host, path, options]: [Dynamic; 3]) -> Result<Dynamic, Raise> {
+    let mut options = Options::new("file", options, FILE.into_iter().chain(COMMON))?;
+    let path = absolute(&path)?;
+    let name = options.text("name")?.map_or_else(|| path.clone(), Into::into);
+    let head = Head::named(&host, "file", Some("file"), &name, &mut options)?;
+    let state = state(call, &head, &mut options)?;
+    let mode = options.any("mode").map(|given| mode(&options, &given)).transpose()?;
+    if mode.is_some() && matches!(state, FileState::Link(_)) {
+        return Err(Problem::new("a link has no mode of its own").option("mode").into());
+    }
+    let file = File { path, state, mode, owner: owner(&mut options, "owner")?, group: owner(&mut options, "group")? };
+    if file.state == FileState::Absent && (file.mode.is_some() || file.owner.is_some() || file.group.is_some()) {
+        return Err(Problem::new("what shall be absent can't have a mode or an owner").option("absent").into());
+    }
+    head.declare(call, Action::File(file), options)
+}
+
+fn absolute(path: &Dynamic) -> Result<String, Problem> {
+    let Ok(text) = path.as_immutable_string_ref() else {
+        return Err(Problem::new(format!("`file` wants the path as a text, not {}", shown(path))));
+    };
+    if !text.starts_with('/') {
+        return Err(Problem::new(format!("`{}` isn't an absolute path", *text)).help("a path on a host begins with `/`"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Problem::new(format!("the path {:?} has a control character", text.as_str())));
+    }
+    Ok(text.to_string())
+}
+
+fn state(call: &Call<'_>, head: &Head, options: &mut Options) -> Result<FileState, Problem> {
+    let folder = options.has("folder") && options.bool("folder")?.unwrap_or(false);
+    let absent = options.has("absent") && options.bool("absent")?.unwrap_or(false);
+    let given: Vec<&str> = STATES
+        .into_iter()
+        .filter(|key| match *key {
+            "folder" => folder,
+            "absent" => absent,
+            key => options.has(key),
+        })
+        .collect();
+    if let [first, second, ..] = given.as_slice() {
+        return Err(Problem::new(format!("`file` can't have both `{first}` and `{second}`"))
+            .option(*second)
+            .help(format!("give one of {} at most", STATES.join(", "))));
+    }
+    Ok(match given.first() {
+        Some(&"content") => FileState::Content(Content::Is(content(options)?)),
+        Some(&"edit") => {
+            let filter = options.text("edit")?;
+            let filter = options.need("edit", filter)?;
+            jq::check(call, &filter, head.params.keys(), "edit")?;
+            FileState::Content(Content::Edit(filter.to_string()))
+        }
+        Some(&"link") => {
+            let target = options.text("link")?;
+            let target = options.need("link", target)?;
+            if target.is_empty() || target.chars().any(char::is_control) {
+                return Err(Problem::new("a link points to a path of one line that isn't empty").option("link"));
+            }
+            FileState::Link(target.to_string())
+        }
+        Some(&"folder") => FileState::Folder,
+        Some(&"absent") => FileState::Absent,
+        _ => FileState::Present,
+    })
+}
+
+fn content(options: &mut Options) -> Result<Param, Problem> {
+    let given = options.any("content").unwrap_or_default();
+    match param(&given) {
+        Ok(Param::Value(Value::String(text))) => Ok(Param::Value(Value::String(text))),
+        Ok(Param::Output(output)) => Ok(Param::Output(output)),
+        _ => {
+            let problem = options.wrong("content", "a text or an output", &given);
+            Err(match type_word(&given) {
+                "a list" | "a map" => problem.help("`json(value)` makes a text of it; `template` and `render` fill it in"),
+                _ => problem,
+            })
+        }
+    }
+}
+
+fn mode(options: &Options, given: &Dynamic) -> Result<u32, Problem> {
+    let mode = match (given.as_int(), given.as_immutable_string_ref()) {
+        (Ok(int), _) => u32::try_from(int).ok(),
+        (_, Ok(text)) => u32::from_str_radix(text.strip_prefix("0o").unwrap_or(&text), 8).ok(),
+        _ => None,
+    };
+    mode.filter(|mode| *mode <= 0o7777)
+        .ok_or_else(|| options.wrong("mode", "permission bits such as \"0644\" or 0o644", given))
+}
+
+/// A name, or a number.
+fn owner(options: &mut Options, key: &str) -> Result<Option<String>, Problem> {
+    let Some(given) = options.any(key) else { return Ok(None) };
+    let text = match (given.as_int(), given.as_immutable_string_ref()) {
+        (Ok(number), _) if number >= 0 => number.to_string(),
+        (_, Ok(name)) => name.to_string(),
+        _ => return Err(options.wrong(key, "a name or a number", &given)),
+    };
+    let fits = |c: char| !(c.is_control() || c.is_whitespace() || c == ':');
+    if text.is_empty() || !text.chars().all(fits) {
+        return Err(Problem::new(format!("{text:?} can't be the name of a user or group")).option(key));
+    }
+    Ok(Some(text))
+}

@@ -1,0 +1,227 @@
+//! `group`, `host`, `hosts`, and what scripts see of a host.
+
+use crate::facts;
+use crate::natives::Natives;
+use crate::options::Options;
+use crate::raise::{Call, Problem, Raise};
+use crate::request::GroupNeed;
+use crate::session::Session;
+use crate::values::{from_value, shown};
+use haflow_model::{Host, Inventory, nearest};
+use rhai::{Dynamic, ImmutableString, Map};
+use std::sync::Arc;
+
+/// How many hosts a lab boots for a group that doesn't say.
+const LAB: usize = 3;
+
+/// A host as scripts have it.
+#[derive(Debug, Clone)]
+pub(crate) struct HostHandle(Arc<Host>);
+
+impl std::ops::Deref for HostHandle {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.0
+    }
+}
+
+impl HostHandle {
+    /// The host that a function wants as its first argument.
+    pub(crate) fn of(value: &Dynamic, function: &str) -> Result<Self, Problem> {
+        value.clone().try_cast_result::<Self>().map_err(|value| {
+            let problem = Problem::new(format!("`{function}` wants a host, not {}", shown(&value)));
+            if value.is_string() {
+                problem.help(format!("host(\"{value}\") is the host of that name"))
+            } else if value.is_array() {
+                problem.help("for several hosts, write `for node in nodes { … }`")
+            } else {
+                problem.help("a host comes from `group`, `host` or `hosts`")
+            }
+        })
+    }
+}
+
+/// The hosts of a list.
+pub(crate) fn list(value: &Dynamic, function: &str) -> Result<Vec<HostHandle>, Problem> {
+    if let Some(host) = value.clone().try_cast::<HostHandle>() {
+        return Ok(vec![host]);
+    }
+    let Ok(list) = value.as_array_ref() else {
+        return Err(Problem::new(format!("`{function}` wants a list of hosts, not {}", shown(value)))
+            .help("for example group(\"rabbit\")"));
+    };
+    list.iter().map(|item| HostHandle::of(item, function)).collect()
+}
+
+pub(crate) fn register(natives: &mut Natives<'_>) {
+    natives.engine.register_type_with_name::<HostHandle>("Host");
+    natives.add("group", group);
+    natives.add("group", |call, [name]| group(call, [name, Dynamic::UNIT]));
+    natives.add("host", host);
+    natives.add("hosts", |call, []| hosts(call));
+    natives.add("rest", rest);
+    natives
+        .engine
+        .register_get("name", |host: &mut HostHandle| ImmutableString::from(host.name.as_str()))
+        .register_get("address", |host: &mut HostHandle| ImmutableString::from(host.destination()))
+        .register_get("groups", |host: &mut HostHandle| {
+            host.groups.iter().map(|group| Dynamic::from(group.as_str())).collect::<rhai::Array>()
+        })
+        .register_get("vars", |host: &mut HostHandle| {
+            host.vars.iter().map(|(key, value)| (key.as_str().into(), from_value(value))).collect::<Map>()
+        })
+        .register_fn("to_string", |host: &mut HostHandle| ImmutableString::from(host.name.as_str()))
+        .register_fn("to_debug", |host: &mut HostHandle| format!("host {}", host.name))
+        .register_fn("==", |a: HostHandle, b: HostHandle| a.name == b.name)
+        .register_fn("!=", |a: HostHandle, b: HostHandle| a.name != b.name);
+    natives.getter::<HostHandle>("facts", |call, host| facts::standard(call, &host.cast::<HostHandle>()));
+}
+
+fn group(call: &Call<'_>, [name, options]: [Dynamic; 2]) -> Result<Dynamic, Raise> {
+    let name = text(&name, "group")?;
+    let mut options = Options::new("group", options, ["at_least", "lab", "help"])?;
+    let at_least = options.count("at_least", 0)?.unwrap_or(1) as usize;
+    let need = GroupNeed {
+        name: name.to_string(),
+        at_least,
+        lab: options.count("lab", 1)?.map_or_else(|| at_least.max(LAB), |lab| lab as usize),
+        help: options.text("help")?.map(Into::into),
+    };
+    if need.lab < at_least {
+        return Err(Problem::new("`lab` is fewer hosts than `at_least`").option("lab").into());
+    }
+    let Some(inventory) = &call.session.inventory else {
+        return Ok(hand_out(call.session, imagine(call.session, need)));
+    };
+    let members = members(inventory, &name)?;
+    note_need(call.session, need);
+    let one_of = |count: usize| if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") };
+    if members.is_empty() && at_least > 0 {
+        return Err(Problem::new(format!("group `{name}` has no hosts"))
+            .help("add hosts to it in the inventory; `#{ at_least: 0 }` lets it be empty")
+            .into());
+    }
+    if members.len() < at_least {
+        let has = one_of(members.len());
+        return Err(Problem::new(format!("group `{name}` has {has}, and the playbook needs at least {at_least}"))
+            .help("add hosts to it in the inventory")
+            .into());
+    }
+    Ok(hand_out(call.session, members))
+}
+
+fn members(inventory: &Inventory, name: &str) -> Result<Vec<Host>, Problem> {
+    if let Some(members) = inventory.group(name) {
+        return Ok(members.into_iter().cloned().collect());
+    }
+    let problem = Problem::new(format!("the inventory has no group `{name}`"));
+    Err(match nearest(name, inventory.groups.keys().map(String::as_str)) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None if inventory.groups.is_empty() => problem.help("it has no groups at all; add this one"),
+        None => {
+            let names: Vec<&str> = inventory.groups.keys().map(String::as_str).collect();
+            problem.help(format!("its groups are {}; add this one", names.join(", ")))
+        }
+    })
+}
+
+fn host(call: &Call<'_>, [name]: [Dynamic; 1]) -> Result<Dynamic, Raise> {
+    let name = text(&name, "host")?;
+    let host = match &call.session.inventory {
+        None => call.session.state().hosts.iter().find(|host| host.name.as_str() == &*name).cloned().unwrap_or_else(|| Host::named(&*name)),
+        Some(inventory) => inventory.host(&name).cloned().ok_or_else(|| {
+            let problem = Problem::new(format!("the inventory has no host `{name}`"));
+            match nearest(&name, inventory.hosts.iter().map(|host| host.name.as_str())) {
+                Some(near) => problem.help(format!("did you mean `{near}`?")),
+                None => problem.help("add it to the inventory"),
+            }
+        })?,
+    };
+    let mut handed = hand_out(call.session, vec![host]).cast::<rhai::Array>();
+    Ok(handed.pop().unwrap_or_default())
+}
+
+fn hosts(call: &Call<'_>) -> Result<Dynamic, Raise> {
+    let hosts = if let Some(inventory) = &call.session.inventory {
+        if inventory.hosts.is_empty() {
+            return Err(Problem::new("the inventory has no hosts").help("add hosts to it").into());
+        }
+        inventory.hosts.clone()
+    } else {
+        let so_far = call.session.state().hosts.clone();
+        let need = GroupNeed { name: "all".to_owned(), at_least: 1, lab: LAB, help: None };
+        if so_far.is_empty() {
+            let mut need = need;
+            need.name = "host".to_owned();
+            let imagined = imagined(&need, need.lab);
+            note_need(call.session, GroupNeed { name: "all".to_owned(), ..need });
+            imagined
+        } else {
+            so_far
+        }
+    };
+    Ok(hand_out(call.session, hosts))
+}
+
+/// Notes what the playbook needs, and makes up hosts for it.
+fn imagine(session: &Session, need: GroupNeed) -> Vec<Host> {
+    let lab = note_need(session, need.clone());
+    imagined(&need, lab)
+}
+
+fn imagined(need: &GroupNeed, count: usize) -> Vec<Host> {
+    (1..=count)
+        .map(|number| Host { groups: vec![need.name.clone()], ..Host::named(format!("{}{number}", need.name)) })
+        .collect()
+}
+
+/// Notes what the playbook needs of a group. Returns how many hosts a lab boots for it.
+fn note_need(session: &Session, need: GroupNeed) -> usize {
+    let mut state = session.state();
+    if let Some(known) = state.groups.iter_mut().find(|known| known.name == need.name) {
+        known.at_least = known.at_least.max(need.at_least);
+        known.lab = known.lab.max(need.lab);
+        known.help = known.help.take().or(need.help);
+        return known.lab;
+    }
+    let lab = need.lab;
+    state.groups.push(need);
+    lab
+}
+
+/// Gives hosts to the script, and remembers that it has them.
+fn hand_out(session: &Session, hosts: Vec<Host>) -> Dynamic {
+    let mut state = session.state();
+    let handles = hosts
+        .into_iter()
+        .map(|host| {
+            if state.handed.insert(host.name.clone()) {
+                state.hosts.push(host.clone());
+            }
+            Dynamic::from(HostHandle(Arc::new(host)))
+        })
+        .collect();
+    Dynamic::from_array(handles)
+}
+
+/// All but the first.
+fn rest(_: &Call<'_>, [list]: [Dynamic; 1]) -> Result<Dynamic, Raise> {
+    match list.try_cast_result::<rhai::Array>() {
+        Ok(mut list) => {
+            if !list.is_empty() {
+                list.remove(0);
+            }
+            Ok(list.into())
+        }
+        Err(other) => Err(Problem::new(format!("`rest` wants a list, not {}", shown(&other))).into()),
+    }
+}
+
+/// A name given as a text.
+pub(crate) fn text(value: &Dynamic, function: &str) -> Result<ImmutableString, Problem> {
+    match value.as_immutable_string_ref() {
+        Ok(text) => Ok(text.clone()),
+        Err(_) => Err(Problem::new(format!("`{function}` wants a name as a text, not {}", shown(value)))),
+    }
+}

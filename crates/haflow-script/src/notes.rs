@@ -1,0 +1,100 @@
+//! `fail`, `warn`, `print`, `json` and `options`.
+
+use crate::hosts::text;
+use crate::natives::Natives;
+use crate::options::{as_map, unknown};
+use crate::raise::{Call, Problem, Raise};
+use crate::request::{Note, NoteKind};
+use crate::tasks::COMMON;
+use crate::values::{shown, to_value, type_word};
+use rhai::{Array, Dynamic, ImmutableString, Map};
+use std::any::TypeId;
+
+pub(crate) fn register(natives: &mut Natives<'_>) {
+    natives.add("fail", |_, [message]| Err(Problem::new(message.to_string()).into()));
+    natives.add("warn", |call, [message]| {
+        note(call, NoteKind::Warn, message.to_string());
+        Ok(Dynamic::UNIT)
+    });
+    natives.add("json", |_, [value]| {
+        let value = to_value(&value).map_err(|why| Problem::new(format!("`json` can't write that: {why}")))?;
+        Ok(value.to_string().into())
+    });
+    natives.add("options", options);
+    // The interpreter has one of each for every type, which would come first.
+    let types = [
+        TypeId::of::<Dynamic>(),
+        TypeId::of::<ImmutableString>(),
+        TypeId::of::<i64>(),
+        TypeId::of::<f64>(),
+        TypeId::of::<bool>(),
+        TypeId::of::<char>(),
+        TypeId::of::<()>(),
+        TypeId::of::<Array>(),
+        TypeId::of::<Map>(),
+    ];
+    for name in ["print", "debug"] {
+        for of in types {
+            natives.raw(name, [of], |call, [value]| {
+                note(call, NoteKind::Print, printed(call, value)?);
+                Ok("".into())
+            });
+        }
+    }
+}
+
+fn printed(call: &Call<'_>, value: Dynamic) -> Result<String, Raise> {
+    if value.is_string() || value.is_unit() {
+        return Ok(value.to_string());
+    }
+    Ok(call.context.call_native_fn::<ImmutableString>("to_string", (value,))?.to_string())
+}
+
+fn note(call: &Call<'_>, kind: NoteKind, text: String) {
+    let place = call.trace().place;
+    call.session.state().notes.push(Note { kind, place, text });
+}
+
+/// Checks the options that a function of a playbook or module was given, and fills in its defaults.
+fn options(call: &Call<'_>, [function, given, defaults]: [Dynamic; 3]) -> Result<Dynamic, Raise> {
+    let function = text(&function, "options")?;
+    let mut own = as_map("options", defaults)?;
+    let mut common = Map::new();
+    for (key, value) in as_map(&function, given)? {
+        if let Some(default) = own.get_mut(&key) {
+            *default = fitting(&function, &key, default, value)?;
+        } else if key == "name" || COMMON.contains(&key.as_str()) {
+            common.insert(key, value);
+        } else {
+            let keys: Vec<&str> = own.keys().map(|key| key.as_str()).collect();
+            let known = keys.iter().copied();
+            // The function's own options say more than those that all tasks have.
+            let near = haflow_model::nearest(&key, known.clone().chain(COMMON));
+            let problem = unknown(&function, &key, known);
+            return Err(match near {
+                Some(near) => problem.help(format!("did you mean `{near}`?")).into(),
+                None => problem.into(),
+            });
+        }
+    }
+    let mut result = Map::new();
+    result.insert("own".into(), own.into());
+    result.insert("common".into(), common.into());
+    let _ = call;
+    Ok(result.into())
+}
+
+/// An option's value, if it is of the type that the default is of.
+fn fitting(function: &str, key: &str, default: &Dynamic, value: Dynamic) -> Result<Dynamic, Problem> {
+    if value.is_unit() || default.is_unit() || type_word(default) == type_word(&value) {
+        return Ok(value);
+    }
+    if default.is_array() && value.is_string() {
+        return Ok(Dynamic::from_array(vec![value]));
+    }
+    if default.is_float() && value.is_int() {
+        return Ok((value.as_int().unwrap_or_default() as f64).into());
+    }
+    let (wanted, given) = (type_word(default), shown(&value));
+    Err(Problem::new(format!("option `{key}` of `{function}` wants {wanted}, not {given}")).option(key))
+}

@@ -1,0 +1,3 @@
+#!/bin/sh
+echo connecting >&2
+sleep 30

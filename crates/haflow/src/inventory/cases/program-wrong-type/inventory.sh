@@ -1,0 +1,2 @@
+#!/bin/sh
+echo '{"rabbit": {"hosts": "rabbit1"}}'

@@ -1,0 +1,193 @@
+//! Reporters: folds over the events, and nothing else is known to them.
+//!
+//! Human and plain tell the same lines ([`story`]); a terminal adds what is running now ([`screen`]), a file the time
+//! before each line. JSON is the events themselves. Nothing here asks the engine anything.
+
+mod diff;
+mod excerpt;
+#[cfg(test)]
+pub(crate) mod golden;
+mod outlook;
+mod page;
+mod screen;
+mod state;
+mod story;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub(crate) use excerpt::diagnostic;
+
+use haflow_model::{Event, Record, Sources};
+use page::Look;
+use screen::Screen;
+use state::State;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::time::{SystemTime, UNIX_EPOCH};
+use story::Story;
+
+/// So often it is told that a task still runs, in milliseconds.
+const STILL_RUNNING: u64 = 30_000;
+
+/// How what happens is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For a terminal: lines, and below them what is running now.
+    Human,
+    /// For a file or a pipe: lines with the time before them.
+    Plain,
+    /// For programs: one event a line.
+    Json,
+}
+
+impl Format {
+    /// Human where both streams are a terminal, otherwise plain.
+    pub(crate) fn detect() -> Self {
+        if stdout().is_terminal() && stderr().is_terminal() { Self::Human } else { Self::Plain }
+    }
+}
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Whether what is as it should be is told too, and differences in full.
+    pub(crate) verbose: bool,
+    /// Whether there may be colour.
+    pub(crate) color: bool,
+    /// Columns.
+    pub(crate) width: usize,
+}
+
+impl Options {
+    /// What the terminal and the environment ask for: `NO_COLOR`, `CLICOLOR_FORCE`, the terminal's width.
+    pub(crate) fn detect(format: Format, verbose: bool) -> Self {
+        let choice = match format {
+            Format::Human => anstream::AutoStream::choice(&stderr()),
+            Format::Plain | Format::Json => anstream::AutoStream::choice(&stdout()),
+        };
+        let size = rustix::termios::tcgetwinsize(stderr()).ok().filter(|_| format == Format::Human);
+        let width = size.map_or(0, |size| usize::from(size.ws_col));
+        Self { verbose, color: choice != anstream::ColorChoice::Never, width: if width == 0 { 80 } else { width } }
+    }
+}
+
+/// Tells a run or a plan.
+pub(crate) struct Reporter {
+    state: State,
+    story: Story,
+    sink: Sink,
+}
+
+/// Where it is told.
+enum Sink {
+    Screen(Box<Screen>),
+    Lines(Box<dyn Write + Send>),
+    Json(Box<dyn Write + Send>),
+}
+
+impl Reporter {
+    /// Human goes to stderr, plain and JSON to stdout. `sources` are the texts that places refer to.
+    pub(crate) fn new(format: Format, sources: Sources, options: Options) -> Self {
+        let sink = match format {
+            // Without a terminal nothing could be drawn, and nothing would be printed either.
+            Format::Human if stderr().is_terminal() => Sink::Screen(Box::new(Screen::new())),
+            Format::Human | Format::Plain => Sink::Lines(Box::new(stdout())),
+            Format::Json => Sink::Json(Box::new(stdout())),
+        };
+        Self::to(sink, sources, options)
+    }
+
+    fn to(sink: Sink, sources: Sources, options: Options) -> Self {
+        let Options { verbose, color, width } = options;
+        let timed = matches!(sink, Sink::Lines(_));
+        Self { state: State::default(), story: Story { look: Look { color, width, verbose }, sources, timed }, sink }
+    }
+
+    /// Takes in one event, and tells it.
+    pub(crate) fn event(&mut self, record: &Record) {
+        if let Sink::Json(out) = &mut self.sink {
+            if let Ok(mut line) = serde_json::to_string(record) {
+                line.push('\n');
+                // A reader that went away mustn't stop a run.
+                let _ = out.write_all(line.as_bytes());
+                let _ = out.flush();
+            }
+            return;
+        }
+        self.state.take(record);
+        if let Some(page) = self.story.event(&self.state, record) {
+            self.print(&page.into_text());
+        }
+        let end = match &record.event {
+            Event::RunFinished { took_ms, .. } => summary::summary(&self.story, &self.state, *took_ms),
+            Event::PlanFinished { counts, took_ms } => outlook::outlook(&self.story, &self.state, counts, *took_ms),
+            _ => return,
+        };
+        if let Sink::Screen(screen) = &mut self.sink {
+            screen.clear();
+        }
+        self.print(&end.into_text());
+    }
+
+    /// To be called about ten times a second: what is running now moves on.
+    pub(crate) fn tick(&mut self) {
+        self.tick_at(now());
+    }
+
+    fn tick_at(&mut self, now: u64) {
+        match &mut self.sink {
+            Sink::Screen(screen) => screen.draw(&self.state, now, self.story.look),
+            Sink::Json(_) => {}
+            Sink::Lines(_) => {
+                let due = |told: u64| now.saturating_sub(told) >= STILL_RUNNING;
+                let still = self.state.running.iter().filter(|running| due(running.told));
+                let pages: Vec<String> =
+                    still.map(|running| self.story.still_running(&self.state, now, running).into_text()).collect();
+                for running in self.state.running.iter_mut().filter(|running| due(running.told)) {
+                    running.told = now;
+                }
+                self.print(&pages.concat());
+            }
+        }
+    }
+
+    /// A line from outside, for example what a lab is doing.
+    pub(crate) fn note(&mut self, text: &str) {
+        self.note_at(now(), text);
+    }
+
+    fn note_at(&mut self, now: u64, text: &str) {
+        self.state.start.get_or_insert(now);
+        let page = self.story.note(&self.state, now, text).into_text();
+        if let Sink::Json(_) = self.sink {
+            let _ = stderr().write_all(page.as_bytes());
+        } else {
+            self.print(&page);
+        }
+    }
+
+    /// Leaves the terminal as it was found.
+    pub(crate) fn finish(self) {
+        drop(self);
+    }
+
+    fn print(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        match &mut self.sink {
+            Sink::Screen(screen) => screen.print(text),
+            Sink::Lines(out) | Sink::Json(out) => {
+                let _ = out.write_all(text.as_bytes());
+                let _ = out.flush();
+            }
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,258 @@
+//! One event → the lines that tell it.
+
+use super::diff::diff;
+use super::excerpt::excerpt;
+use super::page::{Look, Page, Tone};
+use super::state::{Running, State, Wrong};
+use super::text::{clean, count, cut, cut_middle, pad, seconds, span, width};
+use haflow_model::{Event, Failure, HostName, Outcome, Place, Record, Sources, TaskRef};
+
+/// Host names are padded to at most as many columns.
+const HOST: usize = 24;
+/// The widest of the words that lines begin with.
+const WORD: usize = 11;
+
+/// How events are told: with or without the time before each line.
+#[derive(Debug)]
+pub(super) struct Story {
+    pub(super) look: Look,
+    pub(super) sources: Sources,
+    pub(super) timed: bool,
+}
+
+impl Story {
+    /// What is to be told of an event that the state has taken in already; often nothing.
+    pub(super) fn event(&self, state: &State, record: &Record) -> Option<Page> {
+        let line = |word, tone, host| self.line(state, record.at, word, tone, host);
+        let verbose = self.look.verbose;
+        match &record.event {
+            Event::RunStarted { run, playbook, hosts, tasks } => {
+                let of = format!("{playbook}: {} on {}, run {run}", count(*tasks, "task"), count(hosts.len(), "host"));
+                Some(self.free(state, record.at, "run", &of))
+            }
+            Event::PlanStarted { playbook, hosts, tasks } => {
+                let of = format!("{playbook}: {} on {}", count(*tasks, "task"), count(hosts.len(), "host"));
+                Some(self.free(state, record.at, "plan", &of))
+            }
+            Event::HostConnected { host, took_ms } => {
+                Some(line("connected", Tone::Plain, host).with(&format!("in {}", span(*took_ms))))
+            }
+            Event::HostUnreachable { host, why, hint } => {
+                let mut page = line("unreachable", Tone::Bad, host).page();
+                page.indented(self.margin(), |page| reasons(page, why, hint.as_deref()));
+                Some(page)
+            }
+            Event::TaskRetried { task, attempt, of, pause_ms, why } => {
+                let what = format!("attempt {attempt} of {of} failed, again in {}", span(*pause_ms));
+                let mut page = line("retry", Tone::Change, &task.host).with(&format!("{}: {what}", title(task)));
+                page.indented(self.margin(), |page| page.lines(Tone::Plain, why));
+                Some(page)
+            }
+            Event::GateChecked { task, held, times, seen } if verbose => {
+                let seen = seen.as_ref().map_or(String::new(), |seen| format!(", saw {seen}"));
+                let what = format!("{}: held {held} of {times}{seen}", title(task));
+                Some(line("gate", Tone::Plain, &task.host).with(&what))
+            }
+            Event::TaskFinished { task, outcome, took_ms } => self.finished(state, record.at, task, outcome, *took_ms),
+            Event::Interrupted => {
+                let what = "waiting for what is running; interrupt again to kill it";
+                Some(self.free(state, record.at, "interrupted", what))
+            }
+            Event::GateChecked { .. }
+            | Event::TaskStarted { .. }
+            | Event::ApplyStarted { .. }
+            | Event::TaskPlanned { .. }
+            | Event::RunFinished { .. }
+            | Event::PlanFinished { .. } => None,
+        }
+    }
+
+    fn finished(&self, state: &State, at: u64, task: &TaskRef, outcome: &Outcome, took_ms: u64) -> Option<Page> {
+        let line = |word, tone| self.line(state, at, word, tone, &task.host);
+        let done = || format!("{}  {}", title(task), span(took_ms));
+        Some(match outcome {
+            Outcome::Ok if self.look.verbose => line("ok", Tone::Good).with(&done()),
+            Outcome::Changed { diff: what } => {
+                let mut page = line("changed", Tone::Change).with(&done());
+                page.indented(self.margin(), |page| diff(page, what));
+                page
+            }
+            Outcome::Failed { failure: what } => {
+                let mut page = line("failed", Tone::Bad).with(&done());
+                page.indented(self.margin(), |page| self.failure(page, what, &task.place));
+                page
+            }
+            Outcome::InDoubt { why } => {
+                let mut page = line("in doubt", Tone::Bad).with(&done());
+                page.indented(self.margin(), |page| self.reason_at(page, why, &task.place));
+                page
+            }
+            Outcome::Skipped { why, because } => {
+                let because = because.as_ref().filter(|id| !why.contains(id.as_str()));
+                let because = because.map_or(String::new(), |id| format!(" ({id})"));
+                line("skipped", Tone::Dim).with(&format!("{}: {why}{because}", title(task)))
+            }
+            // Where the host hasn't been told of before.
+            Outcome::Unreachable { why } if self.first_of(state, task) => {
+                let mut page = line("unreachable", Tone::Bad).page();
+                page.indented(self.margin(), |page| reasons(page, why, None));
+                page
+            }
+            Outcome::Unreachable { .. } if self.look.verbose => line("unreachable", Tone::Bad).with(&title(task)),
+            Outcome::Cancelled if self.look.verbose => line("cancelled", Tone::Change).with(&title(task)),
+            Outcome::Ok | Outcome::Unreachable { .. } | Outcome::Cancelled => return None,
+        })
+    }
+
+    /// Whether the task is the first that tells that its host can't be reached.
+    fn first_of(&self, state: &State, task: &TaskRef) -> bool {
+        let of_host = state.hosts.iter().find(|(host, _)| *host == task.host).map_or(0, |(_, counts)| counts.unreachable);
+        let told = |wrong: &Wrong| matches!(wrong, Wrong::Host { host, hint: None, .. } if *host == task.host);
+        of_host == 1 && state.wrong.last().is_some_and(told)
+    }
+
+    fn line<'a>(&'a self, state: &'a State, at: u64, word: &'a str, tone: Tone, host: &'a HostName) -> Line<'a> {
+        Line { story: self, state, at, word, tone, host }
+    }
+
+    /// A line that is about no host.
+    fn free(&self, state: &State, at: u64, word: &str, text: &str) -> Page {
+        let mut page = Page::new(self.look);
+        let (time, word) = (self.time(state, at), pad(word, WORD));
+        page.line(&[(Tone::Dim, &time), (Tone::Strong, &word), (Tone::Plain, "  "), (Tone::Plain, text)]);
+        page
+    }
+
+    /// A line from outside.
+    pub(super) fn note(&self, state: &State, now: u64, text: &str) -> Page {
+        let mut page = Page::new(self.look);
+        let time = self.time(state, now);
+        for line in text.lines() {
+            page.line(&[(Tone::Dim, &time), (Tone::Plain, line)]);
+        }
+        page
+    }
+
+    /// That a task still runs.
+    pub(super) fn still_running(&self, state: &State, now: u64, running: &Running) -> Page {
+        let line = self.line(state, now, "running", Tone::Plain, &running.task.host);
+        let doing = Some(running.doing(now)).filter(|doing| !doing.is_empty());
+        let doing = doing.map_or(String::new(), |doing| format!(", {doing}"));
+        let since = seconds(now.saturating_sub(running.since));
+        line.with(&format!("{}: still running, {since}{doing}", title(&running.task)))
+    }
+
+    /// Everything that is known about a failure but its task.
+    pub(super) fn failure(&self, page: &mut Page, failure: &Failure, place: &Place) {
+        self.reason_at(page, &failure.message, place);
+        if let Some(exit) = failure.exit {
+            page.line(&[(Tone::Plain, &format!("exit code {exit}"))]);
+        }
+        for (stream, text) in [("stdout", &failure.stdout), ("stderr", &failure.stderr)] {
+            let lines = text.lines().count();
+            if lines > 0 {
+                let lines = if lines == 1 { "the last line".to_owned() } else { format!("the last {lines} lines") };
+                page.line(&[(Tone::Dim, &format!("{stream}, {lines}:"))]);
+                page.indented(2, |page| {
+                    for line in text.lines() {
+                        page.line(&[(Tone::Dim, "│ "), (Tone::Plain, line)]);
+                    }
+                });
+            }
+        }
+        if let Some(hint) = &failure.hint {
+            help(page, hint);
+        }
+    }
+
+    /// What was seen, and the line of the playbook.
+    pub(super) fn reason_at(&self, page: &mut Page, why: &str, place: &Place) {
+        page.lines(Tone::Strong, why);
+        page.ready(&excerpt(place, &self.sources, self.look.color, page.room()));
+    }
+
+    fn time(&self, state: &State, at: u64) -> String {
+        let tenths = state.elapsed(at) / 100;
+        if self.timed { format!("{:>6}.{} s  ", tenths / 10, tenths % 10) } else { String::new() }
+    }
+
+    /// How far details stand in.
+    fn margin(&self) -> usize {
+        if self.timed { 12 } else { 2 }
+    }
+}
+
+/// A line about a host.
+struct Line<'a> {
+    story: &'a Story,
+    state: &'a State,
+    at: u64,
+    word: &'a str,
+    tone: Tone,
+    host: &'a HostName,
+}
+
+impl Line<'_> {
+    fn page(&self) -> Page {
+        self.with("")
+    }
+
+    fn with(&self, text: &str) -> Page {
+        let mut page = Page::new(self.story.look);
+        let time = self.story.time(self.state, self.at);
+        let word = pad(self.word, WORD);
+        let host = pad(&clean(self.host.as_str()), host_column(self.state));
+        let gap = (Tone::Plain, "  ");
+        page.line(&[(Tone::Dim, &time), (self.tone, &word), gap, (Tone::Plain, &host), gap, (Tone::Plain, text)]);
+        page
+    }
+}
+
+/// A task's kind and name.
+pub(super) fn title(task: &TaskRef) -> String {
+    format!("{} {}", task.kind, task.name)
+}
+
+fn host_column(state: &State) -> usize {
+    state.hosts.iter().map(|(host, _)| width(host.as_str())).max().unwrap_or(0).min(HOST)
+}
+
+/// What was seen, and what to do.
+pub(super) fn reasons(page: &mut Page, why: &str, hint: Option<&str>) {
+    page.lines(Tone::Strong, why);
+    if let Some(hint) = hint {
+        help(page, hint);
+    }
+}
+
+fn help(page: &mut Page, hint: &str) {
+    for (index, line) in hint.lines().enumerate() {
+        page.line(&[(Tone::Good, if index == 0 { "help: " } else { "      " }), (Tone::Plain, line)]);
+    }
+}
+
+/// The rows of what is running now, the longest first, each at most `columns` wide.
+pub(super) fn rows(state: &State, now: u64, columns: usize, most: usize) -> Vec<String> {
+    let shown = if state.running.len() > most { most.saturating_sub(1) } else { state.running.len() };
+    let host_columns = host_column(state).min(columns / 4);
+    let mut rows: Vec<String> = state.running[..shown]
+        .iter()
+        .map(|running| {
+            let host = pad(&cut_middle(&clean(running.task.host.as_str()), host_columns), host_columns);
+            let since = seconds(now.saturating_sub(running.since));
+            let doing = running.doing(now);
+            let title = title(&running.task);
+            // What it is doing may take half of the rest, and the name what that leaves.
+            let rest = columns.saturating_sub(host_columns + 14);
+            let doing_room = if doing.is_empty() { 0 } else { rest.saturating_sub(width(&clean(&title))).max(rest / 2) };
+            let doing = cut(&clean(&doing), doing_room).into_owned();
+            let title = cut(&clean(&title), rest.saturating_sub(width(&doing))).into_owned();
+            let row = format!("  {host}  {title}  {since}  {doing}");
+            cut(row.trim_end(), columns).into_owned()
+        })
+        .collect();
+    if shown < state.running.len() {
+        rows.push(format!("  … and {} more", state.running.len() - shown));
+    }
+    rows
+}

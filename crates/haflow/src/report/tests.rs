@@ -1,0 +1,1 @@
+//! Whole runs, events in, text out.

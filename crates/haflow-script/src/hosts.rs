@@ -66,7 +66,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
         .register_get("name", |host: &mut HostHandle| ImmutableString::from(host.name.as_str()))
         .register_get("address", |host: &mut HostHandle| ImmutableString::from(host.destination()))
         .register_get("groups", |host: &mut HostHandle| {
-            host.groups.iter().map(|group| Dynamic::from(group.as_str())).collect::<rhai::Array>()
+            host.groups.iter().map(|group| Dynamic::from(group.clone())).collect::<rhai::Array>()
         })
         .register_get("vars", |host: &mut HostHandle| {
             host.vars.iter().map(|(key, value)| (key.as_str().into(), from_value(value))).collect::<Map>()

@@ -1,1 +1,98 @@
-//! haflow-script
+//! A playbook's text becomes a graph.
+//!
+//! rhai lives here and nowhere else. A script is a pure function of its text, the inventory, the params and the facts
+//! that it asks for; what it declares is data, and nothing of the interpreter outlives [`declare`].
+
+mod boundary;
+mod check;
+mod diagnose;
+mod docs;
+mod explain;
+mod facts;
+mod files;
+mod hosts;
+mod jail;
+mod jq;
+mod modules;
+mod natives;
+mod notes;
+mod options;
+mod order;
+mod outputs;
+mod params;
+mod place;
+mod raise;
+mod request;
+mod runtime;
+mod session;
+mod tasks;
+mod templates;
+mod values;
+
+pub use docs::{FunctionDoc, ModuleDoc, NativeDoc, module_docs, native_docs};
+pub use facts::assumed_facts;
+pub use modules::{Module, stdlib};
+pub use request::{
+    DeclareError, Declared, FactFailure, FactQuery, GroupNeed, Note, NoteKind, ParamDecl, ParamType, ReadFacts,
+    RecordedFacts, Request,
+};
+
+use haflow_model::{Diagnostic, Place};
+use session::{Message, Session};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+/// The stack of the thread that a script runs in: enough for the deepest calls and expressions that the limits allow.
+const STACK: usize = 128 << 20;
+
+/// Runs a playbook, and gives what it declares.
+pub fn declare(request: Request<'_>) -> Result<Declared, DeclareError> {
+    let Request { playbook, inventory, params, facts, interrupt } = request;
+    let name: Arc<str> = playbook.display().to_string().into();
+    let text = read(playbook, &name)?;
+    let folder = playbook.parent().unwrap_or(Path::new("")).to_owned();
+    let (ask, asked) = channel();
+    let done = Done(ask.clone());
+    let session = Arc::new(Session::new(name.clone(), folder, inventory.cloned(), params.clone(), interrupt, ask));
+    thread::scope(|scope| {
+        // A thread of its own, for its stack, and because the interpreter takes nothing that is borrowed.
+        let script = thread::Builder::new().name("playbook".to_owned()).stack_size(STACK).spawn_scoped(scope, move || {
+            let _done = done;
+            runtime::run(&session, &text)
+        });
+        let script = script.map_err(|error| {
+            Diagnostic::new(format!("failed to start a thread for the playbook: {error}")).at(Place::file(name.clone()), "")
+        })?;
+        while let Ok(Message::Ask(ask)) = asked.recv() {
+            // The script may have been stopped in the meantime.
+            let _ = ask.answer.send(facts(&ask.query, &ask.hosts));
+        }
+        script.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn read(playbook: &Path, name: &Arc<str>) -> Result<String, Diagnostic> {
+    let place = Place::file(name.clone());
+    let bytes = std::fs::read(playbook).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Diagnostic::new(format!("there is no playbook `{name}`"))
+            .help("check the path; a playbook is a file whose name ends in .rhai"),
+        _ => Diagnostic::new(format!("failed to read the playbook `{name}`: {error}")),
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let place = Place::new(place.file, u32::try_from(line).unwrap_or(0), 0);
+        Diagnostic::new(format!("the playbook `{name}` isn't UTF-8")).at(place, "").help("save it as UTF-8")
+    })
+}
+
+/// Tells the thread that waits for questions that there will be no more, also if the script's thread panics.
+struct Done(Sender<Message>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        let _ = self.0.send(Message::Done);
+    }
+}

@@ -1,6 +1,7 @@
 //! Registration of native functions.
 
 use crate::raise::{Call, Raise};
+use crate::runtime::forbidden;
 use crate::session::Session;
 use rhai::{Dynamic, Engine, Variant};
 use std::any::TypeId;
@@ -44,6 +45,16 @@ impl Natives<'_> {
         self.engine.register_raw_fn(format!("get${name}"), [TypeId::of::<T>()], move |context, args| {
             let call = Call { context: &context, session: &session, name };
             native(&call, args[0].flatten_clone()).map_err(|raise| call.raise(raise))
+        });
+    }
+
+    /// A function of the interpreter that must not be called.
+    pub(crate) fn refused(&mut self, name: &'static str, types: &[TypeId]) {
+        let session = self.session.clone();
+        self.engine.register_raw_fn(name, types, move |context, _| {
+            let call = Call { context: &context, session: &session, name };
+            let problem = forbidden(name).unwrap_or_default();
+            Err::<Dynamic, _>(call.raise(problem.into()))
         });
     }
 

@@ -7,6 +7,8 @@ use crate::natives::Natives;
 use crate::raise::{Call, Problem, Raise, Stop, complete};
 use crate::values::to_value;
 use haflow_model::{Diagnostic, Place};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use rhai::Dynamic;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,9 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_keep_trailing_newline(true);
+    if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
+        environment.set_syntax(syntax);
+    }
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_fuel(Some(FUEL));
     environment
@@ -55,7 +59,7 @@ fn values(data: &Dynamic, function: &str) -> Result<minijinja::Value, Problem> {
             .help("for example #{ name: node.name }"));
     }
     to_value(data)
-        .map(minijinja::Value::from_serialize)
+        .map(|value| minijinja::Value::from(Serde(value)))
         .map_err(|why| Problem::new(format!("`{function}` can't fill that in: {why}")))
 }
 

@@ -1,13 +1,32 @@
-//! Runs playbooks across hosts as one dependency graph.
+//! Runs playbooks across hosts as one dependency graph over SSH.
 
+mod commands;
+mod error;
+mod exit;
 mod inventory;
+mod reference;
 mod report;
+mod session;
 
-fn main() {
-    let file = std::env::args().nth(1).unwrap_or_default();
-    let options = report::Options::detect(report::Format::detect(), false);
-    match inventory::read(&inventory::Source::File(file.into())) {
-        Ok(inventory) => println!("{}", serde_json::to_string_pretty(&inventory).unwrap_or_default()),
-        Err(wrong) => eprint!("{}", report::diagnostic(&wrong, options.color, options.width)),
+use clap::Parser;
+use commands::Cli;
+use exit::Exit;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors. Where the terminal is gone there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    match commands::dispatch(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            error.print();
+            error.exit().into()
+        }
     }
 }

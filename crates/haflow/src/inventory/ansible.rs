@@ -79,12 +79,10 @@ fn read_group(file: &File, raw: &mut Raw, name: &Word, group: Tree) -> Result<()
 }
 
 fn unknown(file: &File, key: &Word, of: &str) -> Diagnostic {
-    file.wrong(key.at, format!("{of} has no key `{}`", key.text), "").help(
-        nearest(&key.text, GROUP).map_or_else(
-            || format!("a group has `hosts`, `vars` and `children`; hosts go below `hosts:`, is `{}` one?", key.text),
-            |near| format!("did you mean `{near}`?"),
-        ),
-    )
+    file.wrong(key.at, format!("{of} has no key `{}`", key.text), "").help(nearest(&key.text, GROUP).map_or_else(
+        || format!("a group has `hosts`, `vars` and `children`; hosts go below `hosts:`, is `{}` one?", key.text),
+        |near| format!("did you mean `{near}`?"),
+    ))
 }
 
 /// The entries of a map; a single text is a map of that one.

@@ -106,9 +106,9 @@ fn host(file: &File, raw: &mut Raw, group: Option<&Word>, text: &str, at: usize)
     let Some(first) = words.next() else { return Ok(()) };
     let is_name = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == '_');
     if let Some((head, _)) = first.text.split_once('=').filter(|(head, _)| is_name(head)) {
-        return Err(file
-            .wrong(first.at, "a line of hosts begins with a host's name", "this is a var")
-            .help(format!("vars of all hosts of a group go below a line `[group:vars]`; is the name before `{head}` missing?")));
+        return Err(file.wrong(first.at, "a line of hosts begins with a host's name", "this is a var").help(format!(
+            "vars of all hosts of a group go below a line `[group:vars]`; is the name before `{head}` missing?"
+        )));
     }
     let (name, port) = hosts::split_port(file, &first)?;
     let mut vars = Vars::new();

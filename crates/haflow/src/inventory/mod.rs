@@ -89,7 +89,8 @@ fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Inv
     resolve::resolve(&file, raw, Folders { own: path.parent(), home })
 }
 
-const PROGRAM_HELP: &str = "a program's inventory is JSON in UTF-8 as Ansible takes it; anything else belongs on stderr";
+const PROGRAM_HELP: &str =
+    "a program's inventory is JSON in UTF-8 as Ansible takes it; anything else belongs on stderr";
 
 /// A program whose list has no `_meta` is asked for the vars of each host, as Ansible does.
 fn ask_each(program: &Path, raw: &mut Raw, patience: Duration) -> Result<(), Diagnostic> {
@@ -109,7 +110,9 @@ fn unreadable(name: &str, error: &std::io::Error) -> Diagnostic {
         _ => Diagnostic::new(format!("failed to read the inventory `{name}`: {error}")),
     };
     match error.kind() {
-        ErrorKind::NotFound => diagnostic.help("look at the path after `-i`; without a file, hosts can be given with `--hosts`"),
+        ErrorKind::NotFound => {
+            diagnostic.help("look at the path after `-i`; without a file, hosts can be given with `--hosts`")
+        }
         ErrorKind::PermissionDenied => diagnostic.help(format!("look at who may read it: ls -l {name}")),
         _ => diagnostic,
     }

@@ -61,9 +61,9 @@ fn read_group(file: &File, raw: &mut Raw, name: &Word, group: Tree) -> Result<()
                 raw.declare(name).vars.extend(vars);
             }
             word if HOST.contains(&word) => {
-                return Err(file
-                    .wrong(key.at, format!("{of} has no key `{word}`"), "a setting of hosts")
-                    .help(format!("write it into the table of each host, `[hosts.NAME]`; a group has {}", or(&GROUP))));
+                return Err(file.wrong(key.at, format!("{of} has no key `{word}`"), "a setting of hosts").help(
+                    format!("write it into the table of each host, `[hosts.NAME]`; a group has {}", or(&GROUP)),
+                ));
             }
             _ => return Err(unknown(file, &key, &of, &GROUP)),
         }

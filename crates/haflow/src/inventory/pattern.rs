@@ -27,10 +27,7 @@ pub(super) fn expand(file: &File, pattern: &Word) -> Result<Vec<Word>, Diagnosti
                 .wrong(pattern.at, format!("`{}` stands for more than {MOST} hosts", pattern.text), "")
                 .help("make the range smaller"));
         }
-        names = names
-            .iter()
-            .flat_map(|name| parts.iter().map(move |part| format!("{name}{head}{part}")))
-            .collect();
+        names = names.iter().flat_map(|name| parts.iter().map(move |part| format!("{name}{head}{part}"))).collect();
         rest = tail;
     }
     for name in &mut names {

@@ -43,7 +43,7 @@ pub(super) fn run(program: &Path, arguments: &[&str], patience: Duration) -> Res
         kill(&mut child);
         let messages = stderr.recv_timeout(grace).unwrap_or_default();
         let message = format!("the inventory program `{command}` didn't end within {} s", patience.as_secs());
-        return Err(Diagnostic::new(message + &tail(&messages)).help("run it by hand to see what it waits for"));
+        return Err(Diagnostic::new(message + tail(&messages).as_str()).help("run it by hand to see what it waits for"));
     };
     let messages = stderr.recv_timeout(grace).unwrap_or_default();
     match status {

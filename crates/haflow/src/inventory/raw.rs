@@ -146,7 +146,8 @@ pub(super) fn vars(file: &File, tree: Tree, of: &str) -> Result<Vars, Diagnostic
                 Ok((key.text, (value.value(), key.at)))
             })
             .collect(),
-        _ => Err(file.wrong(tree.at, format!("the vars of {of} must be a map, not {what}"), "")
+        _ => Err(file
+            .wrong(tree.at, format!("the vars of {of} must be a map, not {what}"), "")
             .help("write each var by its name, for example `region: eu`, in TOML `{ region = \"eu\" }`")),
     }
 }

@@ -21,7 +21,9 @@ pub(super) fn resolve(file: &File, raw: Raw, folders: Folders<'_>) -> Result<Inv
     let Raw { dialect, hosts, groups, .. } = raw;
     if hosts.is_empty() {
         let help = match dialect {
-            Dialect::Haflow => "name some, for example `[groups.rabbit]` and below it `hosts = [\"rabbit1\", \"rabbit2\"]`",
+            Dialect::Haflow => {
+                "name some, for example `[groups.rabbit]` and below it `hosts = [\"rabbit1\", \"rabbit2\"]`"
+            }
             Dialect::Ansible => "name some, for example a line `[rabbit]` and below it `rabbit1`",
             Dialect::AnsibleList => "look at what the program prints when called with `--list`",
         };
@@ -273,9 +275,8 @@ fn circle(file: &File, all: &[Group], children: &[Vec<usize>], parents: &[usize]
     while !way.contains(&group) {
         way.push(group);
         // Upwards: a group that is left has a parent that is left.
-        group = (0..all.len())
-            .find(|parent| parents[*parent] > 0 && children[*parent].contains(&group))
-            .unwrap_or(group);
+        group =
+            (0..all.len()).find(|parent| parents[*parent] > 0 && children[*parent].contains(&group)).unwrap_or(group);
     }
     let from = way.iter().position(|other| *other == group).unwrap_or_default();
     let mut circle = way.split_off(from);

@@ -18,28 +18,33 @@ pub(super) fn parse(file: &File) -> Result<Tree, Diagnostic> {
         let message = text.split(" at line ").next().unwrap_or(&text);
         if let Some(key) = message.strip_prefix("duplicate mapping key: ") {
             let key = key.split(", set ").next().unwrap_or(key);
-            return file.wrong(at, format!("`{key}` is there twice"), "again here").help("keep one, or put both into one");
+            return file
+                .wrong(at, format!("`{key}` is there twice"), "again here")
+                .help("keep one, or put both into one");
         }
-        file.wrong(at, format!("bad YAML: {message}"), "")
-            .help("mend it here or just above: what belongs together is indented alike, by blanks, and a quote is closed")
+        file.wrong(at, format!("bad YAML: {message}"), "").help(
+            "mend it here or just above: what belongs together is indented alike, by blanks, and a quote is closed",
+        )
     })
 }
 
 /// Reads JSON. `help` says what to do where it is none.
 pub(super) fn parse_json(file: &File, help: &str) -> Result<Tree, Diagnostic> {
-    serde_json::from_str::<Plain>(&file.text).map_err(|error| {
-        let at = At {
-            line: u32::try_from(error.line()).unwrap_or_default(),
-            column: u32::try_from(error.column().max(1)).unwrap_or_default(),
-            length: 0,
-        };
-        let text = error.to_string();
-        let message = text.split(" at line ").next().unwrap_or(&text);
-        file.wrong(at, format!("bad JSON: {message}"), "").help(help)
-    }).and_then(|plain| {
-        // Nearly all JSON is YAML, and only the YAML reader tells places.
-        Ok(parse(file).unwrap_or(plain.0))
-    })
+    serde_json::from_str::<Plain>(&file.text)
+        .map_err(|error| {
+            let at = At {
+                line: u32::try_from(error.line()).unwrap_or_default(),
+                column: u32::try_from(error.column().max(1)).unwrap_or_default(),
+                length: 0,
+            };
+            let text = error.to_string();
+            let message = text.split(" at line ").next().unwrap_or(&text);
+            file.wrong(at, format!("bad JSON: {message}"), "").help(help)
+        })
+        .and_then(|plain| {
+            // Nearly all JSON is YAML, and only the YAML reader tells places.
+            Ok(parse(file).unwrap_or(plain.0))
+        })
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "lines and columns of saphyr are 32 bits wide")]

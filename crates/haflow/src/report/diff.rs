@@ -18,9 +18,16 @@ pub(super) fn diff(page: &mut Page, diff: &Diff) {
                 let was = was.as_ref().map_or("nothing".to_owned(), opaque);
                 page.line(&[(Tone::Plain, &format!("content: {was} → {}", opaque(want)))]);
             }
-            Change::Secret { field } if field.is_empty() => page.line(&[(Tone::Change, REDACTED), (Tone::Plain, " differs")]),
+            Change::Secret { field } if field.is_empty() => {
+                page.line(&[(Tone::Change, REDACTED), (Tone::Plain, " differs")])
+            }
             Change::Secret { field } => {
-                page.line(&[(Tone::Plain, field), (Tone::Plain, ": "), (Tone::Change, REDACTED), (Tone::Plain, " differs")]);
+                page.line(&[
+                    (Tone::Plain, field),
+                    (Tone::Plain, ": "),
+                    (Tone::Change, REDACTED),
+                    (Tone::Plain, " differs"),
+                ]);
             }
         }
     }
@@ -46,7 +53,9 @@ fn field_change(page: &mut Page, field: &str, was: Option<&Value>, want: Option<
 fn value(value: Option<&Value>) -> String {
     match value {
         None => "nothing".to_owned(),
-        Some(Value::String(text)) if !text.is_empty() && text.trim() == text && !text.contains(['\n', '"']) => text.clone(),
+        Some(Value::String(text)) if !text.is_empty() && text.trim() == text && !text.contains(['\n', '"']) => {
+            text.clone()
+        }
         Some(value) => value.to_string(),
     }
 }

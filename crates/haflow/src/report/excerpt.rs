@@ -10,7 +10,7 @@ pub(crate) fn diagnostic(diagnostic: &Diagnostic, color: bool, width: usize) -> 
     let (message, more) = split(&diagnostic.message);
     let renderer = renderer(color, width);
     if diagnostic.labels.is_empty() {
-        let mut text = renderer.render(&[Group::with_title(Level::ERROR.primary_title(message))]) + &more + "\n";
+        let mut text = renderer.render(&[Group::with_title(Level::ERROR.primary_title(message))]) + more.as_str() + "\n";
         if let Some(help) = &diagnostic.help {
             text += &renderer.render(&[Group::with_title(Level::HELP.primary_title(clean_lines(help)))]);
             text.push('\n');
@@ -47,7 +47,7 @@ fn renderer(color: bool, width: usize) -> Renderer {
 fn split(message: &str) -> (String, String) {
     let mut lines = message.lines();
     let first = clean(lines.next().unwrap_or_default()).into_owned();
-    let more = lines.fold(String::new(), |text, line| text + "\n    " + &clean(line));
+    let more = lines.fold(String::new(), |text, line| text + "\n    " + &*clean(line));
     (first, more)
 }
 

@@ -186,6 +186,16 @@ impl Reporter {
     }
 }
 
+/// Text of several lines in which nothing that somebody else wrote does any harm to a terminal.
+pub(crate) fn clean(text: &str) -> String {
+    text.split_inclusive('\n')
+        .map(|line| match line.strip_suffix('\n') {
+            Some(line) => text::clean(line).into_owned() + "\n",
+            None => text::clean(line).into_owned(),
+        })
+        .collect()
+}
+
 /// Milliseconds since 1970.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -6,15 +6,19 @@ use super::state::{State, Wrong};
 use super::story::{Story, reasons, title};
 use super::text::{count, pad, span};
 use haflow_model::{Decision, HostName, PlanCounts, TaskRef};
+use std::collections::HashMap;
 
 /// Everything that is said when a plan is made: the numbers first, then each host.
 pub(super) fn outlook(story: &Story, state: &State, counts: &PlanCounts, took_ms: u64) -> Page {
     let mut page = Page::new(story.look);
     page.blank();
+    let of = format!(" of {}", state.playbook);
+    let time = format!(" ({} in {})", count(state.hosts.len(), "host"), span(took_ms));
+    page.line(&[(Tone::Strong, "plan"), (Tone::Plain, &of), (Tone::Dim, &time)]);
     let mut numbers = vec![format!("{} to change", counts.change)];
     for (number, word) in [
         (counts.unknown, "unknown"),
-        (counts.act, "always run"),
+        (counts.act, "act"),
         (counts.skipped, "skipped"),
         (counts.failed, "failed"),
         (counts.unreachable, "unreachable"),
@@ -24,25 +28,40 @@ pub(super) fn outlook(story: &Story, state: &State, counts: &PlanCounts, took_ms
         }
     }
     numbers.push(format!("{} up to date", counts.up_to_date));
-    let of = format!(" of {}: {}", state.playbook, numbers.join(", "));
-    let time = format!(" ({} in {})", count(state.hosts.len(), "host"), span(took_ms));
-    page.line(&[(Tone::Strong, "plan"), (Tone::Plain, &of), (Tone::Dim, &time)]);
+    page.lines(Tone::Plain, &numbers.join(", "));
+    let mut planned: HashMap<&HostName, Vec<&(TaskRef, Decision)>> = HashMap::new();
+    for one in &state.planned {
+        planned.entry(&one.0.host).or_default().push(one);
+    }
+    let mut fine = Vec::new();
     for (host, _) in &state.hosts {
-        of_host(story, state, host, &mut page);
+        let planned = planned.remove(host).unwrap_or_default();
+        if planned.iter().all(|(_, decision)| *decision == Decision::UpToDate) && !story.look.verbose {
+            fine.push(host.as_str());
+        } else {
+            of_host(story, state, host, &planned, &mut page);
+        }
+    }
+    if !fine.is_empty() {
+        page.blank();
+        let all = if fine.len() > FEW { format!("{} hosts", fine.len()) } else { fine.join(", ") };
+        page.line(&[(Tone::Strong, &all), (Tone::Good, "  up to date")]);
     }
     page
 }
 
-fn of_host(story: &Story, state: &State, host: &HostName, page: &mut Page) {
+/// More hosts than these aren't named where there is nothing to say of them.
+const FEW: usize = 5;
+
+fn of_host(story: &Story, state: &State, host: &HostName, planned: &[&(TaskRef, Decision)], page: &mut Page) {
     let verbose = page.look.verbose;
-    let of_host = || state.planned.iter().filter(|(task, _)| task.host == *host);
-    let fine = of_host().filter(|(_, decision)| *decision == Decision::UpToDate).count();
-    let unreachable = of_host().filter(|(_, decision)| matches!(decision, Decision::Unreachable { .. })).count();
+    let fine = planned.iter().filter(|(_, decision)| *decision == Decision::UpToDate).count();
+    let unreachable = planned.iter().filter(|(_, decision)| matches!(decision, Decision::Unreachable { .. })).count();
     page.blank();
     let up_to_date = if fine > 0 { format!("  {fine} up to date") } else { String::new() };
     page.line(&[(Tone::Strong, host.as_str()), (Tone::Dim, &up_to_date)]);
     page.indented(2, |page| {
-        for (task, decision) in of_host() {
+        for (task, decision) in planned {
             match decision {
                 Decision::UpToDate if !verbose => {}
                 Decision::Unreachable { .. } => {}
@@ -50,7 +69,7 @@ fn of_host(story: &Story, state: &State, host: &HostName, page: &mut Page) {
             }
         }
         let told = |wrong: &&Wrong| matches!(wrong, Wrong::Host { host: other, .. } if other == host);
-        let why = of_host().find_map(|(_, decision)| match decision {
+        let why = planned.iter().find_map(|(_, decision)| match decision {
             Decision::Unreachable { why } => Some(why.as_str()),
             _ => None,
         });
@@ -84,9 +103,9 @@ fn one(story: &Story, page: &mut Page, task: &TaskRef, decision: &Decision) {
     page.indented(DETAIL, |page| match decision {
         Decision::Change { diff: what } => diff(page, what),
         Decision::Unknown { because, why } => {
-            page.line(&[(Tone::Plain, why), (Tone::Dim, " (because of "), (Tone::Plain, because), (Tone::Dim, ")")]);
+            page.lines(Tone::Plain, &format!("{why} (because of {because})"));
         }
-        Decision::Act { reason } => page.line(&[(Tone::Plain, "always runs: "), (Tone::Plain, reason)]),
+        Decision::Act { reason } => page.lines(Tone::Plain, &format!("always runs: {reason}")),
         Decision::Skipped { why } | Decision::Unreachable { why } => page.lines(Tone::Plain, why),
         Decision::Failed { failure } => story.failure(page, failure, &task.place),
         Decision::UpToDate => {}

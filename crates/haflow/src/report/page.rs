@@ -1,6 +1,6 @@
 //! Lines with colour, in which nothing that somebody else wrote does any harm.
 
-use super::text::clean;
+use super::text::{clean, wrap};
 use owo_colors::{OwoColorize, Style};
 
 /// What a piece of text is, and so how it looks. Colour never says what no word says.
@@ -47,10 +47,11 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// As many lines as the text has.
+    /// As many lines as the text has, and more where they are too long.
     pub(super) fn lines(&mut self, tone: Tone, text: &str) {
-        for line in text.lines() {
-            self.line(&[(tone, line)]);
+        let room = self.room();
+        for line in text.lines().flat_map(|line| wrap(&clean(line), room)) {
+            self.line(&[(tone, &line)]);
         }
     }
 

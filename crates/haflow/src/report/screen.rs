@@ -5,6 +5,8 @@ use super::state::State;
 use super::story::rows;
 use super::text::seconds;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::termios::tcgetwinsize;
+use std::io::stderr;
 
 /// More rows than this are told as a number.
 const ROWS: usize = 15;
@@ -38,7 +40,7 @@ impl Screen {
         }
         let bar = self.bar.get_or_insert_with(|| {
             let bar = self.multi.add(ProgressBar::new(0));
-            bar.set_style(style("{bar:24}  {wide_msg}"));
+            bar.set_style(style("[{bar:24}]  {wide_msg}"));
             bar
         });
         bar.set_length(state.total as u64);
@@ -47,7 +49,11 @@ impl Screen {
             bar.update(|bar| bar.set_pos(state.done as u64));
             bar.set_message(text);
         }
-        let texts = rows(state, now, look.width.saturating_sub(1), ROWS);
+        // The window may have changed by now, and what doesn't fit would scroll away.
+        let size = tcgetwinsize(stderr()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        let columns = size.map_or(look.width, |size| size.ws_col.into());
+        let most = size.map_or(ROWS, |size| usize::from(size.ws_row).saturating_sub(4)).min(ROWS);
+        let texts = rows(state, now, columns.saturating_sub(1), most);
         while self.rows.len() > texts.len() {
             if let Some(row) = self.rows.pop() {
                 row.finish_and_clear();

@@ -1,5 +1,6 @@
 //! What the events so far add up to.
 
+use super::text::width;
 use haflow_model::{Decision, Event, HostName, Outcome, Record, RunCounts, TaskRef};
 use std::collections::{HashMap, HashSet};
 
@@ -18,6 +19,8 @@ pub(super) struct State {
     pub(super) counts: RunCounts,
     pub(super) hosts: Vec<(HostName, RunCounts)>,
     host_at: HashMap<HostName, usize>,
+    /// How wide the longest host name is.
+    pub(super) host_width: usize,
     pub(super) unreachable: HashSet<HostName>,
     /// In the order in which they began.
     pub(super) running: Vec<Running>,
@@ -139,6 +142,7 @@ impl State {
     fn counts_of(&mut self, host: &HostName) -> &mut RunCounts {
         let index = *self.host_at.entry(host.clone()).or_insert(self.hosts.len());
         if index == self.hosts.len() {
+            self.host_width = self.host_width.max(width(host.as_str()));
             self.hosts.push((host.clone(), RunCounts::default()));
         }
         &mut self.hosts[index].1

@@ -4,7 +4,7 @@ use super::diff::diff;
 use super::excerpt::excerpt;
 use super::page::{Look, Page, Tone};
 use super::state::{Running, State, Wrong};
-use super::text::{clean, count, cut, cut_middle, pad, seconds, span, width};
+use super::text::{clean, count, cut, cut_middle, pad, seconds, span, width, wrap};
 use haflow_model::{Event, Failure, HostName, Outcome, Place, Record, Sources, TaskRef};
 
 /// Host names are padded to at most as many columns.
@@ -35,7 +35,7 @@ impl Story {
                 Some(self.free(state, record.at, "plan", &of))
             }
             Event::HostConnected { host, took_ms } => {
-                Some(line("connected", Tone::Plain, host).with(&format!("in {}", span(*took_ms))))
+                Some(line("connected", Tone::Plain, host).with("in ", &span(*took_ms)))
             }
             Event::HostUnreachable { host, why, hint } => {
                 let mut page = line("unreachable", Tone::Bad, host).page();
@@ -44,14 +44,14 @@ impl Story {
             }
             Event::TaskRetried { task, attempt, of, pause_ms, why } => {
                 let what = format!("attempt {attempt} of {of} failed, again in {}", span(*pause_ms));
-                let mut page = line("retry", Tone::Change, &task.host).with(&format!("{}: {what}", title(task)));
+                let mut page = line("retry", Tone::Change, &task.host).with(&title(task), &format!(": {what}"));
                 page.indented(self.margin(), |page| page.lines(Tone::Plain, why));
                 Some(page)
             }
             Event::GateChecked { task, held, times, seen } if verbose => {
                 let seen = seen.as_ref().map_or(String::new(), |seen| format!(", saw {seen}"));
-                let what = format!("{}: held {held} of {times}{seen}", title(task));
-                Some(line("gate", Tone::Plain, &task.host).with(&what))
+                let what = format!(": held {held} of {times}{seen}");
+                Some(line("gate", Tone::Plain, &task.host).with(&title(task), &what))
             }
             Event::TaskFinished { task, outcome, took_ms } => self.finished(state, record.at, task, outcome, *took_ms),
             Event::Interrupted => {
@@ -69,28 +69,29 @@ impl Story {
 
     fn finished(&self, state: &State, at: u64, task: &TaskRef, outcome: &Outcome, took_ms: u64) -> Option<Page> {
         let line = |word, tone| self.line(state, at, word, tone, &task.host);
-        let done = || format!("{}  {}", title(task), span(took_ms));
+        let title = title(task);
+        let took = format!("  {}", span(took_ms));
         Some(match outcome {
-            Outcome::Ok if self.look.verbose => line("ok", Tone::Good).with(&done()),
+            Outcome::Ok if self.look.verbose => line("ok", Tone::Good).with(&title, &took),
             Outcome::Changed { diff: what } => {
-                let mut page = line("changed", Tone::Change).with(&done());
+                let mut page = line("changed", Tone::Change).with(&title, &took);
                 page.indented(self.margin(), |page| diff(page, what));
                 page
             }
             Outcome::Failed { failure: what } => {
-                let mut page = line("failed", Tone::Bad).with(&done());
+                let mut page = line("failed", Tone::Bad).with(&title, &took);
                 page.indented(self.margin(), |page| self.failure(page, what, &task.place));
                 page
             }
             Outcome::InDoubt { why } => {
-                let mut page = line("in doubt", Tone::Bad).with(&done());
+                let mut page = line("in doubt", Tone::Bad).with(&title, &took);
                 page.indented(self.margin(), |page| self.reason_at(page, why, &task.place));
                 page
             }
             Outcome::Skipped { why, because } => {
                 let because = because.as_ref().filter(|id| !why.contains(id.as_str()));
                 let because = because.map_or(String::new(), |id| format!(" ({id})"));
-                line("skipped", Tone::Dim).with(&format!("{}: {why}{because}", title(task)))
+                line("skipped", Tone::Dim).with(&title, &format!(": {why}{because}"))
             }
             // Where the host hasn't been told of before.
             Outcome::Unreachable { why } if self.first_of(state, task) => {
@@ -98,15 +99,16 @@ impl Story {
                 page.indented(self.margin(), |page| reasons(page, why, None));
                 page
             }
-            Outcome::Unreachable { .. } if self.look.verbose => line("unreachable", Tone::Bad).with(&title(task)),
-            Outcome::Cancelled if self.look.verbose => line("cancelled", Tone::Change).with(&title(task)),
+            Outcome::Unreachable { .. } if self.look.verbose => line("unreachable", Tone::Bad).with(&title, ""),
+            Outcome::Cancelled if self.look.verbose => line("cancelled", Tone::Change).with(&title, ""),
             Outcome::Ok | Outcome::Unreachable { .. } | Outcome::Cancelled => return None,
         })
     }
 
     /// Whether the task is the first that tells that its host can't be reached.
     fn first_of(&self, state: &State, task: &TaskRef) -> bool {
-        let of_host = state.hosts.iter().find(|(host, _)| *host == task.host).map_or(0, |(_, counts)| counts.unreachable);
+        let of_host =
+            state.hosts.iter().find(|(host, _)| *host == task.host).map_or(0, |(_, counts)| counts.unreachable);
         let told = |wrong: &Wrong| matches!(wrong, Wrong::Host { host, hint: None, .. } if *host == task.host);
         of_host == 1 && state.wrong.last().is_some_and(told)
     }
@@ -139,7 +141,7 @@ impl Story {
         let doing = Some(running.doing(now)).filter(|doing| !doing.is_empty());
         let doing = doing.map_or(String::new(), |doing| format!(", {doing}"));
         let since = seconds(now.saturating_sub(running.since));
-        line.with(&format!("{}: still running, {since}{doing}", title(&running.task)))
+        line.with(&title(&running.task), &format!(": still running, {since}{doing}"))
     }
 
     /// Everything that is known about a failure but its task.
@@ -194,16 +196,33 @@ struct Line<'a> {
 
 impl Line<'_> {
     fn page(&self) -> Page {
-        self.with("")
+        self.with("", "")
     }
 
-    fn with(&self, text: &str) -> Page {
+    /// Task and what there is to say: on one line if it fits, otherwise below.
+    fn with(&self, title: &str, text: &str) -> Page {
         let mut page = Page::new(self.story.look);
         let time = self.story.time(self.state, self.at);
         let word = pad(self.word, WORD);
-        let host = pad(&clean(self.host.as_str()), host_column(self.state));
+        let column = host_column(self.state);
+        let (host, title) = (clean(self.host.as_str()), clean(title));
+        // A terminal's lines stay in their columns; a file keeps names whole, to be searched for.
+        let (host, title) = if self.story.timed {
+            (host, title)
+        } else {
+            let room = self.story.look.width.saturating_sub(WORD + column + 4 + width(text).min(12)).max(20);
+            (cut_middle(&host, column), cut_middle(&title, room))
+        };
+        let host = pad(&host, column);
         let gap = (Tone::Plain, "  ");
-        page.line(&[(Tone::Dim, &time), (self.tone, &word), gap, (Tone::Plain, &host), gap, (Tone::Plain, text)]);
+        let head = [(Tone::Dim, &*time), (self.tone, &*word), gap, (Tone::Plain, &*host), gap, (Tone::Plain, &*title)];
+        let used: usize = head.iter().map(|(_, text)| width(text)).sum();
+        if used + width(text) <= self.story.look.width || text.len() < 12 {
+            page.line(&[&head[..], &[(Tone::Plain, text)]].concat());
+        } else {
+            page.line(&head);
+            page.indented(self.story.margin(), |page| page.lines(Tone::Plain, text.trim_start_matches([':', ' '])));
+        }
         page
     }
 }
@@ -214,7 +233,7 @@ pub(super) fn title(task: &TaskRef) -> String {
 }
 
 fn host_column(state: &State) -> usize {
-    state.hosts.iter().map(|(host, _)| width(host.as_str())).max().unwrap_or(0).min(HOST)
+    state.host_width.min(HOST)
 }
 
 /// What was seen, and what to do.
@@ -226,8 +245,9 @@ pub(super) fn reasons(page: &mut Page, why: &str, hint: Option<&str>) {
 }
 
 fn help(page: &mut Page, hint: &str) {
-    for (index, line) in hint.lines().enumerate() {
-        page.line(&[(Tone::Good, if index == 0 { "help: " } else { "      " }), (Tone::Plain, line)]);
+    let room = page.room().saturating_sub(6);
+    for (index, line) in hint.lines().flat_map(|line| wrap(&clean(line), room)).enumerate() {
+        page.line(&[(Tone::Good, if index == 0 { "help: " } else { "      " }), (Tone::Plain, &line)]);
     }
 }
 
@@ -243,15 +263,16 @@ pub(super) fn rows(state: &State, now: u64, columns: usize, most: usize) -> Vec<
             let doing = running.doing(now);
             let title = title(&running.task);
             // What it is doing may take half of the rest, and the name what that leaves.
-            let rest = columns.saturating_sub(host_columns + 14);
-            let doing_room = if doing.is_empty() { 0 } else { rest.saturating_sub(width(&clean(&title))).max(rest / 2) };
+            let rest = columns.saturating_sub(host_columns + 18);
+            let left = rest.saturating_sub(width(&clean(&title)));
+            let doing_room = if doing.is_empty() { 0 } else { left.max(rest / 2) };
             let doing = cut(&clean(&doing), doing_room).into_owned();
             let title = cut(&clean(&title), rest.saturating_sub(width(&doing))).into_owned();
-            let row = format!("  {host}  {title}  {since}  {doing}");
+            let row = format!("  {host}  {since:>10}  {title}  {doing}");
             cut(row.trim_end(), columns).into_owned()
         })
         .collect();
-    if shown < state.running.len() {
+    if most > 0 && shown < state.running.len() {
         rows.push(format!("  … and {} more", state.running.len() - shown));
     }
     rows

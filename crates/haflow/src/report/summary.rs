@@ -52,10 +52,19 @@ pub(super) fn wrong(story: &Story, state: &State, page: &mut Page) {
                 page.indented(2, |page| reasons(page, why, hint.as_deref()));
             }
             Wrong::Task { task, outcome, took_ms } => {
-                let (word, time) = (if matches!(outcome, Outcome::Failed { .. }) { "failed" } else { "in doubt" }, span(*took_ms));
+                let (word, time) =
+                    (if matches!(outcome, Outcome::Failed { .. }) { "failed" } else { "in doubt" }, span(*took_ms));
                 let (host, title) = (task.host.as_str(), title(task));
                 let gap = (Tone::Plain, "  ");
-                page.line(&[(Tone::Bad, word), gap, (Tone::Strong, host), gap, (Tone::Plain, &title), gap, (Tone::Plain, &time)]);
+                page.line(&[
+                    (Tone::Bad, word),
+                    gap,
+                    (Tone::Strong, host),
+                    gap,
+                    (Tone::Plain, &title),
+                    gap,
+                    (Tone::Plain, &time),
+                ]);
                 page.indented(2, |page| match outcome {
                     Outcome::Failed { failure } => story.failure(page, failure, &task.place),
                     Outcome::InDoubt { why } => story.reason_at(page, why, &task.place),

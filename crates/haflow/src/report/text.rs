@@ -55,7 +55,7 @@ pub(super) fn cut_middle(text: &str, most: usize) -> Cow<'_, str> {
     let back = (most - 1) / 2;
     let reversed: String = text.chars().rev().collect();
     let tail: String = head(&reversed, back).chars().rev().collect();
-    Cow::Owned(head(text, most - 1 - back) + "…" + &tail)
+    Cow::Owned(head(text, most - 1 - back) + "…" + tail.as_str())
 }
 
 fn head(text: &str, most: usize) -> String {
@@ -73,6 +73,21 @@ pub(super) fn pad(text: &str, columns: usize) -> String {
     let mut text = text.to_owned();
     text.extend(std::iter::repeat_n(' ', columns.saturating_sub(width(&text))));
     text
+}
+
+/// Lines of at most `columns`, broken at blanks. A longer word stays whole, so that it can be copied.
+pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if width(line) + 1 + width(word) <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// A time span for people, from milliseconds.
@@ -118,6 +133,12 @@ mod tests {
         assert_eq!(cut("日本語", 5), "日本…");
         assert_eq!(cut_middle("rabbit-eu-west-1.example.com", 11), "rabbi…e.com");
         assert_eq!(pad("日", 4), "日  ");
+    }
+
+    #[test]
+    fn lines_break_at_blanks_only() {
+        assert_eq!(wrap("a bc def /a/long/path x", 6), ["a bc", "def", "/a/long/path", "x"]);
+        assert_eq!(wrap("", 6), [""]);
     }
 
     #[test]

@@ -1,0 +1,78 @@
+//! What the reference is made of: the native functions, and the doc comments of modules.
+
+/// A native function, for the reference.
+#[derive(Debug, Clone, Copy)]
+pub struct NativeDoc {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is called.
+    pub signature: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+/// The documentation of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleDoc {
+    /// Its `//!` comment.
+    pub header: String,
+    /// Its public functions, in the order of the file.
+    pub functions: Vec<FunctionDoc>,
+}
+
+/// The documentation of a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionDoc {
+    /// Its name.
+    pub name: String,
+    /// The names of its arguments.
+    pub params: Vec<String>,
+    /// Its `///` comment.
+    pub doc: String,
+}
+
+macro_rules! natives {
+    ($($name:literal, $signature:literal, $doc:literal;)*) => {
+        &[$(NativeDoc { name: $name, signature: $signature, doc: $doc }),*]
+    };
+}
+
+/// All native functions, in the order of the reference.
+pub(crate) static NATIVES: &[NativeDoc] = include!("natives.in");
+
+/// The native functions, in the order of the reference.
+pub fn native_docs() -> &'static [NativeDoc] {
+    NATIVES
+}
+
+/// The doc comments of a module's text.
+///
+/// Line by line rather than by the parser, so that the reference keeps the order of the file.
+pub fn module_docs(text: &str) -> ModuleDoc {
+    let mut docs = ModuleDoc { header: String::new(), functions: Vec::new() };
+    let mut comment = String::new();
+    for line in text.lines() {
+        if let Some(header) = line.strip_prefix("//!") {
+            push_line(&mut docs.header, header);
+        } else if let Some(doc) = line.strip_prefix("///") {
+            push_line(&mut comment, doc);
+        } else if let Some(signature) = line.strip_prefix("fn ") {
+            let (name, rest) = signature.split_once('(').unwrap_or((signature, ""));
+            let params = rest.split(')').next().unwrap_or_default();
+            docs.functions.push(FunctionDoc {
+                name: name.trim().to_owned(),
+                params: params.split(',').map(str::trim).filter(|param| !param.is_empty()).map(str::to_owned).collect(),
+                doc: std::mem::take(&mut comment).trim().to_owned(),
+            });
+        } else {
+            comment.clear();
+        }
+    }
+    docs.header = docs.header.trim().to_owned();
+    docs
+}
+
+fn push_line(text: &mut String, line: &str) {
+    text.push_str(line.strip_prefix(' ').unwrap_or(line));
+    text.push('\n');
+}

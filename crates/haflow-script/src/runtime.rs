@@ -1,0 +1,149 @@
+//! The interpreter: what it may do, and one run of it.
+
+use crate::modules::{Modules, Resolver, stdlib};
+use crate::natives::Natives;
+use crate::place::Site;
+use crate::raise::{NOWHERE, Problem, Stop, complete, token};
+use crate::request::{DeclareError, Declared};
+use crate::session::Session;
+use crate::{check, diagnose, facts, files, hosts, notes, order, outputs, params, tasks, templates};
+use haflow_model::Diagnostic;
+use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel};
+use std::any::TypeId;
+use std::sync::Arc;
+
+/// How deep functions may call each other.
+pub(crate) const MAX_CALLS: usize = 64;
+/// How deep expressions may be in each other.
+const MAX_DEPTH: usize = 128;
+/// How long all texts of a value may be together, in bytes.
+pub(crate) const MAX_TEXT: usize = 64 << 20;
+/// How many elements all lists of a value may have together, and likewise all maps.
+pub(crate) const MAX_ELEMENTS: usize = 1_000_000;
+
+/// What must not be called, because the same playbook shall always declare the same.
+pub(crate) const FORBIDDEN: [(&str, &str); 4] = [
+    ("sleep", "waiting is a task: `gate` waits until a check holds"),
+    ("timestamp", "what is declared can't depend on the time; read it on a host by `read` or `fact`"),
+    ("eval", "write it as a function"),
+    ("exit", "end by `fail(\"why\")`, or leave a function by `return`"),
+];
+
+/// An interpreter with all native functions and the stdlib.
+pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), Box<EvalAltResult>> {
+    let mut engine = Engine::new();
+    engine
+        .set_strict_variables(true)
+        .set_fail_on_invalid_map_property(true)
+        .set_max_call_levels(MAX_CALLS)
+        .set_max_expr_depths(MAX_DEPTH, MAX_DEPTH / 2)
+        .set_max_string_size(MAX_TEXT)
+        .set_max_array_size(MAX_ELEMENTS)
+        .set_max_map_size(MAX_ELEMENTS)
+        .disable_symbol("eval");
+    engine.set_optimization_level(OptimizationLevel::None);
+    engine.on_print(|_| {}).on_debug(|_, _, _| {});
+    let watched = session.clone();
+    engine.on_progress(move |_| watched.progress().map(token));
+    missing_keys(&mut engine, session);
+    let mut natives = Natives { engine: &mut engine, session };
+    register(&mut natives);
+    let modules = Arc::new(Modules::new(session.clone()));
+    engine.set_module_resolver(Resolver(modules.clone()));
+    for module in stdlib() {
+        let nowhere = Site::new(session.playbook.clone(), NOWHERE);
+        let loaded = modules.load(&engine, module.name, nowhere)?;
+        if module.global {
+            engine.register_global_module(loaded.clone());
+        }
+        engine.register_static_module(module.name, loaded);
+    }
+    Ok((engine, modules))
+}
+
+/// All native functions.
+pub(crate) fn register(natives: &mut Natives<'_>) {
+    hosts::register(natives);
+    facts::register(natives);
+    params::register(natives);
+    tasks::register(natives);
+    files::register(natives);
+    outputs::register(natives);
+    order::register(natives);
+    templates::register(natives);
+    notes::register(natives);
+    for (name, types) in [
+        ("sleep", &[TypeId::of::<i64>()][..]),
+        ("sleep", &[TypeId::of::<f64>()]),
+        ("timestamp", &[]),
+        ("exit", &[]),
+        ("exit", &[TypeId::of::<Dynamic>()]),
+    ] {
+        natives.refused(name, types);
+    }
+}
+
+/// What is wrong with the call of a function that is forbidden.
+pub(crate) fn forbidden(name: &str) -> Option<Problem> {
+    let (name, help) = FORBIDDEN.into_iter().find(|(forbidden, _)| *forbidden == name)?;
+    Some(Problem::new(format!("`{name}` can't be called in a playbook")).help(help))
+}
+
+/// Remembers the keys of a map that was asked for one it doesn't have.
+#[expect(deprecated, reason = "rhai marks what it may still change; its version is pinned")]
+fn missing_keys(engine: &mut Engine, session: &Arc<Session>) {
+    let session = session.clone();
+    engine.on_map_missing_property(move |map, key, _| {
+        session.state().missing = Some((key.to_owned(), map.keys().map(ToString::to_string).collect()));
+        Err(EvalAltResult::ErrorPropertyNotFound(key.to_owned(), NOWHERE).into())
+    });
+}
+
+/// Runs a playbook from its text to its graph.
+pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<Declared, DeclareError> {
+    session.add_source(&session.playbook, text);
+    let file = session.playbook.clone();
+    let failed = |engine: &Engine, error: Box<EvalAltResult>| declare_error(diagnose::stop(session, engine, *error, &file));
+    let (engine, modules) = engine(session).map_err(|error| failed(&Engine::new_raw(), error))?;
+    let mut ast = engine
+        .compile(text)
+        .map_err(|error| complete(diagnose::syntax(&error, &file, text), &session.state().sources))?;
+    ast.set_source(&*file);
+    check::check(&engine, &modules, session, &ast, &file)?;
+    engine.run_ast(&ast).map_err(|error| failed(&engine, error))?;
+    if let Some(stop) = session.state().stop.take() {
+        return Err(declare_error(stop));
+    }
+    if let Some(diagnostic) = params::unknown(session) {
+        return Err(diagnostic.into());
+    }
+    seal(session)
+}
+
+fn seal(session: &Session) -> Result<Declared, DeclareError> {
+    let mut state = session.state();
+    let state = std::mem::take(&mut *state);
+    let mut hosts = state.hosts;
+    if let Some(inventory) = &session.inventory {
+        let place = |name| inventory.hosts.iter().position(|host| host.name == name);
+        hosts.sort_by_cached_key(|host| place(host.name.clone()));
+    }
+    let graph = state.draft.seal(hosts).map_err(|diagnostic| complete(diagnostic, &state.sources))?;
+    Ok(Declared {
+        graph,
+        params: state.params,
+        groups: state.groups,
+        notes: state.notes,
+        sources: state.sources,
+        facts: state.facts,
+    })
+}
+
+fn declare_error(stop: Stop) -> DeclareError {
+    match stop {
+        Stop::Diagnostic(diagnostic) => DeclareError::Playbook(Box::new(Arc::unwrap_or_clone(diagnostic))),
+        Stop::Facts(failures) => DeclareError::Facts(failures),
+        Stop::Interrupted => DeclareError::Interrupted,
+        Stop::Operations => Diagnostic::new("the script takes too many steps").into(),
+    }
+}

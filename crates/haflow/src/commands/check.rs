@@ -1,0 +1,65 @@
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::report::clean;
+use crate::session::{Playbook, Where};
+use clap::Args;
+use haflow_script::{NoteKind, ParamDecl};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// Check a playbook without reaching a host, and list its params and groups.
+///
+/// Facts are assumed to be those of a Debian 12. Without an inventory the hosts are imagined: `rabbit1`, `rabbit2`, … for the
+/// group "rabbit".
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    playbook: Playbook,
+    #[command(flatten)]
+    place: Where,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<Exit, Error> {
+        let inventory = self.place.named()?;
+        let declared = self.playbook.imagine(inventory.as_ref())?;
+        let hosts: BTreeSet<_> = declared.graph.tasks().map(|(_, task)| &task.host).collect();
+        let imagined = if inventory.is_none() { " imagined" } else { "" };
+        let mut text = format!(
+            "{}: fine; {} tasks on {}{imagined} hosts\n",
+            self.playbook.playbook.display(),
+            declared.graph.tasks().count(),
+            hosts.len()
+        );
+        if !declared.params.is_empty() {
+            text.push_str("\nParams (-e NAME=VALUE):\n");
+            for param in &declared.params {
+                text.push_str(&param_lines(param));
+            }
+        }
+        if !declared.groups.is_empty() {
+            text.push_str("\nGroups:\n");
+            for group in &declared.groups {
+                let help = group.help.as_deref().map(|help| format!("; {help}")).unwrap_or_default();
+                let _ = writeln!(text, "  {}  at least {}, {} in the lab{help}", group.name, group.at_least, group.lab);
+            }
+        }
+        for note in &declared.notes {
+            let word = if note.kind == NoteKind::Warn { "warning" } else { "note" };
+            let _ = writeln!(text, "\n{word}: {} ({})", note.text, note.place);
+        }
+        print!("{}", clean(&text));
+        Ok(Exit::Done)
+    }
+}
+
+fn param_lines(param: &ParamDecl) -> String {
+    let default = match &param.default {
+        Some(default) => format!("default {default}"),
+        None => "must be given".into(),
+    };
+    let values: Vec<String> = param.one_of.iter().map(ToString::to_string).collect();
+    let values = if values.is_empty() { String::new() } else { format!(", one of {}", values.join(", ")) };
+    let help = param.help.as_deref().map(|help| format!("\n      {help}")).unwrap_or_default();
+    format!("  {}  {}, {default}{values}{help}\n", param.name, param.kind.as_str())
+}

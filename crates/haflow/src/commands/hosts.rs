@@ -1,0 +1,89 @@
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::report::clean;
+use crate::session::Where;
+use clap::{Args, ValueEnum};
+use haflow_engine::{Reach, reach_all};
+use std::fmt::Write as _;
+
+/// Reach every host and say what would get in the way.
+///
+/// SSH and its host key, the login, sudo where the inventory says `become`, a POSIX shell and the tools that haflow uses,
+/// the clock, and whether each host resolves the others' names.
+#[derive(Debug, Args)]
+pub(super) struct Hosts {
+    #[command(flatten)]
+    place: Where,
+    /// How to tell it
+    #[arg(long, value_enum, default_value_t = Told::Plain)]
+    format: Told,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Told {
+    /// For people
+    Plain,
+    /// One JSON object a line
+    Json,
+}
+
+/// Clocks further apart than this are worth a word, in seconds.
+const CLOCK: f64 = 5.0;
+
+impl Hosts {
+    pub(super) fn run(self) -> Result<Exit, Error> {
+        let inventory = self.place.existing()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| Error::Io { doing: "start", path: "the runtime".into(), source })?;
+        let reached = runtime.block_on(async {
+            let hosts = haflow_engine::Hosts::over_ssh(&inventory.hosts);
+            reach_all(&hosts).await
+        });
+        for reach in &reached {
+            match self.format {
+                Told::Json => println!("{}", reach.to_json()),
+                Told::Plain => print!("{}", clean(&lines(reach))),
+            }
+        }
+        let held_up = reached.iter().filter(|reach| !reach.is_fine()).count();
+        if self.format == Told::Plain {
+            println!("{} hosts, {} fine, {held_up} with something in the way", reached.len(), reached.len() - held_up);
+        }
+        Ok(if held_up == 0 { Exit::Done } else { Exit::Failed })
+    }
+}
+
+fn lines(reach: &Reach) -> String {
+    let mut text = String::new();
+    match &reach.shell {
+        Ok(shell) => {
+            let _ = writeln!(
+                text,
+                "{}  reached in {} ms as {}; {}",
+                reach.host,
+                shell.took.as_millis(),
+                shell.user,
+                if shell.system.is_empty() { "unknown system" } else { &shell.system }
+            );
+            if shell.clock_ahead.abs() >= CLOCK {
+                let way = if shell.clock_ahead > 0.0 { "ahead" } else { "behind" };
+                let _ = writeln!(text, "    its clock is {:.0} s {way}", shell.clock_ahead.abs());
+            }
+            if !shell.missing.is_empty() {
+                let _ = writeln!(text, "    it lacks {}: install coreutils", shell.missing.join(", "));
+            }
+            if !shell.unresolved.is_empty() {
+                let _ = writeln!(text, "    it can't resolve {}", shell.unresolved.join(", "));
+            }
+        }
+        Err((step, why, hint)) => {
+            let _ = writeln!(text, "{}  not reached ({}): {why}", reach.host, format!("{step:?}").to_lowercase());
+            if let Some(hint) = hint {
+                let _ = writeln!(text, "    {hint}");
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,82 @@
+//! One subcommand, one file; its doc comment is its help.
+
+mod check;
+mod docs;
+mod graph;
+mod hosts;
+mod lab;
+mod plan;
+mod run;
+
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::report::Format;
+use clap::{Args, Parser, Subcommand};
+
+/// Runs playbooks across hosts as one dependency graph over SSH.
+///
+/// A playbook is a Rhai script that declares tasks; haflow plans them against the real hosts, shows what would change, and
+/// runs them in order. Nothing is installed on a host.
+///
+/// Try it on throwaway hosts of your own machine:
+///
+///     haflow run playbooks/rabbit-ha.rhai --lab
+#[derive(Debug, Parser)]
+#[command(version, verbatim_doc_comment, propagate_version = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done; nothing failed
+    1  a task failed, a host was unreachable, or a gate refused
+    2  only with --detailed-exitcode: a plan has changes, or a run made some
+   64  the command line was wrong
+   65  the playbook, the inventory or a param is wrong; no host was touched
+  130  interrupted";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Plan(plan::Plan),
+    Check(check::Check),
+    Graph(graph::Graph),
+    Hosts(hosts::Hosts),
+    Lab(lab::Lab),
+    Docs(docs::Docs),
+}
+
+/// How it is told.
+#[derive(Debug, Args)]
+struct Output {
+    /// How to tell what happens; human on a terminal, otherwise plain
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Tell what is as it should be too
+    #[arg(short, long)]
+    verbose: bool,
+    /// Exit 2 where there is or was something to change
+    #[arg(long)]
+    detailed_exitcode: bool,
+}
+
+impl Output {
+    fn format(&self) -> Format {
+        self.format.unwrap_or_else(Format::detect)
+    }
+}
+
+/// Does what was asked for.
+pub(crate) fn dispatch(cli: Cli) -> Result<Exit, Error> {
+    match cli.command {
+        Command::Run(run) => run.run(),
+        Command::Plan(plan) => plan.run(),
+        Command::Check(check) => check.run(),
+        Command::Graph(graph) => graph.run(),
+        Command::Hosts(hosts) => hosts.run(),
+        Command::Lab(lab) => lab.run(),
+        Command::Docs(docs) => docs.run(),
+    }
+}

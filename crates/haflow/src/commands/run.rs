@@ -1,0 +1,95 @@
+use super::{Output, plan};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::session::{Playbook, Session, Where};
+use clap::Args;
+use haflow_engine::{Settings, execute};
+use std::io::{IsTerminal, Write, stderr, stdin};
+
+/// Run a playbook.
+///
+/// Each task is looked at first and changed only where it isn't as it should be. A failed task stops what depends on it; the
+/// rest goes on. Ctrl-C starts nothing new and waits for what is running; a second one kills that on the hosts.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    playbook: Playbook,
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    output: Output,
+    /// Say what would be done, and change nothing: the same as `haflow plan`
+    #[arg(long)]
+    dry_run: bool,
+    /// At most this many tasks at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    parallel: u16,
+    /// Start nothing new after the first failure
+    #[arg(long)]
+    fail_fast: bool,
+    /// Answer yes where the playbook declares a task destructive
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Run {
+    pub(super) fn run(self) -> Result<Exit, Error> {
+        if self.dry_run {
+            return plan::plan(&self.playbook, &self.place, &self.output);
+        }
+        let session = Session::open(&self.playbook, &self.place)?;
+        if !self.yes {
+            confirm(&session)?;
+        }
+        let settings = Settings {
+            run: run_id(),
+            playbook: session.playbook.clone(),
+            parallel: self.parallel.into(),
+            fail_fast: self.fail_fast,
+        };
+        let counts = session.tell(self.output.format(), self.output.verbose, async |session, events| {
+            execute(&session.declared.graph, &session.hosts, events, &settings, &session.interrupt).await
+        });
+        Ok(if session.interrupt.stop.is_cancelled() {
+            Exit::Interrupted
+        } else if !counts.succeeded() {
+            Exit::Failed
+        } else if self.output.detailed_exitcode && counts.changed > 0 {
+            Exit::Changes
+        } else {
+            Exit::Done
+        })
+    }
+}
+
+/// The time, and something that tells two runs of one second apart.
+fn run_id() -> String {
+    format!("{}-{:04x}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"), std::process::id() & 0xffff)
+}
+
+/// Asks before tasks that their playbook declares destructive.
+fn confirm(session: &Session) -> Result<(), Error> {
+    let destructive: Vec<String> = session
+        .declared
+        .graph
+        .tasks()
+        .filter_map(|(_, task)| task.destroys.as_ref().map(|what| format!("  {}: {what} ({})", task.id(), task.place)))
+        .collect();
+    if destructive.is_empty() {
+        return Ok(());
+    }
+    eprintln!("These tasks destroy something:\n{}", crate::report::clean(&destructive.join("\n")));
+    if stdin().is_terminal() && stderr().is_terminal() {
+        eprint!("Go on? [y/N] ");
+        let _ = stderr().flush();
+        let mut answer = String::new();
+        let _ = stdin().read_line(&mut answer);
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Ok(());
+        }
+    }
+    Err(Error::Usage {
+        message: "the playbook has destructive tasks and nobody said yes; nothing was changed".into(),
+        help: "look at them with `haflow plan`, then run with `--yes`".into(),
+    })
+}

@@ -1,0 +1,101 @@
+//! Errors that end a command, printed once, by `main`.
+
+use crate::exit::Exit;
+use crate::report::{self, Format, Options};
+use haflow_lab::LabError;
+use haflow_model::Diagnostic;
+use haflow_script::{DeclareError, FactFailure};
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a command couldn't do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The command line was wrong in a way that only shows later.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
+    /// Something that a person wrote is wrong.
+    #[error(transparent)]
+    Input(#[from] Box<Diagnostic>),
+    /// Facts that the playbook asks for couldn't be read.
+    #[error("the playbook asks for facts of its hosts, and they couldn't be read: nothing was declared, nothing was changed")]
+    Facts(Vec<FactFailure>),
+    /// Ctrl-C before anything was declared.
+    #[error("interrupted; nothing was changed")]
+    Interrupted,
+    /// The lab.
+    #[error("failed to work with the lab")]
+    Lab(#[from] LabError),
+    /// A file of ours, or the local machine.
+    #[error("failed to {doing} {}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl From<DeclareError> for Error {
+    fn from(error: DeclareError) -> Self {
+        match error {
+            DeclareError::Playbook(diagnostic) => Self::Input(diagnostic),
+            DeclareError::Facts(failures) => Self::Facts(failures),
+            DeclareError::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+impl From<Diagnostic> for Error {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Input(Box::new(diagnostic))
+    }
+}
+
+impl Error {
+    /// The exit code that tells a script what this is.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Usage { .. } => Exit::Usage,
+            Self::Input(_) => Exit::Input,
+            Self::Facts(_) | Self::Lab(_) | Self::Io { .. } => Exit::Failed,
+            Self::Interrupted => Exit::Interrupted,
+        }
+    }
+
+    /// Prints what happened and what to do on stderr.
+    pub(crate) fn print(&self) {
+        if let Self::Input(diagnostic) = self {
+            let options = Options::detect(Format::Human, false);
+            eprint!("{}", report::diagnostic(diagnostic, options.color, options.width));
+            return;
+        }
+        let mut text = format!("error: {self}\n");
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let _ = writeln!(text, "  {error}");
+            cause = error.source();
+        }
+        if let Self::Facts(failures) = self {
+            for failure in failures {
+                let _ = writeln!(text, "  {}: {}", failure.host, failure.why);
+                if let Some(hint) = &failure.hint {
+                    let _ = writeln!(text, "      {hint}");
+                }
+            }
+        }
+        if let Self::Usage { help, .. } = self {
+            let _ = writeln!(text, "help: {help}");
+        }
+        eprint!("{}", report::clean(&text));
+    }
+}

@@ -8,8 +8,8 @@ use crate::state::{Known, Seen, failed};
 use crate::step::{self, Trouble};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
-    Action, Decision, Diff, EdgeKind, Event, Failure, Gate, Graph, HostName, NodeId, Outcome, Param, RunCounts, Task, TaskRef,
-    Value,
+    Action, Decision, Diff, EdgeKind, Event, Failure, Gate, Graph, HostName, NodeId, Outcome, Param, RunCounts, Task,
+    TaskRef, Value,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -44,7 +44,13 @@ const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
 type Ended = (Outcome, Option<Known>);
 
 /// Runs all tasks of `graph`. Everything that happens is told to `events`; the last one is `RunFinished`.
-pub async fn execute(graph: &Graph, hosts: &Hosts, events: &Events, settings: &Settings, interrupt: &Interrupt) -> RunCounts {
+pub async fn execute(
+    graph: &Graph,
+    hosts: &Hosts,
+    events: &Events,
+    settings: &Settings,
+    interrupt: &Interrupt,
+) -> RunCounts {
     let started = Instant::now();
     let names: BTreeSet<HostName> = graph.tasks().map(|(_, task)| task.host.clone()).collect();
     events
@@ -200,7 +206,9 @@ impl Worker<'_> {
                         Outcome::InDoubt { why: format!("the connection was lost while it was being applied: {why}") }
                     }
                     Trouble::Lost(why) => Outcome::Unreachable { why: format!("the connection was lost: {why}") },
-                    Trouble::Killed if applying => Outcome::InDoubt { why: "it was killed while it was being applied".into() },
+                    Trouble::Killed if applying => {
+                        Outcome::InDoubt { why: "it was killed while it was being applied".into() }
+                    }
                     Trouble::Killed => Outcome::Cancelled,
                 },
                 None,
@@ -292,7 +300,8 @@ impl Worker<'_> {
                 return Ok((Outcome::Ok, None));
             }
             if started.elapsed() + gate.every > gate.within {
-                let (saw, failure) = seen.unwrap_or_else(|| (format!("it held {held} times in a row, not {}", gate.times), None));
+                let (saw, failure) =
+                    seen.unwrap_or_else(|| (format!("it held {held} times in a row, not {}", gate.times), None));
                 let within = gate.within.as_secs_f64();
                 let when = if gate.within.is_zero() { String::new() } else { format!(" within {within} s") };
                 return Err(Failure {

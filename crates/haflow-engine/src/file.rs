@@ -71,7 +71,9 @@ impl Wanted<'_> {
     pub(crate) fn probe(&self) -> (&'static str, Variables) {
         let (show, digest, most) = match (&self.file.state, self.content) {
             (FileState::Content(Content::Edit(_)), _) => ("always", String::new(), MOST_EDITED),
-            (FileState::Content(Content::Is(_)), Some(content)) => ("different", sha256(content.variable().as_bytes()), MOST_SHOWN),
+            (FileState::Content(Content::Is(_)), Some(content)) => {
+                ("different", sha256(content.variable().as_bytes()), MOST_SHOWN)
+            }
             _ => ("never", String::new(), 0),
         };
         let links = matches!(self.file.state, FileState::Link(_) | FileState::Absent);
@@ -140,7 +142,10 @@ impl Wanted<'_> {
                 .map(Value::from)
                 .map_err(|_| refused(format!("{} isn't UTF-8 text, so it can't be edited", self.file.path)))?,
             (Kind::File, None) => {
-                return Err(refused(format!("{} has {} bytes, too many to edit (at most {MOST_EDITED})", self.file.path, seen.size)));
+                return Err(refused(format!(
+                    "{} has {} bytes, too many to edit (at most {MOST_EDITED})",
+                    self.file.path, seen.size
+                )));
             }
             _ => Value::Null,
         };
@@ -168,8 +173,16 @@ impl Wanted<'_> {
         };
         if in_the_way {
             return Err(Failure {
-                message: format!("there is a {} at {} where a {} is wanted", seen.kind.as_str(), file.path, wanted.as_str()),
-                hint: Some(format!("haflow doesn't replace it by itself: take it away first, with `absent(host, \"{}\")`", file.path)),
+                message: format!(
+                    "there is a {} at {} where a {} is wanted",
+                    seen.kind.as_str(),
+                    file.path,
+                    wanted.as_str()
+                ),
+                hint: Some(format!(
+                    "haflow doesn't replace it by itself: take it away first, with `absent(host, \"{}\")`",
+                    file.path
+                )),
                 ..Failure::default()
             });
         }

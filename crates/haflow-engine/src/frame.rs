@@ -198,7 +198,11 @@ mod tests {
             ("cat", "", "0"),
         ] {
             let (piece, _) = through_sh(&[], script);
-            assert_eq!((String::from_utf8_lossy(&piece.bytes).as_ref(), piece.word.as_str()), (output, exit), "{script}");
+            assert_eq!(
+                (String::from_utf8_lossy(&piece.bytes).as_ref(), piece.word.as_str()),
+                (output, exit),
+                "{script}"
+            );
         }
     }
 

@@ -14,7 +14,16 @@ type Cache = Mutex<HashMap<(String, Vec<String>), Arc<Filter>>>;
 
 /// What a filter must not reach: the controller's environment, its clock, its terminal, its process.
 const FORBIDDEN: [&str; 10] = [
-    "env", "now", "halt", "halt_error", "stderr", "stderr_empty", "debug", "debug_empty", "localtime", "strflocaltime",
+    "env",
+    "now",
+    "halt",
+    "halt_error",
+    "stderr",
+    "stderr_empty",
+    "debug",
+    "debug_empty",
+    "localtime",
+    "strflocaltime",
 ];
 
 /// Runs `filter` on `input` and returns the first value that it yields, `null` if it yields none.
@@ -24,7 +33,9 @@ pub(crate) fn run(filter: &str, variables: &[(String, Value)], input: Value) -> 
     let context = Ctx::<JustLut<Val>>::new(&compiled.lut, Vars::new(values));
     match compiled.id.run((context, to_val(input)?)).map(unwrap_valr).next() {
         None => Ok(Value::Null),
-        Some(Ok(value)) => serde_json::from_str(&value.to_string()).map_err(|_| format!("yields {value}, which isn't JSON")),
+        Some(Ok(value)) => {
+            serde_json::from_str(&value.to_string()).map_err(|_| format!("yields {value}, which isn't JSON"))
+        }
         Some(Err(error)) => Err(error.to_string()),
     }
 }
@@ -51,7 +62,8 @@ fn compile<'a>(filter: &str, names: impl Iterator<Item = &'a String>) -> Result<
         .with_global_vars(key.1.iter().map(String::as_str))
         .compile(modules)
         .map_err(|errors| {
-            let undefined = errors.iter().flat_map(|(_, errors)| errors).map(|(name, what)| format!("{} `{name}`", what.as_str()));
+            let undefined =
+                errors.iter().flat_map(|(_, errors)| errors).map(|(name, what)| format!("{} `{name}`", what.as_str()));
             format!("names what isn't there: {}", undefined.collect::<Vec<_>>().join(", "))
         })?;
     let compiled = Arc::new(compiled);

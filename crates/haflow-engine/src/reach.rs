@@ -74,7 +74,8 @@ async fn reach(hosts: &Hosts, host: HostName, names: &str) -> Reach {
         for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
             found.entry(name).or_default().push(value.trim_matches('"'));
         }
-        let list = |name: &str| found.get(name).into_iter().flatten().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+        let list =
+            |name: &str| found.get(name).into_iter().flatten().map(|value| (*value).to_owned()).collect::<Vec<_>>();
         let first = |name: &str| list(name).into_iter().next().unwrap_or_default();
         let here = sent.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let there = first("now").parse::<f64>().unwrap_or(here);

@@ -133,7 +133,10 @@ impl Connection {
             Err(_) => Err(Unreachable {
                 step: Step::Shell,
                 message: format!("the shell on {} didn't answer within 30 s", host.name),
-                hint: Some(format!("see what `ssh {} sh` does: a login script may be waiting for input", host.destination())),
+                hint: Some(format!(
+                    "see what `ssh {} sh` does: a login script may be waiting for input",
+                    host.destination()
+                )),
             }),
         }
     }
@@ -189,11 +192,16 @@ fn explain(host: &Host, said: &str) -> Unreachable {
         (
             Step::HostKey,
             format!("the host key of {name} isn't known"),
-            Some(format!("connect once with `ssh {to}` and compare the fingerprint, or name the file in `known_hosts`")),
+            Some(format!(
+                "connect once with `ssh {to}` and compare the fingerprint, or name the file in `known_hosts`"
+            )),
         )
     } else if has("Permission denied") || has("Too many authentication failures") {
         let user = host.user.as_deref().map_or_else(|| "the user".to_owned(), |user| format!("`{user}`"));
-        let key = host.key.as_deref().map_or_else(|| "a key from the agent or ssh's configuration".into(), |key| format!("the key {key}"));
+        let key = host
+            .key
+            .as_deref()
+            .map_or_else(|| "a key from the agent or ssh's configuration".into(), |key| format!("the key {key}"));
         (
             Step::Login,
             format!("{name} refused to log in {user} with {key}"),
@@ -212,7 +220,11 @@ fn explain(host: &Host, said: &str) -> Unreachable {
             Some("is sshd running there, and on this port?".into()),
         )
     } else if has("timed out") || has("No route to host") || has("Network is unreachable") || has("Host is down") {
-        (Step::Network, format!("{name} ({to}) can't be reached: {last}"), Some("is it up, and is a firewall in between?".into()))
+        (
+            Step::Network,
+            format!("{name} ({to}) can't be reached: {last}"),
+            Some("is it up, and is a firewall in between?".into()),
+        )
     } else if has("No such file or directory") && has("os error 2") {
         (Step::Client, "there is no `ssh` program here".into(), Some("install OpenSSH's client".into()))
     } else {
@@ -230,9 +242,15 @@ fn no_shell(host: &Host, user: Option<&str>, error: &LaneError) -> Unreachable {
     match user {
         Some(user) => {
             let (message, hint) = if said.contains("not found") && !said.contains("sudo:") {
-                (format!("{name} has no sudo"), "install sudo, or log in as the user that tasks shall run as".to_owned())
+                (
+                    format!("{name} has no sudo"),
+                    "install sudo, or log in as the user that tasks shall run as".to_owned(),
+                )
             } else if said.contains("unknown user") {
-                (format!("{name} has no user `{user}` to become"), "correct `become` in the inventory, or `user` of the task".into())
+                (
+                    format!("{name} has no user `{user}` to become"),
+                    "correct `become` in the inventory, or `user` of the task".into(),
+                )
             } else {
                 (
                     format!("sudo on {name} doesn't let tasks run as `{user}` without a password"),
@@ -260,7 +278,11 @@ mod tests {
         host.user = Some("root".into());
         for (said, step, message) in [
             ("ssh: Could not resolve hostname db1: Name or service not known", Step::Network, "can't be resolved"),
-            ("connect to host 192.0.2.1 port 22: Connection refused", Step::Network, "refused the connection to port 22"),
+            (
+                "connect to host 192.0.2.1 port 22: Connection refused",
+                Step::Network,
+                "refused the connection to port 22",
+            ),
             ("connect to host 192.0.2.1 port 22: Connection timed out", Step::Network, "can't be reached"),
             ("root@192.0.2.1: Permission denied (publickey,password).", Step::Login, "refused to log in `root`"),
             ("No ED25519 host key is known for db1\r\nHost key verification failed.", Step::HostKey, "isn't known"),

@@ -51,7 +51,9 @@ const TAIL: usize = 12;
 pub(crate) fn failed(message: impl Into<String>, output: &Output) -> Failure {
     let stderr = tail(&output.stderr, TAIL);
     let hint = match output.exit {
-        _ if stderr.contains("No space left on device") => Some("a disk of the host is full: see `df -h` there".to_owned()),
+        _ if stderr.contains("No space left on device") => {
+            Some("a disk of the host is full: see `df -h` there".to_owned())
+        }
         _ if stderr.contains("Read-only file system") => Some("the file system is mounted read-only".to_owned()),
         127 => Some("a program that the script needs isn't installed there".to_owned()),
         137 => Some("it was killed: by the kernel for want of memory (see `dmesg`), or by somebody".to_owned()),
@@ -70,7 +72,8 @@ pub(crate) fn of_probe(
     if output.exit != 0 {
         return Err(failed(format!("the probe exited {}", output.exit), output));
     }
-    let text = std::str::from_utf8(&output.stdout).map_err(|_| failed("the probe printed bytes that aren't UTF-8", output))?;
+    let text =
+        std::str::from_utf8(&output.stdout).map_err(|_| failed("the probe printed bytes that aren't UTF-8", output))?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     let Some(filter) = &probe.jq else {
         return Ok(Seen::Value(if structured { json(text, output)? } else { Value::from(text) }));

@@ -46,7 +46,10 @@ impl From<LaneError> for Trouble {
                 message,
                 stdout: tail(&stdout, 12),
                 stderr: tail(&stderr, 12),
-                hint: Some("allow it more time with the option `timeout: \"30m\"`, or look on the host at what it waits for".into()),
+                hint: Some(
+                    "allow it more time with the option `timeout: \"30m\"`, or look on the host at what it waits for"
+                        .into(),
+                ),
                 ..Failure::default()
             }
             .into(),

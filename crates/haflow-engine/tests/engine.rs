@@ -3,8 +3,8 @@
 use haflow_engine::lane::{Lane, LaneError};
 use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Settings, Step, Unreachable, execute, plan};
 use haflow_model::{
-    Act, Action, Content, Decision, Draft, EdgeKind, Ensure, Event, File, FileState, Gate, Graph, Host, NodeId, Outcome,
-    OutputRef, Param, Place, Policy, Probe, Read, Record, RunCounts, Task, Test, Value, When,
+    Act, Action, Content, Decision, Draft, EdgeKind, Ensure, Event, File, FileState, Gate, Graph, Host, NodeId,
+    Outcome, OutputRef, Param, Place, Policy, Probe, Read, Record, RunCounts, Task, Test, Value, When,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -56,10 +56,15 @@ impl World {
     /// A text in a file of that name.
     fn ensure(&mut self, host: &str, name: &str, want: &str) -> NodeId {
         let path = self.path(name);
-        self.add(host, name, ensure(r#"cat "$path" 2>/dev/null || :"#, json!(want), r#"printf '%s\n' "$want" > "$path""#), |task| {
-            task.params.insert("path".into(), Param::Value(path.to_str().unwrap().into()));
-            task.params.insert("want".into(), Param::Value(want.into()));
-        })
+        self.add(
+            host,
+            name,
+            ensure(r#"cat "$path" 2>/dev/null || :"#, json!(want), r#"printf '%s\n' "$want" > "$path""#),
+            |task| {
+                task.params.insert("path".into(), Param::Value(path.to_str().unwrap().into()));
+                task.params.insert("want".into(), Param::Value(want.into()));
+            },
+        )
     }
 
     fn seal(&mut self) -> Graph {
@@ -364,7 +369,12 @@ async fn a_connection_lost_during_an_apply_leaves_it_in_doubt() {
 async fn an_interrupt_starts_nothing_new_and_tells_every_task() {
     let mut world = World::new();
     let stop = world.path("stop");
-    world.add("a", "running", act(r#"echo began > "$home/stop"; while [ ! -e "$home/go" ]; do sleep 0.01; done"#), |_| {});
+    world.add(
+        "a",
+        "running",
+        act(r#"echo began > "$home/stop"; while [ ! -e "$home/go" ]; do sleep 0.01; done"#),
+        |_| {},
+    );
     world.add("a", "next", act("true"), |_| {});
     let go = world.path("go");
     let interrupt = Interrupt::default();
@@ -424,7 +434,10 @@ async fn files_are_written_whole_with_their_attributes() {
     let shown = serde_json::to_string(&planned["edit"]).unwrap();
     assert!(shown.contains("+added"), "{shown}");
     let third = run(&graph).await;
-    assert_eq!((third.counts.changed, std::fs::read_to_string(folder.join("edited")).unwrap().as_str()), (1, "hand made\nadded\n"));
+    assert_eq!(
+        (third.counts.changed, std::fs::read_to_string(folder.join("edited")).unwrap().as_str()),
+        (1, "hand made\nadded\n")
+    );
 }
 
 #[tokio::test]
@@ -451,7 +464,9 @@ async fn a_plan_says_unknown_only_where_something_before_would_change() {
     let tool = r#"[ -e "$home/installed" ] || exit 127; echo up"#;
     world.add("a", "needs it", ensure(tool, json!("up"), "true"), |_| {});
     let graph = world.seal();
-    assert!(matches!(&decisions(&graph).await["needs it"], Decision::Unknown { because, .. } if because == "a/test:installed"));
+    assert!(
+        matches!(&decisions(&graph).await["needs it"], Decision::Unknown { because, .. } if because == "a/test:installed")
+    );
     run(&graph).await;
     assert_eq!(decisions(&graph).await["needs it"], Decision::UpToDate);
 }

@@ -35,21 +35,12 @@ pub(crate) fn ensure(suite: &str, report: Report<'_>) -> Result<PathBuf> {
     if base.is_dir() {
         return Ok(base);
     }
-    let _lock = Lock::take(
-        &format!("base-{suite}"),
-        &format!("another build of the {suite} base"),
-        report,
-    )?;
+    let _lock = Lock::take(&format!("base-{suite}"), &format!("another build of the {suite} base"), report)?;
     if !base.is_dir() {
-        report(Progress::BuildingBase {
-            suite: suite.to_owned(),
-        });
+        report(Progress::BuildingBase { suite: suite.to_owned() });
         let start = Instant::now();
         build(suite, &settings, &base)?;
-        report(Progress::BaseReady {
-            suite: suite.to_owned(),
-            took: start.elapsed(),
-        });
+        report(Progress::BaseReady { suite: suite.to_owned(), took: start.elapsed() });
     }
     Ok(base)
 }
@@ -60,8 +51,7 @@ fn build(suite: &str, settings: &str, base: &Path) -> Result<()> {
     files::make_dir(Path::new(CACHE_DIR), 0o700)?;
     let building = base.with_extension("building");
     files::remove_tree(&building)?;
-    let outcome =
-        debootstrap(suite, &building).and_then(|()| configure(suite, settings, &building));
+    let outcome = debootstrap(suite, &building).and_then(|()| configure(suite, settings, &building));
     if let Err(err) = outcome {
         // The reason matters more than what is left, which the next build removes.
         files::remove_tree(&building).ok();
@@ -72,9 +62,7 @@ fn build(suite: &str, settings: &str, base: &Path) -> Result<()> {
 
 fn debootstrap(suite: &str, target: &Path) -> Result<()> {
     let mut command = apart();
-    command
-        .args(["debootstrap", "--variant=minbase"])
-        .arg(format!("--include={PACKAGES}"));
+    command.args(["debootstrap", "--variant=minbase"]).arg(format!("--include={PACKAGES}"));
     command.arg(suite).arg(target).arg(MIRROR);
     // A debootstrap that is older than the suite has no script of its name; all are alike since sid's.
     if !Path::new(SCRIPTS_DIR).join(suite).exists() {
@@ -85,28 +73,13 @@ fn debootstrap(suite: &str, target: &Path) -> Result<()> {
 
 fn configure(suite: &str, settings: &str, target: &Path) -> Result<()> {
     if !settings.is_empty() {
-        files::write(
-            &target.join("etc/apt/apt.conf.d/80haflow-machine"),
-            settings,
-            0o644,
-        )?;
+        files::write(&target.join("etc/apt/apt.conf.d/80haflow-machine"), settings, 0o644)?;
     }
-    files::write(
-        &target.join("etc/resolv.conf"),
-        crate::network::resolv_conf()?,
-        0o644,
-    )?;
-    let archives = if ["sid", "unstable"].contains(&suite) {
-        ""
-    } else {
-        "security"
-    };
+    files::write(&target.join("etc/resolv.conf"), crate::network::resolv_conf()?, 0o644)?;
+    let archives = if ["sid", "unstable"].contains(&suite) { "" } else { "security" };
     let mut command = apart();
     command.arg(format!("--mount-proc={}", target.join("proc").display()));
-    command
-        .arg("chroot")
-        .arg(target)
-        .args(["/bin/sh", "-c", SETUP, "sh", suite, archives]);
+    command.arg("chroot").arg(target).args(["/bin/sh", "-c", SETUP, "sh", suite, archives]);
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     run_command(&format!("configure the base of {suite}"), &mut command, "").map(drop)
 }
@@ -114,14 +87,6 @@ fn configure(suite: &str, settings: &str, target: &Path) -> Result<()> {
 /// Runs what follows in namespaces of its own: its mounts and processes end with it, and with us.
 fn apart() -> Command {
     let mut command = Command::new("setpriv");
-    command.args([
-        "--pdeathsig",
-        "KILL",
-        "unshare",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--kill-child",
-    ]);
+    command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]);
     command
 }

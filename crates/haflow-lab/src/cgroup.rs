@@ -28,10 +28,7 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
         }
     }
     if found.is_empty() {
-        return Err(LabError::Kernel {
-            what: "cgroups",
-            seen: "no cgroup hierarchy is mounted".into(),
-        });
+        return Err(LabError::Kernel { what: "cgroups", seen: "no cgroup hierarchy is mounted".into() });
     }
     Ok(found)
 }
@@ -48,19 +45,12 @@ pub(crate) struct HostCgroups {
 impl HostCgroups {
     /// The cgroups of a host; nothing is made yet.
     pub(crate) fn new(lab: String, host: String) -> Result<Self> {
-        Ok(Self {
-            lab,
-            host,
-            mounts: hierarchies()?,
-        })
+        Ok(Self { lab, host, mounts: hierarchies()? })
     }
 
     /// The cgroup of this name, `keeper` or `host`, in every hierarchy.
     pub(crate) fn dirs(&self, part: &str) -> Vec<PathBuf> {
-        self.mounts
-            .iter()
-            .map(|mount| mount.join(&self.lab).join(&self.host).join(part))
-            .collect()
+        self.mounts.iter().map(|mount| mount.join(&self.lab).join(&self.host).join(part)).collect()
     }
 
     /// Makes the cgroups.
@@ -93,27 +83,18 @@ impl HostCgroups {
     fn holds(&self, pid: i32) -> bool {
         let inside = format!("/{}/{}/", self.lab, self.host);
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        text.lines().any(|line| {
-            line.splitn(3, ':')
-                .nth(2)
-                .is_some_and(|path| path.contains(&inside))
-        })
+        text.lines().any(|line| line.splitn(3, ':').nth(2).is_some_and(|path| path.contains(&inside)))
     }
 
     /// The host's init: the process that is number 1 in its own namespace, the outermost such.
     pub(crate) fn init(&self) -> Option<i32> {
         let depth = |pid: &i32| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("NSpid:"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
             let numbers: Vec<&str> = line.split_whitespace().collect();
             (numbers.len() > 1 && numbers.last() == Some(&"1")).then_some(numbers.len())
         };
-        let inits = self
-            .processes()
-            .into_iter()
-            .filter_map(|pid| Some((depth(&pid)?, pid)));
+        let inits = self.processes().into_iter().filter_map(|pid| Some((depth(&pid)?, pid)));
         inits.min().map(|(_, pid)| pid)
     }
 
@@ -130,16 +111,8 @@ impl HostCgroups {
                 return Ok(());
             }
             if start.elapsed() > KILL_WAIT {
-                let seen = left
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                return Err(LabError::Stuck {
-                    what: "a process",
-                    waited: KILL_WAIT,
-                    seen,
-                });
+                let seen = left.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                return Err(LabError::Stuck { what: "a process", waited: KILL_WAIT, seen });
             }
             // What runs outside the host's namespace ends by itself when init has.
             if start.elapsed() > grace {
@@ -208,20 +181,13 @@ fn delegate(dir: &Path) {
 
 fn subdirs(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
 }
 
 fn collect(dir: &Path, found: &mut Vec<i32>) {
     let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     // 0 stands for a process that can't be seen from here.
-    found.extend(
-        text.lines()
-            .filter_map(|line| line.parse::<i32>().ok())
-            .filter(|pid| *pid > 0),
-    );
+    found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
     for sub in subdirs(dir) {
         collect(&sub, found);
     }

@@ -19,12 +19,7 @@ pub(crate) fn run(what: &str, program: &str, args: &[&str]) -> Result<String> {
 }
 
 /// Runs a program with the text as its standard input.
-pub(crate) fn run_with_input(
-    what: &str,
-    program: &str,
-    args: &[&str],
-    input: &str,
-) -> Result<String> {
+pub(crate) fn run_with_input(what: &str, program: &str, args: &[&str], input: &str) -> Result<String> {
     run_command(what, Command::new(program).args(args), input)
 }
 
@@ -42,11 +37,7 @@ pub(crate) fn run_command(what: &str, command: &mut Command, input: &str) -> Res
     }
     let spawned = command
         .env("LC_ALL", "C")
-        .stdin(if input.is_empty() {
-            Stdio::null()
-        } else {
-            Stdio::piped()
-        })
+        .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
@@ -55,20 +46,14 @@ pub(crate) fn run_command(what: &str, command: &mut Command, input: &str) -> Res
         // A program that ends without reading says why by its status.
         stdin.write_all(input.as_bytes()).ok();
     }
-    let output = child
-        .wait_with_output()
-        .map_err(|err| failed("no end".into(), err.to_string()))?;
+    let output = child.wait_with_output().map_err(|err| failed("no end".into(), err.to_string()))?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(stdout);
     }
     // Debootstrap tells its errors on standard output.
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let told = if stderr.trim().is_empty() {
-        &*stdout
-    } else {
-        &*stderr
-    };
+    let told = if stderr.trim().is_empty() { &*stdout } else { &*stderr };
     Err(failed(output.status.to_string(), tail(told, STDERR_LINES)))
 }
 
@@ -97,27 +82,16 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_and_why() {
-        let err = run(
-            "try it",
-            "sh",
-            &["-c", "echo first; echo oh no >&2; exit 3"],
-        )
-        .unwrap_err();
+        let err = run("try it", "sh", &["-c", "echo first; echo oh no >&2; exit 3"]).unwrap_err();
         let text = err.to_string();
-        assert!(
-            text.contains("failed to try it") && text.contains("exit status: 3"),
-            "{text}"
-        );
+        assert!(text.contains("failed to try it") && text.contains("exit status: 3"), "{text}");
         assert!(text.ends_with("\n    oh no"), "{text}");
         assert!(run("try it", "no-such-program-here", &[]).is_err());
     }
 
     #[test]
     fn input_reaches_the_program() {
-        assert_eq!(
-            run_with_input("copy", "cat", &[], "text\n").unwrap(),
-            "text\n"
-        );
+        assert_eq!(run_with_input("copy", "cat", &[], "text\n").unwrap(), "text\n");
     }
 
     #[test]

@@ -13,9 +13,7 @@ pub enum LabError {
         os: &'static str,
     },
     /// Mounts and namespaces need root.
-    #[error(
-        "the lab needs root (it mounts, makes network namespaces and boots systemd); run it with sudo"
-    )]
+    #[error("the lab needs root (it mounts, makes network namespaces and boots systemd); run it with sudo")]
     NotRoot,
     /// A program is missing, and there is no apt-get to install it with.
     #[error("the lab needs {}, and this machine has no apt-get to install it with; install {} and try again",
@@ -100,9 +98,7 @@ pub enum LabError {
         asked: usize,
     },
     /// A host exists already, of another suite.
-    #[error(
-        "host {host} of this lab is {has} already, not {asked}; take the lab down first, or ask for {has}"
-    )]
+    #[error("host {host} of this lab is {has} already, not {asked}; take the lab down first, or ask for {has}")]
     Suite {
         /// The host.
         host: String,
@@ -197,10 +193,7 @@ fn indent(text: &str) -> String {
 
 impl LabError {
     /// An I/O error at a path, ready for `map_err`.
-    pub(crate) fn io(
-        what: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }
     }

@@ -19,24 +19,13 @@ pub(crate) const RUN_DIR: &str = "/run/haflow";
 pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(dir).map_err(LabError::io("make", dir))?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".haflow-")
-        .tempfile_in(dir)
-        .map_err(LabError::io("make a file in", dir))?;
-    file.write_all(content.as_ref())
-        .map_err(LabError::io("write", path))?;
+    let mut file =
+        tempfile::Builder::new().prefix(".haflow-").tempfile_in(dir).map_err(LabError::io("make a file in", dir))?;
+    file.write_all(content.as_ref()).map_err(LabError::io("write", path))?;
     let permissions = fs::Permissions::from_mode(mode);
-    file.as_file()
-        .set_permissions(permissions)
-        .map_err(LabError::io("set the mode of", path))?;
-    file.as_file()
-        .sync_all()
-        .map_err(LabError::io("write", path))?;
-    file.persist(path).map_err(|err| LabError::Io {
-        what: "write",
-        path: path.to_owned(),
-        source: err.error,
-    })?;
+    file.as_file().set_permissions(permissions).map_err(LabError::io("set the mode of", path))?;
+    file.as_file().sync_all().map_err(LabError::io("write", path))?;
+    file.persist(path).map_err(|err| LabError::Io { what: "write", path: path.to_owned(), source: err.error })?;
     Ok(())
 }
 
@@ -52,8 +41,7 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>> {
 /// Makes a directory and those above it.
 pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<()> {
     fs::create_dir_all(path).map_err(LabError::io("make", path))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-        .map_err(LabError::io("set the mode of", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(LabError::io("set the mode of", path))
 }
 
 /// Removes a tree that may not exist. What is mounted in it is unmounted first, never emptied.
@@ -111,11 +99,7 @@ pub(crate) fn is_mounted(path: &Path) -> Result<bool> {
 
 /// Unmounts everything at and below a path, the newest first.
 pub(crate) fn unmount_below(path: &Path) -> Result<()> {
-    for mount in mounts()?
-        .iter()
-        .rev()
-        .filter(|mount| mount.at.starts_with(path))
-    {
+    for mount in mounts()?.iter().rev().filter(|mount| mount.at.starts_with(path)) {
         crate::sys::unmount(&mount.at)?;
     }
     Ok(())
@@ -137,11 +121,7 @@ impl Lock {
         let mut said = false;
         loop {
             make_dir(dir, 0o755)?;
-            let opened = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path);
+            let opened = File::options().create(true).truncate(false).write(true).open(&path);
             let file = match opened {
                 // Its directory went between the two calls.
                 Err(err) if err.kind() == ErrorKind::NotFound => continue,
@@ -151,9 +131,7 @@ impl Lock {
                 Ok(()) => {}
                 Err(fs::TryLockError::WouldBlock) => {
                     if !said {
-                        report(Progress::Waiting {
-                            what: what.to_owned(),
-                        });
+                        report(Progress::Waiting { what: what.to_owned() });
                         said = true;
                     }
                     file.lock().map_err(LabError::io("lock", &path))?;
@@ -184,8 +162,7 @@ mod tests {
 
     #[test]
     fn a_mount_line_is_read() {
-        let line =
-            "36 35 98:0 /sub /mnt/a\\040b rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
+        let line = "36 35 98:0 /sub /mnt/a\\040b rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
         let mount = parse_mount(line).unwrap();
         assert_eq!(mount.device, "98:0");
         assert_eq!(mount.root, "/sub");

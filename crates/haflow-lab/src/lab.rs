@@ -67,9 +67,7 @@ impl Lab {
     /// If this isn't Linux or the user not root, or the labs can't be listed.
     pub fn list() -> Result<Vec<Self>> {
         tools::basics()?;
-        let found = state::names()?
-            .into_iter()
-            .filter_map(|name| Saved::read(&name).ok().flatten());
+        let found = state::names()?.into_iter().filter_map(|name| Saved::read(&name).ok().flatten());
         found.map(Self::look).collect()
     }
 
@@ -98,22 +96,11 @@ impl Lab {
             Some(saved) => saved,
             None => Self::create(name, progress)?,
         };
-        if let Some(other) = saved
-            .hosts
-            .iter()
-            .find(|host| hosts.contains(&host.name) && host.suite != suite)
-        {
+        if let Some(other) = saved.hosts.iter().find(|host| hosts.contains(&host.name) && host.suite != suite) {
             let (host, has) = (other.name.clone(), other.suite.clone());
-            return Err(LabError::Suite {
-                host,
-                has,
-                asked: suite.to_owned(),
-            });
+            return Err(LabError::Suite { host, has, asked: suite.to_owned() });
         }
-        if hosts
-            .iter()
-            .any(|host| !saved.hosts.iter().any(|have| have.name == *host))
-        {
+        if hosts.iter().any(|host| !saved.hosts.iter().any(|have| have.name == *host)) {
             let base = base::ensure(suite, progress)?;
             for host in hosts {
                 if !saved.hosts.iter().any(|have| have.name == *host) {
@@ -151,16 +138,9 @@ impl Lab {
         let range = network::choose_range(name, &taken)?;
         let free = |id: &String| others.iter().all(|other| other.id != *id);
         // One more attempt than there are labs always finds one.
-        let id = (0..=others.len())
-            .map(|attempt| names::lab_id(name, attempt))
-            .find(free);
+        let id = (0..=others.len()).map(|attempt| names::lab_id(name, attempt)).find(free);
         let id = id.unwrap_or_else(|| names::lab_id(name, 0));
-        let saved = Saved {
-            name: name.to_owned(),
-            id,
-            range,
-            hosts: Vec::new(),
-        };
+        let saved = Saved { name: name.to_owned(), id, range, hosts: Vec::new() };
         files::make_dir(Path::new(state::STATE_DIR), 0o700)?;
         saved.write()?;
         Ok(saved)
@@ -188,14 +168,10 @@ impl Lab {
         let saved = Saved::read(name).ok().flatten().unwrap_or_else(guess);
         let parts = Parts::of(&saved);
         at_once(saved.hosts.iter(), |host| {
-            progress(Progress::Removing {
-                what: format!("host {}", host.name),
-            });
+            progress(Progress::Removing { what: format!("host {}", host.name) });
             parts.remove(host)
         })?;
-        progress(Progress::Removing {
-            what: format!("lab {name}"),
-        });
+        progress(Progress::Removing { what: format!("lab {name}") });
         cgroup::remove_lab(&parts.names().cgroup())?;
         network::remove_remains(parts.names())?;
         parts.network().remove()?;
@@ -256,19 +232,9 @@ impl Lab {
     /// If the lab has no such host.
     pub fn ssh_args(&self, host: &str) -> Result<Vec<String>> {
         let host = self.host(host)?;
-        let mut args = vec![
-            "-F".to_owned(),
-            "none".to_owned(),
-            "-i".to_owned(),
-            host.key.display().to_string(),
-        ];
+        let mut args = vec!["-F".to_owned(), "none".to_owned(), "-i".to_owned(), host.key.display().to_string()];
         let known = format!("UserKnownHostsFile={}", host.known_hosts.display());
-        for option in [
-            "IdentitiesOnly=yes",
-            "StrictHostKeyChecking=yes",
-            "GlobalKnownHostsFile=none",
-            &known,
-        ] {
+        for option in ["IdentitiesOnly=yes", "StrictHostKeyChecking=yes", "GlobalKnownHostsFile=none", &known] {
             args.extend(["-o".to_owned(), option.to_owned()]);
         }
         args.push(format!("{}@{}", host.user, host.address));
@@ -312,9 +278,7 @@ impl Lab {
 
     /// Does something to one host of the lab as it is now, while nobody else does.
     fn on(&self, host: &str, act: impl FnOnce(&Parts<'_>, &SavedHost) -> Result<()>) -> Result<()> {
-        let no_lab = || LabError::NoLab {
-            name: self.name().to_owned(),
-        };
+        let no_lab = || LabError::NoLab { name: self.name().to_owned() };
         if !state::dir(self.name()).exists() {
             return Err(no_lab());
         }
@@ -326,28 +290,17 @@ impl Lab {
 
     fn no_host(&self, host: &str) -> LabError {
         let has = self.hosts.iter().map(|have| have.name.clone()).collect();
-        LabError::NoHost {
-            lab: self.name().to_owned(),
-            host: host.to_owned(),
-            has,
-        }
+        LabError::NoHost { lab: self.name().to_owned(), host: host.to_owned(), has }
     }
 }
 
 fn lock(name: &str, progress: Report<'_>) -> Result<Lock> {
-    Lock::take(
-        &format!("lab-{name}"),
-        &format!("another haflow that works on lab {name}"),
-        progress,
-    )
+    Lock::take(&format!("lab-{name}"), &format!("another haflow that works on lab {name}"), progress)
 }
 
 fn check_hosts(hosts: &[String]) -> Result<()> {
     if hosts.len() > MOST_HOSTS {
-        return Err(LabError::TooMany {
-            most: MOST_HOSTS,
-            asked: hosts.len(),
-        });
+        return Err(LabError::TooMany { most: MOST_HOSTS, asked: hosts.len() });
     }
     for (place, host) in hosts.iter().enumerate() {
         names::check("host", host)?;

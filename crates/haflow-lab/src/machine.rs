@@ -38,53 +38,27 @@ pub(crate) struct Start<'a> {
 pub(crate) fn start(start: &Start<'_>) -> Result<()> {
     start.cgroups.make()?;
     let log = File::create(start.console).map_err(LabError::io("make", start.console))?;
-    let errors = log
-        .try_clone()
-        .map_err(LabError::io("open", start.console))?;
+    let errors = log.try_clone().map_err(LabError::io("open", start.console))?;
     let join = |part: &str| {
         let dirs = start.cgroups.dirs(part);
-        dirs.iter()
-            .map(|dir| dir.to_string_lossy().into_owned())
-            .collect::<Vec<_>>()
-            .join("\n")
+        dirs.iter().map(|dir| dir.to_string_lossy().into_owned()).collect::<Vec<_>>().join("\n")
     };
     let mut command = Command::new("setsid");
     command.args(["--fork", "sh", "-c", KEEPER, "haflow-lab", "systemd-nspawn"]);
-    command.args([
-        "--quiet",
-        "--boot",
-        "--settings=no",
-        "--register=no",
-        "--keep-unit",
-        "--private-users=no",
-    ]);
-    command.args([
-        "--console=read-only",
-        "--resolv-conf=off",
-        "--timezone=off",
-        "--link-journal=no",
-    ]);
+    command.args(["--quiet", "--boot", "--settings=no", "--register=no", "--keep-unit", "--private-users=no"]);
+    command.args(["--console=read-only", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]);
     command.arg(format!("--directory={}", start.root.display()));
     command.arg(format!("--machine={}", start.machine));
     command.arg(format!("--hostname={}", start.host));
-    command.arg(format!(
-        "--network-namespace-path={}",
-        start.namespace.display()
-    ));
+    command.arg(format!("--network-namespace-path={}", start.namespace.display()));
     command.arg(format!("--capability={CAPABILITIES}"));
     // The newest suites' systemd refuses cgroup v1; the older boot with v2 as well.
     command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
     // Its own network settings are the host's to change, the rest of /proc/sys is the machine's.
     command.env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network");
     command.env("PATH", tools::search_path().join(":"));
-    command
-        .env("KEEPER", join("keeper"))
-        .env("HOST", join("host"));
-    command
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(errors);
+    command.env("KEEPER", join("keeper")).env("HOST", join("host"));
+    command.current_dir("/").stdin(Stdio::null()).stdout(log).stderr(errors);
     let failed = |status: String| LabError::Command {
         what: format!("start host {}", start.host),
         command: "setsid --fork sh".into(),
@@ -92,20 +66,11 @@ pub(crate) fn start(start: &Start<'_>) -> Result<()> {
         stderr: String::new(),
     };
     let status = command.status().map_err(|err| failed(err.to_string()))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(failed(status.to_string()))
-    }
+    if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
 }
 
 /// Waits until a host can be logged in to: its sshd answers and its systemd lets users in.
-pub(crate) fn wait_ready(
-    host: &str,
-    address: IpAddr,
-    cgroups: &HostCgroups,
-    console: &Path,
-) -> Result<()> {
+pub(crate) fn wait_ready(host: &str, address: IpAddr, cgroups: &HostCgroups, console: &Path) -> Result<()> {
     let start = Instant::now();
     let log = || {
         let bytes = fs::read(console).unwrap_or_default();
@@ -114,10 +79,7 @@ pub(crate) fn wait_ready(
     loop {
         // The keeper takes a moment to get into its cgroup.
         if start.elapsed() > Duration::from_secs(3) && cgroups.processes().is_empty() {
-            return Err(LabError::BootEnded {
-                host: host.to_owned(),
-                log: log(),
-            });
+            return Err(LabError::BootEnded { host: host.to_owned(), log: log() });
         }
         let seen = match banner(address) {
             Err(err) => format!("port 22 of {address} says {err}"),
@@ -126,12 +88,7 @@ pub(crate) fn wait_ready(
         };
         let waited = start.elapsed();
         if waited > BOOT_WAIT {
-            return Err(LabError::BootTimeout {
-                host: host.to_owned(),
-                waited,
-                seen,
-                log: log(),
-            });
+            return Err(LabError::BootTimeout { host: host.to_owned(), waited, seen, log: log() });
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -180,9 +137,6 @@ mod tests {
 
     #[test]
     fn colours_are_taken_out() {
-        assert_eq!(
-            plain("[\u{1b}[0;32m  OK  \u{1b}[0m] Started\r\n"),
-            "[  OK  ] Started\n"
-        );
+        assert_eq!(plain("[\u{1b}[0;32m  OK  \u{1b}[0m] Started\r\n"), "[  OK  ] Started\n");
     }
 }

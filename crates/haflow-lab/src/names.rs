@@ -116,11 +116,7 @@ pub(crate) fn check(what: &'static str, name: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(LabError::Name {
-        what,
-        name: name.to_owned(),
-        why,
-    })
+    Err(LabError::Name { what, name: name.to_owned(), why })
 }
 
 #[cfg(test)]
@@ -139,9 +135,7 @@ mod tests {
 
     #[test]
     fn link_names_fit_into_fifteen_characters() {
-        let names = Names {
-            id: &lab_id("some-lab", 0),
-        };
+        let names = Names { id: &lab_id("some-lab", 0) };
         for name in [names.bridge(), names.veth(0), names.veth(239)] {
             assert!(name.len() <= 15 && name.starts_with("haflow"), "{name}");
         }
@@ -175,18 +169,7 @@ mod tests {
         for good in ["a", "rabbit1", "web-01", "0a"] {
             check("host", good).unwrap();
         }
-        for bad in [
-            "",
-            "Rabbit",
-            "a.b",
-            "-a",
-            "a-",
-            "a b",
-            "../x",
-            "localhost",
-            "12",
-            &"a".repeat(64),
-        ] {
+        for bad in ["", "Rabbit", "a.b", "-a", "a-", "a b", "../x", "localhost", "12", &"a".repeat(64)] {
             assert!(check("host", bad).is_err(), "{bad}");
         }
     }

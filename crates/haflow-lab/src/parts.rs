@@ -29,10 +29,7 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     pub(crate) fn of(saved: &'a Saved) -> Self {
-        Self {
-            saved,
-            dir: state::dir(&saved.name),
-        }
+        Self { saved, dir: state::dir(&saved.name) }
     }
 
     pub(crate) fn names(&self) -> Names<'a> {
@@ -40,10 +37,7 @@ impl<'a> Parts<'a> {
     }
 
     pub(crate) fn network(&self) -> Network<'a> {
-        Network {
-            names: self.names(),
-            range: self.saved.range,
-        }
+        Network { names: self.names(), range: self.saved.range }
     }
 
     pub(crate) fn key(&self) -> PathBuf {
@@ -81,9 +75,8 @@ impl<'a> Parts<'a> {
             return Ok(());
         }
         let hosts = self.saved.hosts.iter();
-        let entries: Vec<(Ipv4Addr, &str)> = hosts
-            .map(|host| (self.saved.range.host(host.index), &*host.name))
-            .collect();
+        let entries: Vec<(Ipv4Addr, &str)> =
+            hosts.map(|host| (self.saved.range.host(host.index), &*host.name)).collect();
         rootfs.write_hosts(&entries)
     }
 
@@ -102,10 +95,7 @@ impl<'a> Parts<'a> {
                 Err(LabError::BootEnded { .. }) => {}
                 Err(err) => return Err(err),
                 Ok(()) => {
-                    progress(Progress::TakenUp {
-                        host: name,
-                        address,
-                    });
+                    progress(Progress::TakenUp { host: name, address });
                     return Ok(());
                 }
             }
@@ -126,11 +116,7 @@ impl<'a> Parts<'a> {
             cgroups: &cgroups,
         })?;
         machine::wait_ready(&name, address, &cgroups, &console)?;
-        progress(Progress::Ready {
-            host: name,
-            address,
-            took: begun.elapsed(),
-        });
+        progress(Progress::Ready { host: name, address, took: begun.elapsed() });
         Ok(())
     }
 
@@ -162,12 +148,8 @@ pub(crate) fn at_once<'a>(
         outcome
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..hosts.len().min(AT_ONCE))
-            .map(|_| scope.spawn(work))
-            .collect();
-        let join = |thread: ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
-        };
+        let threads: Vec<_> = (0..hosts.len().min(AT_ONCE)).map(|_| scope.spawn(work)).collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
         // Every one is joined before the first error counts.
         threads.into_iter().map(join).fold(Ok(()), Result::and)
     })

@@ -28,9 +28,7 @@ pub(crate) struct Rootfs {
 impl Rootfs {
     /// The directory of a host of the lab in `lab`; nothing is made yet.
     pub(crate) fn new(lab: &Path, host: &str) -> Self {
-        Self {
-            dir: lab.join("hosts").join(host),
-        }
+        Self { dir: lab.join("hosts").join(host) }
     }
 
     /// Where the host's files are seen when they are mounted.
@@ -49,10 +47,7 @@ impl Rootfs {
             return Ok(());
         }
         if !host.base.join("etc").is_dir() {
-            return Err(LabError::BaseGone {
-                host: host.name.clone(),
-                base: host.base.clone(),
-            });
+            return Err(LabError::BaseGone { host: host.name.clone(), base: host.base.clone() });
         }
         let (upper, work) = (self.dir.join("upper"), self.dir.join("work"));
         for dir in [&upper, &work, &self.root()] {
@@ -65,27 +60,17 @@ impl Rootfs {
     pub(crate) fn personalize(&self, host: &SavedHost, login_key: &Path) -> Result<()> {
         let etc = self.root().join("etc");
         let machine_id = etc.join("machine-id");
-        if files::read_if_there(&machine_id)?
-            .unwrap_or_default()
-            .trim()
-            .is_empty()
-        {
+        if files::read_if_there(&machine_id)?.unwrap_or_default().trim().is_empty() {
             files::write(&etc.join("hostname"), format!("{}\n", host.name), 0o644)?;
             files::write(&machine_id, fresh_machine_id()?, 0o444)?;
         }
         // A host that has taken its name servers into its own hands keeps them.
         let resolv = etc.join("resolv.conf");
         let link = fs::symlink_metadata(&resolv).is_ok_and(|meta| meta.is_symlink());
-        if !link
-            && files::read_if_there(&resolv)?
-                .is_none_or(|text| text.starts_with(network::RESOLV_MARK))
-        {
+        if !link && files::read_if_there(&resolv)?.is_none_or(|text| text.starts_with(network::RESOLV_MARK)) {
             files::write(&resolv, network::resolv_conf()?, 0o644)?;
         }
-        for (name, mode) in [
-            ("ssh_host_ed25519_key", 0o600),
-            ("ssh_host_ed25519_key.pub", 0o644),
-        ] {
+        for (name, mode) in [("ssh_host_ed25519_key", 0o600), ("ssh_host_ed25519_key.pub", 0o644)] {
             copy_if_missing(&self.dir.join(name), &etc.join("ssh").join(name), mode)?;
         }
         let public = login_key.with_extension("pub");
@@ -94,8 +79,7 @@ impl Rootfs {
             let keys = ssh.join("authorized_keys");
             copy_if_missing(&public, &keys, 0o600)?;
             let owner = fs::metadata(&ssh).map_err(LabError::io("look at", &ssh))?;
-            chown(&keys, Some(owner.uid()), Some(owner.gid()))
-                .map_err(LabError::io("give away", &keys))?;
+            chown(&keys, Some(owner.uid()), Some(owner.gid())).map_err(LabError::io("give away", &keys))?;
         }
         Ok(())
     }
@@ -111,11 +95,7 @@ impl Rootfs {
         let path = self.root().join("etc/hosts");
         let before = files::read_if_there(&path)?.unwrap_or_else(|| LOCALHOST.to_owned());
         let after = merge_hosts(&before, entries);
-        if before == after {
-            Ok(())
-        } else {
-            files::write(&path, after, 0o644)
-        }
+        if before == after { Ok(()) } else { files::write(&path, after, 0o644) }
     }
 
     /// Unmounts the host's files.
@@ -162,11 +142,7 @@ pub(crate) fn make_key(path: &Path, comment: &str) -> Result<String> {
         files::remove_file(path)?;
         files::remove_file(&public)?;
         let file = path.to_string_lossy();
-        run(
-            "make a key",
-            "ssh-keygen",
-            &["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", &file],
-        )?;
+        run("make a key", "ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", &file])?;
     }
     fs::read_to_string(&public).map_err(LabError::io("read", &public))
 }
@@ -181,9 +157,7 @@ fn copy_if_missing(from: &Path, to: &Path, mode: u32) -> Result<()> {
 
 fn fresh_machine_id() -> Result<String> {
     const UUID: &str = "/proc/sys/kernel/random/uuid";
-    fs::read_to_string(UUID)
-        .map(|uuid| uuid.replace('-', ""))
-        .map_err(LabError::io("read", UUID))
+    fs::read_to_string(UUID).map(|uuid| uuid.replace('-', "")).map_err(LabError::io("read", UUID))
 }
 
 #[cfg(test)]
@@ -195,10 +169,7 @@ mod tests {
         let one = (Ipv4Addr::new(10, 1, 2, 10), "a");
         let two = (Ipv4Addr::new(10, 1, 2, 11), "b");
         let first = merge_hosts("127.0.0.1\tlocalhost\n", &[one]);
-        assert_eq!(
-            first,
-            "127.0.0.1\tlocalhost\n# haflow lab: begin\n10.1.2.10\ta\n# haflow lab: end\n"
-        );
+        assert_eq!(first, "127.0.0.1\tlocalhost\n# haflow lab: begin\n10.1.2.10\ta\n# haflow lab: end\n");
         let added = format!("{first}192.0.2.1\tmirror\n");
         let second = merge_hosts(&added, &[one, two]);
         assert!(second.contains("192.0.2.1\tmirror\n"));

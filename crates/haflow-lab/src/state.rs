@@ -44,40 +44,24 @@ impl Saved {
     pub(crate) fn add(&mut self, name: &str, suite: &str, base: &Path) -> Result<()> {
         names::check("host", name)?;
         let used = |index: &u8| self.hosts.iter().any(|host| host.index == *index);
-        let too_many = LabError::TooMany {
-            most: MOST_HOSTS,
-            asked: self.hosts.len() + 1,
-        };
+        let too_many = LabError::TooMany { most: MOST_HOSTS, asked: self.hosts.len() + 1 };
         let most = u8::try_from(MOST_HOSTS).unwrap_or(u8::MAX);
         let index = (0..most).find(|index| !used(index)).ok_or(too_many)?;
         let (name, suite, base) = (name.to_owned(), suite.to_owned(), base.to_owned());
-        self.hosts.push(SavedHost {
-            name,
-            index,
-            suite,
-            base,
-        });
+        self.hosts.push(SavedHost { name, index, suite, base });
         Ok(())
     }
 
     /// Puts the hosts that were asked for first, in that order.
     pub(crate) fn order(&mut self, asked: &[String]) {
-        let place = |host: &SavedHost| {
-            asked
-                .iter()
-                .position(|name| *name == host.name)
-                .unwrap_or(asked.len())
-        };
+        let place = |host: &SavedHost| asked.iter().position(|name| *name == host.name).unwrap_or(asked.len());
         self.hosts.sort_by_key(place);
     }
 
     pub(crate) fn write(&self) -> Result<()> {
         let path = file(&self.name);
         let json = serde_json::to_string_pretty(self);
-        let json = json.map_err(|err| LabError::State {
-            path: path.clone(),
-            why: err.to_string(),
-        })?;
+        let json = json.map_err(|err| LabError::State { path: path.clone(), why: err.to_string() })?;
         files::write(&path, json + "\n", 0o600)
     }
 
@@ -87,9 +71,7 @@ impl Saved {
         let Some(text) = files::read_if_there(&path)? else {
             return Ok(None);
         };
-        parse(&text, name)
-            .map(Some)
-            .map_err(|why| LabError::State { path, why })
+        parse(&text, name).map(Some).map_err(|why| LabError::State { path, why })
     }
 }
 
@@ -137,11 +119,8 @@ pub(crate) fn names() -> Result<Vec<String>> {
         entries => entries.map_err(LabError::io("list", STATE_DIR))?,
     };
     let fit = |name: &String| names::check("lab", name).is_ok();
-    let mut found: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(fit)
-        .collect();
+    let mut found: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).filter(fit).collect();
     found.sort();
     Ok(found)
 }
@@ -151,12 +130,7 @@ mod tests {
     use super::*;
 
     fn lab() -> Saved {
-        let mut saved = Saved {
-            name: "one".into(),
-            id: "00ff00".into(),
-            range: Range(1, 2),
-            hosts: Vec::new(),
-        };
+        let mut saved = Saved { name: "one".into(), id: "00ff00".into(), range: Range(1, 2), hosts: Vec::new() };
         for name in ["a", "b", "c"] {
             saved.add(name, "bookworm", Path::new("/base")).unwrap();
         }
@@ -178,36 +152,18 @@ mod tests {
         let mut saved = lab();
         saved.hosts.remove(0);
         saved.add("d", "trixie", Path::new("/base")).unwrap();
-        assert_eq!(
-            saved
-                .hosts
-                .iter()
-                .map(|host| host.index)
-                .collect::<Vec<_>>(),
-            [1, 2, 0]
-        );
+        assert_eq!(saved.hosts.iter().map(|host| host.index).collect::<Vec<_>>(), [1, 2, 0]);
         saved.order(&["d".to_owned(), "c".to_owned()]);
-        assert_eq!(
-            saved
-                .hosts
-                .iter()
-                .map(|host| &*host.name)
-                .collect::<Vec<_>>(),
-            ["d", "c", "b"]
-        );
+        assert_eq!(saved.hosts.iter().map(|host| &*host.name).collect::<Vec<_>>(), ["d", "c", "b"]);
     }
 
     #[test]
     fn a_lab_has_an_end() {
         let mut saved = lab();
         for number in 3..MOST_HOSTS {
-            saved
-                .add(&format!("h{number}"), "bookworm", Path::new("/base"))
-                .unwrap();
+            saved.add(&format!("h{number}"), "bookworm", Path::new("/base")).unwrap();
         }
-        let err = saved
-            .add("more", "bookworm", Path::new("/base"))
-            .unwrap_err();
+        let err = saved.add("more", "bookworm", Path::new("/base")).unwrap_err();
         assert!(matches!(err, LabError::TooMany { .. }));
     }
 }

@@ -17,21 +17,10 @@ pub(crate) fn is_root() -> bool {
 
 /// Mounts an overlay of `upper` over `lower`.
 pub(crate) fn mount_overlay(lower: &Path, upper: &Path, work: &Path, at: &Path) -> Result<()> {
-    let data = format!(
-        "lowerdir={},upperdir={},workdir={}",
-        lower.display(),
-        upper.display(),
-        work.display()
-    );
+    let data = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
     let data = std::ffi::CString::new(data).map_err(|err| LabError::io("mount", at)(err.into()))?;
-    mount(
-        "haflow",
-        at,
-        "overlay",
-        MountFlags::empty(),
-        Some(data.as_c_str()),
-    )
-    .map_err(|err| LabError::io("mount the overlay at", at)(err.into()))
+    mount("haflow", at, "overlay", MountFlags::empty(), Some(data.as_c_str()))
+        .map_err(|err| LabError::io("mount the overlay at", at)(err.into()))
 }
 
 /// Unmounts what is mounted there, trying for a while: what used it may just be ending.
@@ -44,8 +33,7 @@ pub(crate) fn unmount(at: &Path) -> Result<()> {
         }
     }
     // Somebody looks at it from outside: let it go when they leave.
-    umount(at, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)
-        .map_err(|err| LabError::io("unmount", at)(err.into()))
+    umount(at, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH).map_err(|err| LabError::io("unmount", at)(err.into()))
 }
 
 /// Kills a process if, once it is held fast, `still` says that it is the one that was meant. A

@@ -12,16 +12,12 @@ pub(crate) fn is_root() -> bool {
 
 /// Says that this isn't Linux.
 pub(crate) fn mount_overlay(_: &Path, _: &Path, _: &Path, _: &Path) -> Result<()> {
-    Err(LabError::NotLinux {
-        os: env::consts::OS,
-    })
+    Err(LabError::NotLinux { os: env::consts::OS })
 }
 
 /// Says that this isn't Linux.
 pub(crate) fn unmount(_: &Path) -> Result<()> {
-    Err(LabError::NotLinux {
-        os: env::consts::OS,
-    })
+    Err(LabError::NotLinux { os: env::consts::OS })
 }
 
 /// Does nothing.

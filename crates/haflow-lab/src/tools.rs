@@ -25,10 +25,8 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 /// Debian's keys, which Ubuntu doesn't come with. Without them debootstrap verifies nothing.
-const KEYRINGS: &[&str] = &[
-    "/usr/share/keyrings/debian-archive-keyring.gpg",
-    "/usr/share/keyrings/debian-archive-keyring.pgp",
-];
+const KEYRINGS: &[&str] =
+    &["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
 /// Whether the lab can be had here: Ok, or the reason why not, such as another system than Linux, no
 /// root, or a kernel without overlay mounts. Changes nothing and installs nothing.
@@ -42,10 +40,7 @@ pub fn supported() -> Result<()> {
     let overlay = "mkdir l u w m && mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w m";
     // Where the labs' files will be: an overlay can't lie on every file system.
     let place = Path::new(state::STATE_DIR);
-    let place = place
-        .ancestors()
-        .find(|dir| dir.is_dir())
-        .unwrap_or(Path::new("/"));
+    let place = place.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
     let dir = tempfile::Builder::new()
         .prefix(".haflow-")
         .tempdir_in(place)
@@ -54,32 +49,23 @@ pub fn supported() -> Result<()> {
         try_apart("overlay mounts", &["--mount"], overlay, dir.path())?;
     }
     if !missing("unshare") && !missing("ip") {
-        let links =
-            "ip link add haflow0 type bridge && ip link add haflow1 type veth peer name haflow2";
+        let links = "ip link add haflow0 type bridge && ip link add haflow1 type veth peer name haflow2";
         try_apart("bridges and veth pairs", &["--net"], links, dir.path())?;
     }
     if !missing("unshare") && !missing("nft") {
         let rules = "nft 'table ip haflow { chain out { type nat hook postrouting priority 100; masquerade; }; }'";
         try_apart("masquerading by nftables", &["--net"], rules, dir.path())?;
     }
-    if files::mounts()?
-        .iter()
-        .any(|mount| mount.kind.starts_with("cgroup"))
-    {
+    if files::mounts()?.iter().any(|mount| mount.kind.starts_with("cgroup")) {
         return Ok(());
     }
-    Err(LabError::Kernel {
-        what: "cgroups",
-        seen: "no cgroup hierarchy is mounted".into(),
-    })
+    Err(LabError::Kernel { what: "cgroups", seen: "no cgroup hierarchy is mounted".into() })
 }
 
 /// The system and the user: cheap, and true of everything that touches a lab.
 pub(crate) fn basics() -> Result<()> {
     if !cfg!(target_os = "linux") {
-        return Err(LabError::NotLinux {
-            os: env::consts::OS,
-        });
+        return Err(LabError::NotLinux { os: env::consts::OS });
     }
     if !sys::is_root() {
         return Err(LabError::NotRoot);
@@ -90,17 +76,10 @@ pub(crate) fn basics() -> Result<()> {
 /// Runs a script in namespaces of its own, which take all that it makes with them.
 fn try_apart(what: &'static str, namespaces: &[&str], script: &str, dir: &Path) -> Result<()> {
     let mut command = Command::new("unshare");
-    command
-        .args(namespaces)
-        .args(["sh", "-ec", script])
-        .current_dir(dir);
+    command.args(namespaces).args(["sh", "-ec", script]).current_dir(dir);
     match run_command(what, &mut command, "") {
         Err(LabError::Command { stderr, .. }) => {
-            let seen = stderr
-                .lines()
-                .next()
-                .unwrap_or("it failed without a word")
-                .to_owned();
+            let seen = stderr.lines().next().unwrap_or("it failed without a word").to_owned();
             Err(LabError::Kernel { what, seen })
         }
         other => other.map(drop),
@@ -117,28 +96,20 @@ pub(crate) fn install(report: Report<'_>) -> Result<bool> {
     if !has_program(&path, "apt-get") {
         return Err(no_installer(&path));
     }
-    report(Progress::Installing {
-        packages: packages.clone(),
-    });
+    report(Progress::Installing { packages: packages.clone() });
     apt_get(&["update"])?;
     let mut args = vec!["install", "--yes", "--no-install-recommends"];
     args.extend(packages.iter().map(String::as_str));
     apt_get(&args)?;
     match missing_on(&path) {
         (missing, _) if missing.is_empty() => Ok(true),
-        (programs, packages) => Err(LabError::StillMissing {
-            programs,
-            packages,
-            path: path.join(":"),
-        }),
+        (programs, packages) => Err(LabError::StillMissing { programs, packages, path: path.join(":") }),
     }
 }
 
 fn apt_get(args: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
-    command
-        .args(["--quiet", "--option", "DPkg::Lock::Timeout=120"])
-        .args(args);
+    command.args(["--quiet", "--option", "DPkg::Lock::Timeout=120"]).args(args);
     command.env("DEBIAN_FRONTEND", "noninteractive");
     run_command("install what the lab needs", &mut command, "").map(drop)
 }
@@ -151,11 +122,7 @@ fn no_installer(path: &[String]) -> LabError {
 /// The search path, with the administrator's programs, which a plain `su` leaves out.
 pub(crate) fn search_path() -> Vec<String> {
     let path = env::var("PATH").unwrap_or_default();
-    let mut dirs: Vec<String> = path
-        .split(':')
-        .filter(|dir| !dir.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let mut dirs: Vec<String> = path.split(':').filter(|dir| !dir.is_empty()).map(str::to_owned).collect();
     for dir in ["/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
         if dirs.iter().all(|have| have != dir) {
             dirs.push(dir.to_owned());
@@ -165,8 +132,7 @@ pub(crate) fn search_path() -> Vec<String> {
 }
 
 fn has_program(path: &[String], program: &str) -> bool {
-    path.iter()
-        .any(|dir| Path::new(dir).join(program).is_file())
+    path.iter().any(|dir| Path::new(dir).join(program).is_file())
 }
 
 /// The programs that aren't on the path, and the packages that carry them, each once.
@@ -213,15 +179,9 @@ fn pick_apt_settings(dump: &str) -> String {
         let Some((key, value)) = line.split_once(' ') else {
             continue;
         };
-        let wanted = WANTED.iter().any(|name| {
-            key == *name
-                || key
-                    .strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with("::"))
-        });
-        let loopback = ["//127.", "//localhost", "//[::1]"]
-            .iter()
-            .any(|place| value.contains(place));
+        let wanted =
+            WANTED.iter().any(|name| key == *name || key.strip_prefix(name).is_some_and(|rest| rest.starts_with("::")));
+        let loopback = ["//127.", "//localhost", "//[::1]"].iter().any(|place| value.contains(place));
         if wanted && !loopback && value != "\"\";" {
             out.push_str(line);
             out.push('\n');
@@ -239,18 +199,9 @@ mod tests {
         let (programs, packages) = missing_on(&["/no/such/dir".to_owned()]);
         assert!(programs.iter().any(|name| name == "systemd-nspawn"));
         assert!(packages.iter().any(|name| name == "systemd-container"));
-        assert_eq!(
-            packages
-                .iter()
-                .filter(|name| *name == "openssh-client")
-                .count(),
-            1
-        );
+        assert_eq!(packages.iter().filter(|name| *name == "openssh-client").count(), 1);
         let text = LabError::NoInstaller { programs, packages }.to_string();
-        assert!(
-            text.contains("debootstrap") && text.contains("install"),
-            "{text}"
-        );
+        assert!(text.contains("debootstrap") && text.contains("install"), "{text}");
     }
 
     #[test]

@@ -35,9 +35,7 @@ impl Drop for Down {
 
 fn ssh(lab: &Lab, host: &str, script: &str) -> Output {
     let mut command = Command::new("ssh");
-    command
-        .args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"])
-        .args(lab.ssh_args(host).unwrap());
+    command.args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]).args(lab.ssh_args(host).unwrap());
     command.arg(script).output().unwrap()
 }
 
@@ -45,11 +43,7 @@ fn ssh(lab: &Lab, host: &str, script: &str) -> Output {
 fn sh(lab: &Lab, host: &str, script: &str) -> String {
     let output = ssh(lab, host, script);
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    assert!(
-        output.status.success(),
-        "{host}: {script}: {text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{host}: {script}: {text}{}", String::from_utf8_lossy(&output.stderr));
     text
 }
 
@@ -64,20 +58,8 @@ fn left_of(name: &str, id: &str) -> Vec<String> {
         printed("ip", &["-o", "link"]),
         printed("ip", &["route", "show", "table", "all"]),
         printed("nft", &["list", "ruleset"]),
-        printed(
-            "find",
-            &["/sys/fs/cgroup", "-name", &format!("haflow-{id}*")],
-        ),
-        printed(
-            "find",
-            &[
-                "/run/haflow",
-                "/run/netns",
-                "/var/lib/haflow",
-                "-maxdepth",
-                "3",
-            ],
-        ),
+        printed("find", &["/sys/fs/cgroup", "-name", &format!("haflow-{id}*")]),
+        printed("find", &["/run/haflow", "/run/netns", "/var/lib/haflow", "-maxdepth", "3"]),
     ];
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let part = |file: &str| fs::read(entry.path().join(file)).unwrap_or_default();
@@ -86,24 +68,12 @@ fn left_of(name: &str, id: &str) -> Vec<String> {
         // What has ended and waits for the machine's init to take note has no command line any more.
         let own = entry.file_name().to_str() == Some(&*std::process::id().to_string());
         if !own && !text.is_empty() {
-            places.push(format!(
-                "{} {}",
-                text.replace('\n', " "),
-                cgroup.replace('\n', " ")
-            ));
+            places.push(format!("{} {}", text.replace('\n', " "), cgroup.replace('\n', " ")));
         }
     }
-    let marks = [
-        format!("haflow-{id}"),
-        format!("haflow_{id}"),
-        format!("haflow{id}"),
-        name.to_owned(),
-    ];
+    let marks = [format!("haflow-{id}"), format!("haflow_{id}"), format!("haflow{id}"), name.to_owned()];
     let lines = places.iter().flat_map(|text| text.lines());
-    lines
-        .filter(|line| marks.iter().any(|mark| line.contains(mark)))
-        .map(str::to_owned)
-        .collect()
+    lines.filter(|line| marks.iter().any(|mark| line.contains(mark))).map(str::to_owned).collect()
 }
 
 fn id_of(name: &str) -> String {
@@ -128,65 +98,28 @@ fn two_hosts_live_are_cut_killed_booted_and_gone() {
     assert!(Lab::find(name).unwrap().is_none());
     let lab = Lab::up(name, &hosts(&["one", "two"]), "bookworm", &progress).unwrap();
     let id = id_of(name);
-    assert!(
-        !left_of(name, &id).is_empty(),
-        "the look for remains sees nothing"
-    );
+    assert!(!left_of(name, &id).is_empty(), "the look for remains sees nothing");
 
-    assert_eq!(
-        lab.hosts()
-            .iter()
-            .map(|host| &*host.name)
-            .collect::<Vec<_>>(),
-        ["one", "two"]
-    );
-    assert!(
-        lab.hosts()
-            .iter()
-            .all(|host| host.running && host.user == "root" && host.suite == "bookworm")
-    );
+    assert_eq!(lab.hosts().iter().map(|host| &*host.name).collect::<Vec<_>>(), ["one", "two"]);
+    assert!(lab.hosts().iter().all(|host| host.running && host.user == "root" && host.suite == "bookworm"));
     assert_eq!(sh(&lab, "one", "hostname; cat /etc/hostname"), "one\none");
-    assert_eq!(
-        sh(&lab, "two", "systemctl is-system-running --wait"),
-        "running"
-    );
+    assert_eq!(sh(&lab, "two", "systemctl is-system-running --wait"), "running");
     let two = lab.host("two").unwrap().address.to_string();
     assert_eq!(sh(&lab, "one", "getent hosts two | cut -d' ' -f1"), two);
     assert_eq!(sh(&lab, "two", "getent hosts two | cut -d' ' -f1"), two);
     sh(&lab, "one", "ping -c1 -W2 two");
     sh(&lab, "one", "apt-get -q update");
-    assert_ne!(
-        sh(&lab, "one", "cat /etc/machine-id"),
-        sh(&lab, "two", "cat /etc/machine-id")
-    );
-    let as_debian: Vec<String> = lab
-        .ssh_args("one")
-        .unwrap()
-        .iter()
-        .map(|arg| arg.replace("root@", "debian@"))
-        .collect();
-    let output = Command::new("ssh")
-        .args(&as_debian)
-        .args(["sudo", "-n", "id", "-u"])
-        .output()
-        .unwrap();
+    assert_ne!(sh(&lab, "one", "cat /etc/machine-id"), sh(&lab, "two", "cat /etc/machine-id"));
+    let as_debian: Vec<String> =
+        lab.ssh_args("one").unwrap().iter().map(|arg| arg.replace("root@", "debian@")).collect();
+    let output = Command::new("ssh").args(&as_debian).args(["sudo", "-n", "id", "-u"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n");
 
     // A second `up` changes nothing.
     let boot_id = sh(&lab, "one", "stat -c %Y /proc/1; pgrep -o systemd-journal");
     let again = Lab::up(name, &hosts(&["two", "one"]), "bookworm", &progress).unwrap();
-    assert_eq!(
-        again
-            .hosts()
-            .iter()
-            .map(|host| &*host.name)
-            .collect::<Vec<_>>(),
-        ["two", "one"]
-    );
-    assert_eq!(
-        sh(&lab, "one", "stat -c %Y /proc/1; pgrep -o systemd-journal"),
-        boot_id
-    );
+    assert_eq!(again.hosts().iter().map(|host| &*host.name).collect::<Vec<_>>(), ["two", "one"]);
+    assert_eq!(sh(&lab, "one", "stat -c %Y /proc/1; pgrep -o systemd-journal"), boot_id);
     let taken_up = |what: &&Progress| matches!(what, Progress::TakenUp { .. });
     assert_eq!(said.lock().unwrap().iter().filter(taken_up).count(), 2);
     assert!(Lab::list().unwrap().iter().any(|lab| lab.name() == name));
@@ -198,20 +131,9 @@ fn two_hosts_live_are_cut_killed_booted_and_gone() {
     sh(&lab, "one", "ping -c1 -W5 two");
 
     // A power cut takes what runs, and leaves what is on the disk.
-    sh(
-        &lab,
-        "two",
-        "echo kept > /root/file; sync; systemd-run --quiet sleep 1000",
-    );
+    sh(&lab, "two", "echo kept > /root/file; sync; systemd-run --quiet sleep 1000");
     lab.kill("two").unwrap();
-    assert!(
-        !Lab::find(name)
-            .unwrap()
-            .unwrap()
-            .host("two")
-            .unwrap()
-            .running
-    );
+    assert!(!Lab::find(name).unwrap().unwrap().host("two").unwrap().running);
     lab.boot("two").unwrap();
     assert_eq!(sh(&lab, "two", "cat /root/file"), "kept");
     assert!(!ssh(&lab, "two", "pgrep -x sleep").status.success());
@@ -250,25 +172,13 @@ fn a_crashs_remains_are_taken_up_and_removed() {
     sh(&lab, "one", "echo kept > /root/file; sync");
 
     // The host's link is gone, as after half a `down`: the next `up` makes it whole again.
-    assert!(
-        Command::new("ip")
-            .args(["link", "del", &format!("haflow{id}-00")])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("ip").args(["link", "del", &format!("haflow{id}-00")]).status().unwrap().success());
     let lab = Lab::up(name, &hosts(&["one"]), "bookworm", &|_| {}).unwrap();
     assert_eq!(sh(&lab, "one", "cat /root/file"), "kept");
 
     // So is the bridge, with a host that was powered off.
     ssh(&lab, "one", "systemctl poweroff");
-    assert!(
-        Command::new("ip")
-            .args(["link", "del", &format!("haflow{id}")])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("ip").args(["link", "del", &format!("haflow{id}")]).status().unwrap().success());
     let lab = Lab::up(name, &hosts(&["one"]), "bookworm", &|_| {}).unwrap();
     assert_eq!(sh(&lab, "one", "cat /root/file"), "kept");
 
@@ -295,14 +205,7 @@ fn a_host_reboots_itself() {
         ssh(&lab, "one", "test ! -e /run/before").status.success()
     });
     assert!(gone, "the host didn't come back");
-    assert!(
-        Lab::find(name)
-            .unwrap()
-            .unwrap()
-            .host("one")
-            .unwrap()
-            .running
-    );
+    assert!(Lab::find(name).unwrap().unwrap().host("one").unwrap().running);
 }
 
 #[test]

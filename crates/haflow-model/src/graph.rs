@@ -536,10 +536,7 @@ mod tests {
         draft.edge(other, one, EdgeKind::Order, Place::new("p.rhai", 5, 1));
         draft.edge(one, other, EdgeKind::Order, Place::new("p.rhai", 6, 1));
         let refused = draft.seal(vec![]).unwrap_err();
-        assert_eq!(
-            refused.message,
-            "tasks wait for each other in a circle: a/act:1 → a/act:2 → b/act:1 → a/act:1"
-        );
+        assert_eq!(refused.message, "tasks wait for each other in a circle: a/act:1 → a/act:2 → b/act:1 → a/act:1");
         assert_eq!((refused.labels[0].place.line, refused.labels[1].place.line), (5, 1));
     }
 

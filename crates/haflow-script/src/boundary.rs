@@ -68,7 +68,7 @@ impl Enclosed {
         let _crossing = self.session.cross(site);
         let outside = context.global_runtime_state();
         for arg in args.iter_mut() {
-            keep_home(arg, outside);
+            keep_home(&self.session, arg, outside);
         }
         let mut inside = outside.clone();
         // The main script stays, for the interpreter looks up its closures there.
@@ -84,13 +84,13 @@ impl Enclosed {
             context.call_position(),
         );
         let mut result = within.call_fn_raw(&self.name, false, false, args)?;
-        keep_home(&mut result, &inside);
+        keep_home(&self.session, &mut result, &inside);
         Ok(result)
     }
 }
 
 /// Lets a function that leaves its file run as if it were still there: with its file's functions, imports and name.
-fn keep_home(value: &mut Dynamic, home: &GlobalRuntimeState) {
+fn keep_home(session: &Arc<Session>, value: &mut Dynamic, home: &GlobalRuntimeState) {
     if !(value.is_fnptr() || value.is_array() || value.is_map()) {
         return;
     }
@@ -98,7 +98,7 @@ fn keep_home(value: &mut Dynamic, home: &GlobalRuntimeState) {
     value.deep_scan(|value| {
         if let Some(function) = value.clone().try_cast::<FnPtr>() {
             let home = shared.get_or_insert_with(|| Arc::new(home.clone())).clone();
-            if let Ok(bound) = bind(function, home) {
+            if let Ok(bound) = bind(session.clone(), function, home) {
                 *value = Dynamic::from(bound);
             }
         }
@@ -106,8 +106,14 @@ fn keep_home(value: &mut Dynamic, home: &GlobalRuntimeState) {
 }
 
 #[expect(deprecated, reason = "rhai marks what it may still change; its version is pinned")]
-fn bind(function: FnPtr, home: Arc<GlobalRuntimeState>) -> Result<FnPtr, Box<EvalAltResult>> {
+fn bind(
+    session: Arc<Session>,
+    function: FnPtr,
+    home: Arc<GlobalRuntimeState>,
+) -> Result<FnPtr, Box<EvalAltResult>> {
     FnPtr::from_fn("closure", move |context, args| {
+        let site = Site::new(session.file(context.call_source()), context.call_position());
+        let _crossing = session.cross(site);
         let mut global = (*home).clone();
         global.level = context.call_level() + 1;
         let within = NativeCallContext::new_with_all_fields(

@@ -1,7 +1,7 @@
 //! What can be known to be wrong with a script before it runs: calls of functions that aren't there.
 
 use crate::docs::NATIVES;
-use crate::modules::{Modules, STDLIB_FOLDER, stdlib};
+use crate::modules::{Modules, stdlib};
 use crate::place::{Site, find_function, offset};
 use crate::raise::{Problem, complete};
 use crate::runtime::forbidden;
@@ -289,11 +289,4 @@ fn public(ast: &AST) -> Arities {
         }
     }
     arities
-}
-
-/// Whether a file is one of the embedded modules.
-pub(crate) fn is_embedded(file: &str) -> bool {
-    file.strip_prefix(STDLIB_FOLDER)
-        .and_then(|name| name.strip_suffix(".rhai"))
-        .is_some_and(|name| stdlib().iter().any(|module| module.name == name))
 }

@@ -1,6 +1,6 @@
 //! The interpreter's errors in plain words, with what to do about each.
 
-use crate::place::variables;
+use crate::place::{keys, variables};
 use crate::raise::Problem;
 use crate::runtime::{MAX_CALLS, MAX_ELEMENTS, MAX_TEXT};
 use crate::session::{MAX_OPERATIONS, Session};
@@ -16,12 +16,10 @@ const PROPERTIES: [(&str, &[&str]); 3] = [
 
 /// What an error of a running script means.
 pub(crate) fn explain(session: &Session, engine: &Engine, error: &EvalAltResult, file: &str) -> Problem {
+    let text = session.state().sources.get(file).cloned().unwrap_or_default();
     match error {
-        EvalAltResult::ErrorVariableNotFound(name, _) => {
-            let sources = session.state().sources.clone();
-            unknown_variable(name, sources.get(file).map_or("", |text| &**text))
-        }
-        EvalAltResult::ErrorPropertyNotFound(name, _) => unknown_key(session, name),
+        EvalAltResult::ErrorVariableNotFound(name, _) => unknown_variable(name, &text),
+        EvalAltResult::ErrorPropertyNotFound(name, _) => unknown_key(session, name, &text),
         EvalAltResult::ErrorDotExpr(text, _) => unknown_property(text),
         EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_function(engine, signature),
         EvalAltResult::ErrorModuleNotFound(name, _) => Problem::new(format!("there is no module `{name}`"))
@@ -145,15 +143,19 @@ fn unknown_variable(name: &str, text: &str) -> Problem {
     }
 }
 
-fn unknown_key(session: &Session, name: &str) -> Problem {
+fn unknown_key(session: &Session, name: &str, text: &str) -> Problem {
     let problem = Problem::new(format!("the map has no key `{name}`"));
-    let Some((_, keys)) = session.state().missing.take().filter(|(missing, _)| missing == name) else {
-        return problem;
-    };
-    match nearest(name, keys.iter().map(String::as_str)) {
+    let vars = session.inventory.iter().flat_map(|inventory| &inventory.hosts).flat_map(|host| host.vars.keys());
+    let state = session.state();
+    let facts = state.facts.values().flat_map(|of_hosts| of_hosts.values().next()).filter_map(|fact| fact.as_object());
+    let facts = facts.flat_map(|fact| fact.keys());
+    let known = keys(text).into_iter().chain(vars.chain(facts).map(String::as_str));
+    match nearest(name, known.filter(|known| *known != name)) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
-        None if keys.is_empty() => problem.help("it is empty"),
-        None => problem.help(format!("its keys are {}; `\"{name}\" in map` asks whether it is there", keys.join(", "))),
+        None if session.inventory.is_none() => problem.help(format!(
+            "`\"{name}\" in map` asks whether it is there; imagined hosts have no vars, an inventory's hosts may"
+        )),
+        None => problem.help(format!("`\"{name}\" in map` asks whether it is there")),
     }
 }
 

@@ -209,9 +209,7 @@ fn hand_out(session: &Session, hosts: Vec<Host>) -> Dynamic {
 fn rest(_: &Call<'_>, [list]: [Dynamic; 1]) -> Result<Dynamic, Raise> {
     match list.try_cast_result::<rhai::Array>() {
         Ok(mut list) => {
-            if !list.is_empty() {
-                list.remove(0);
-            }
+            drop(list.drain(..list.len().min(1)));
             Ok(list.into())
         }
         Err(other) => Err(Problem::new(format!("`rest` wants a list, not {}", shown(&other))).into()),

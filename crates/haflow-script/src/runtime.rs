@@ -45,7 +45,7 @@ pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), B
     engine.on_print(|_| {}).on_debug(|_, _, _| {});
     let watched = session.clone();
     engine.on_progress(move |_| watched.progress().map(token));
-    missing_keys(&mut engine, session);
+    // No `on_map_missing_property`: it is called for `map[new] = value` as well, which must work.
     let mut natives = Natives { engine: &mut engine, session };
     register(&mut natives);
     let modules = Arc::new(Modules::new(session.clone()));
@@ -87,16 +87,6 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 pub(crate) fn forbidden(name: &str) -> Option<Problem> {
     let (name, help) = FORBIDDEN.into_iter().find(|(forbidden, _)| *forbidden == name)?;
     Some(Problem::new(format!("`{name}` can't be called in a playbook")).help(help))
-}
-
-/// Remembers the keys of a map that was asked for one it doesn't have.
-#[expect(deprecated, reason = "rhai marks what it may still change; its version is pinned")]
-fn missing_keys(engine: &mut Engine, session: &Arc<Session>) {
-    let session = session.clone();
-    engine.on_map_missing_property(move |map, key, _| {
-        session.state().missing = Some((key.to_owned(), map.keys().map(ToString::to_string).collect()));
-        Err(EvalAltResult::ErrorPropertyNotFound(key.to_owned(), NOWHERE).into())
-    });
 }
 
 /// Runs a playbook from its text to its graph.

@@ -65,8 +65,6 @@ pub(crate) struct State {
     /// Filters and expressions that were found to be right.
     pub(crate) checked: HashSet<String>,
     pub(crate) templates: Option<minijinja::Environment<'static>>,
-    /// The key that a map was last asked for in vain, and the keys that it has.
-    pub(crate) missing: Option<(String, Vec<String>)>,
     /// An error that the interpreter would have swallowed.
     pub(crate) stop: Option<Stop>,
 }

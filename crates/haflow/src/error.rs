@@ -25,7 +25,9 @@ pub(crate) enum Error {
     #[error(transparent)]
     Input(#[from] Box<Diagnostic>),
     /// Facts that the playbook asks for couldn't be read.
-    #[error("the playbook asks for facts of its hosts, and they couldn't be read: nothing was declared, nothing was changed")]
+    #[error(
+        "the playbook asks for facts of its hosts, and they couldn't be read: nothing was declared, nothing was changed"
+    )]
     Facts(Vec<FactFailure>),
     /// Ctrl-C before anything was declared.
     #[error("interrupted; nothing was changed")]

@@ -47,7 +47,8 @@ fn module(name: &str, global: bool, text: &str) -> Page {
     }
     for function in told {
         let prefix = if global { String::new() } else { format!("{name}::") };
-        let _ = write!(markdown, "\n## `{prefix}{}({})`\n\n{}\n", function.name, function.params.join(", "), function.doc);
+        let _ =
+            write!(markdown, "\n## `{prefix}{}({})`\n\n{}\n", function.name, function.params.join(", "), function.doc);
     }
     let summary = docs.header.split("\n\n").next().unwrap_or_default().replace('\n', " ");
     let summary = summary.split_inclusive(". ").next().unwrap_or_default().trim().to_owned();
@@ -87,7 +88,8 @@ mod tests {
         for module in stdlib() {
             let docs = haflow_script::module_docs(module.text);
             for function in &docs.functions {
-                let documented = docs.functions.iter().any(|other| other.name == function.name && !other.doc.is_empty());
+                let documented =
+                    docs.functions.iter().any(|other| other.name == function.name && !other.doc.is_empty());
                 assert!(documented, "{}::{} has no doc comment", module.name, function.name);
             }
         }

@@ -171,10 +171,16 @@ pub(crate) fn lab_line(progress: &Progress) -> String {
     match progress {
         Progress::Installing { packages } => format!("lab: installing {} on this machine", packages.join(" ")),
         Progress::Waiting { what } => format!("lab: waiting for {what}"),
-        Progress::BuildingBase { suite } => format!("lab: building the base of {suite}; this takes about a minute, once"),
-        Progress::BaseReady { suite, took } => format!("lab: the base of {suite} is ready ({:.0} s)", took.as_secs_f64()),
+        Progress::BuildingBase { suite } => {
+            format!("lab: building the base of {suite}; this takes about a minute, once")
+        }
+        Progress::BaseReady { suite, took } => {
+            format!("lab: the base of {suite} is ready ({:.0} s)", took.as_secs_f64())
+        }
         Progress::Booting { host } => format!("lab: booting {host}"),
-        Progress::Ready { host, address, took } => format!("lab: {host} is up at {address} ({:.1} s)", took.as_secs_f64()),
+        Progress::Ready { host, address, took } => {
+            format!("lab: {host} is up at {address} ({:.1} s)", took.as_secs_f64())
+        }
         Progress::TakenUp { host, address } => format!("lab: {host} is up already at {address}"),
         Progress::ForwardDropped { chain } => {
             format!("lab: the firewall chain {chain} drops what is forwarded: the hosts may not reach their packages")
@@ -197,10 +203,11 @@ impl Session {
     /// Reads the inventory (or boots the lab) and declares the playbook; facts are read over SSH when it asks for them.
     pub(crate) fn open(playbook: &Playbook, place: &Where) -> Result<Self, Error> {
         let inventory = place.reached(playbook)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(|source| Error::Io { doing: "start", path: "the runtime".into(), source })?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|source| Error::Io {
+            doing: "start",
+            path: "the runtime".into(),
+            source,
+        })?;
         let interrupt = Interrupt::default();
         let stopped = Arc::new(AtomicBool::new(false));
         runtime.spawn(listen(interrupt.clone(), Arc::clone(&stopped)));
@@ -215,12 +222,7 @@ impl Session {
     }
 
     /// Does `work` while its events are told. The session's last use.
-    pub(crate) fn tell<T>(
-        &self,
-        format: Format,
-        verbose: bool,
-        work: impl AsyncFnOnce(&Self, &Events) -> T,
-    ) -> T {
+    pub(crate) fn tell<T>(&self, format: Format, verbose: bool, work: impl AsyncFnOnce(&Self, &Events) -> T) -> T {
         let mut reporter = Reporter::new(format, self.declared.sources.clone(), Options::detect(format, verbose));
         let (events, records) = Events::channel();
         let done = self.runtime.block_on(async {

@@ -33,10 +33,11 @@ const CLOCK: f64 = 5.0;
 impl Hosts {
     pub(super) fn run(self) -> Result<Exit, Error> {
         let inventory = self.place.existing()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(|source| Error::Io { doing: "start", path: "the runtime".into(), source })?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|source| Error::Io {
+            doing: "start",
+            path: "the runtime".into(),
+            source,
+        })?;
         let reached = runtime.block_on(async {
             let hosts = haflow_engine::Hosts::over_ssh(&inventory.hosts);
             reach_all(&hosts).await

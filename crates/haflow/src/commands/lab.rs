@@ -96,7 +96,12 @@ impl Lab {
                     println!("no lab is there");
                 }
                 for lab in &labs {
-                    println!("{} ({}){}", lab.name(), lab.range(), if lab.name() == name { ", of this folder" } else { "" });
+                    println!(
+                        "{} ({}){}",
+                        lab.name(),
+                        lab.range(),
+                        if lab.name() == name { ", of this folder" } else { "" }
+                    );
                     print_hosts(lab);
                 }
             }

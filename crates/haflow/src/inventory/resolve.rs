@@ -59,7 +59,7 @@ pub(super) fn resolve(file: &File, raw: Raw, folders: Folders<'_>) -> Result<Inv
             Dialect::Haflow => entry.connection.clone(),
             Dialect::Ansible | Dialect::AnsibleList => ansible::connection(file, &mut vars)?,
         };
-        let mut host = host(file, name, connection, folders)?;
+        let mut host = host(file, &name, connection, folders)?;
         host.vars = vars.into_iter().map(|(name, (value, _))| (name, value)).collect();
         host.groups = names;
         inventory.hosts.push(host);
@@ -73,18 +73,18 @@ pub(super) fn resolve(file: &File, raw: Raw, folders: Folders<'_>) -> Result<Inv
     Ok(inventory)
 }
 
-fn host(file: &File, name: HostName, connection: Connection, folders: Folders<'_>) -> Result<Host, Diagnostic> {
+fn host(file: &File, name: &HostName, connection: Connection, folders: Folders<'_>) -> Result<Host, Diagnostic> {
     let Connection { address, port, user, key, known_hosts, jump, run_as } = connection;
     let argument = |word: Option<Word>, what: &str| match word {
         None => Ok(None),
-        Some(word) => check_argument(file, &word, what, &name).map(|()| Some(word.text)),
+        Some(word) => check_argument(file, &word, what, name).map(|()| Some(word.text)),
     };
     Ok(Host {
         address: argument(address, "address")?.map(|text| bare(&text)),
         port,
         user: argument(user, "user")?,
-        key: key.map(|word| path(file, &word, "key", &name, folders)).transpose()?,
-        known_hosts: known_hosts.map(|word| path(file, &word, "known_hosts", &name, folders)).transpose()?,
+        key: key.map(|word| path(file, &word, "key", name, folders)).transpose()?,
+        known_hosts: known_hosts.map(|word| path(file, &word, "known_hosts", name, folders)).transpose()?,
         jump: argument(jump, "jump host")?,
         run_as: argument(run_as, "user to become")?,
         ..Host::named(name.clone())

@@ -30,21 +30,18 @@ pub(super) fn parse(file: &File) -> Result<Tree, Diagnostic> {
 
 /// Reads JSON. `help` says what to do where it is none.
 pub(super) fn parse_json(file: &File, help: &str) -> Result<Tree, Diagnostic> {
-    serde_json::from_str::<Plain>(&file.text)
-        .map_err(|error| {
-            let at = At {
-                line: u32::try_from(error.line()).unwrap_or_default(),
-                column: u32::try_from(error.column().max(1)).unwrap_or_default(),
-                length: 0,
-            };
-            let text = error.to_string();
-            let message = text.split(" at line ").next().unwrap_or(&text);
-            file.wrong(at, format!("bad JSON: {message}"), "").help(help)
-        })
-        .and_then(|plain| {
-            // Nearly all JSON is YAML, and only the YAML reader tells places.
-            Ok(parse(file).unwrap_or(plain.0))
-        })
+    let plain = serde_json::from_str::<Plain>(&file.text).map_err(|error| {
+        let at = At {
+            line: u32::try_from(error.line()).unwrap_or_default(),
+            column: u32::try_from(error.column().max(1)).unwrap_or_default(),
+            length: 0,
+        };
+        let text = error.to_string();
+        let message = text.split(" at line ").next().unwrap_or(&text);
+        file.wrong(at, format!("bad JSON: {message}"), "").help(help)
+    })?;
+    // Nearly all JSON is YAML, and only the YAML reader tells places.
+    Ok(parse(file).unwrap_or(plain.0))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "lines and columns of saphyr are 32 bits wide")]

@@ -19,7 +19,7 @@ pub(super) fn diff(page: &mut Page, diff: &Diff) {
                 page.line(&[(Tone::Plain, &format!("content: {was} → {}", opaque(want)))]);
             }
             Change::Secret { field } if field.is_empty() => {
-                page.line(&[(Tone::Change, REDACTED), (Tone::Plain, " differs")])
+                page.line(&[(Tone::Change, REDACTED), (Tone::Plain, " differs")]);
             }
             Change::Secret { field } => {
                 page.line(&[

@@ -10,7 +10,8 @@ pub(crate) fn diagnostic(diagnostic: &Diagnostic, color: bool, width: usize) -> 
     let (message, more) = split(&diagnostic.message);
     let renderer = renderer(color, width);
     if diagnostic.labels.is_empty() {
-        let mut text = renderer.render(&[Group::with_title(Level::ERROR.primary_title(message))]) + more.as_str() + "\n";
+        let mut text =
+            renderer.render(&[Group::with_title(Level::ERROR.primary_title(message))]) + more.as_str() + "\n";
         if let Some(help) = &diagnostic.help {
             text += &renderer.render(&[Group::with_title(Level::HELP.primary_title(clean_lines(help)))]);
             text.push('\n');

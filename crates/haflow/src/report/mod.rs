@@ -152,21 +152,6 @@ impl Reporter {
         }
     }
 
-    /// A line from outside, for example what a lab is doing.
-    pub(crate) fn note(&mut self, text: &str) {
-        self.note_at(now(), text);
-    }
-
-    fn note_at(&mut self, now: u64, text: &str) {
-        self.state.start.get_or_insert(now);
-        let page = self.story.note(&self.state, now, text).into_text();
-        if let Sink::Json(_) = self.sink {
-            let _ = stderr().write_all(page.as_bytes());
-        } else {
-            self.print(&page);
-        }
-    }
-
     /// Leaves the terminal as it was found.
     pub(crate) fn finish(self) {
         drop(self);

@@ -6,6 +6,7 @@ use super::story::rows;
 use super::text::seconds;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::termios::tcgetwinsize;
+use std::fmt::Write as _;
 use std::io::stderr;
 
 /// More rows than this are told as a number.
@@ -99,7 +100,7 @@ fn overall(state: &State, now: u64) -> String {
         (counts.unreachable, "unreachable"),
     ] {
         if number > 0 {
-            text += &format!(", {number} {word}");
+            let _ = write!(text, ", {number} {word}");
         }
     }
     if state.interrupted {

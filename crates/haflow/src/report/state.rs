@@ -10,7 +10,6 @@ pub(super) struct State {
     /// When the first thing happened, in milliseconds since 1970.
     pub(super) start: Option<u64>,
     pub(super) playbook: String,
-    pub(super) planning: bool,
     pub(super) interrupted: bool,
     pub(super) ended: bool,
     /// How many tasks there are, and how many of them are done with.
@@ -65,8 +64,9 @@ impl State {
     pub(super) fn take(&mut self, record: &Record) {
         self.start.get_or_insert(record.at);
         match &record.event {
-            Event::RunStarted { playbook, hosts, tasks, .. } => self.begin(playbook, hosts, *tasks, false),
-            Event::PlanStarted { playbook, hosts, tasks } => self.begin(playbook, hosts, *tasks, true),
+            Event::RunStarted { playbook, hosts, tasks, .. } | Event::PlanStarted { playbook, hosts, tasks } => {
+                self.begin(playbook, hosts, *tasks);
+            }
             Event::HostConnected { .. } => {}
             Event::HostUnreachable { host, why, hint } => {
                 if self.unreachable.insert(host.clone()) {
@@ -100,9 +100,9 @@ impl State {
         }
     }
 
-    fn begin(&mut self, playbook: &str, hosts: &[HostName], tasks: usize, planning: bool) {
+    fn begin(&mut self, playbook: &str, hosts: &[HostName], tasks: usize) {
         // A program may plan first and run then.
-        *self = Self { start: self.start, playbook: playbook.to_owned(), planning, total: tasks, ..Self::default() };
+        *self = Self { start: self.start, playbook: playbook.to_owned(), total: tasks, ..Self::default() };
         for host in hosts {
             self.counts_of(host);
         }

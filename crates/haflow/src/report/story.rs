@@ -94,7 +94,7 @@ impl Story {
                 line("skipped", Tone::Dim).with(&title, &format!(": {why}{because}"))
             }
             // Where the host hasn't been told of before.
-            Outcome::Unreachable { why } if self.first_of(state, task) => {
+            Outcome::Unreachable { why } if first_to_tell(state, task) => {
                 let mut page = line("unreachable", Tone::Bad).page();
                 page.indented(self.margin(), |page| reasons(page, why, None));
                 page
@@ -103,14 +103,6 @@ impl Story {
             Outcome::Cancelled if self.look.verbose => line("cancelled", Tone::Change).with(&title, ""),
             Outcome::Ok | Outcome::Unreachable { .. } | Outcome::Cancelled => return None,
         })
-    }
-
-    /// Whether the task is the first that tells that its host can't be reached.
-    fn first_of(&self, state: &State, task: &TaskRef) -> bool {
-        let of_host =
-            state.hosts.iter().find(|(host, _)| *host == task.host).map_or(0, |(_, counts)| counts.unreachable);
-        let told = |wrong: &Wrong| matches!(wrong, Wrong::Host { host, hint: None, .. } if *host == task.host);
-        of_host == 1 && state.wrong.last().is_some_and(told)
     }
 
     fn line<'a>(&'a self, state: &'a State, at: u64, word: &'a str, tone: Tone, host: &'a HostName) -> Line<'a> {
@@ -122,16 +114,6 @@ impl Story {
         let mut page = Page::new(self.look);
         let (time, word) = (self.time(state, at), pad(word, WORD));
         page.line(&[(Tone::Dim, &time), (Tone::Strong, &word), (Tone::Plain, "  "), (Tone::Plain, text)]);
-        page
-    }
-
-    /// A line from outside.
-    pub(super) fn note(&self, state: &State, now: u64, text: &str) -> Page {
-        let mut page = Page::new(self.look);
-        let time = self.time(state, now);
-        for line in text.lines() {
-            page.line(&[(Tone::Dim, &time), (Tone::Plain, line)]);
-        }
         page
     }
 
@@ -225,6 +207,13 @@ impl Line<'_> {
         }
         page
     }
+}
+
+/// Whether the task is the first that tells that its host can't be reached.
+fn first_to_tell(state: &State, task: &TaskRef) -> bool {
+    let of_host = state.hosts.iter().find(|(host, _)| *host == task.host).map_or(0, |(_, counts)| counts.unreachable);
+    let told = |wrong: &Wrong| matches!(wrong, Wrong::Host { host, hint: None, .. } if *host == task.host);
+    of_host == 1 && state.wrong.last().is_some_and(told)
 }
 
 /// A task's kind and name.

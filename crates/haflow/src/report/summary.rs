@@ -5,9 +5,13 @@ use super::state::{State, Wrong};
 use super::story::{Story, reasons, title};
 use super::text::{clean, count, cut_middle, pad, span, width};
 use haflow_model::{Outcome, RunCounts};
+use std::fmt::Write as _;
+
+/// A column's name, its number, and how that looks.
+type Column = (&'static str, fn(&RunCounts) -> usize, Tone);
 
 /// Columns of the table, in order. The last three are there only where something was counted.
-const COLUMNS: [(&str, fn(&RunCounts) -> usize, Tone); 7] = [
+const COLUMNS: [Column; 7] = [
     ("ok", |counts| counts.ok, Tone::Good),
     ("changed", |counts| counts.changed, Tone::Change),
     ("failed", |counts| counts.failed, Tone::Bad),
@@ -90,7 +94,7 @@ fn table(state: &State, page: &mut Page) {
     let host_column = names.iter().map(|name| width(name)).max().unwrap_or(0).max(4);
     let mut head = pad("host", host_column);
     for (name, ..) in &shown {
-        head += &format!("  {name:>0$}", width(name).max(4));
+        let _ = write!(head, "  {name:>0$}", width(name).max(4));
     }
     page.line(&[(Tone::Dim, &head)]);
     for (name, (_, counts)) in names.iter().zip(&state.hosts) {

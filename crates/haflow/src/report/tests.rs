@@ -151,7 +151,7 @@ fn field(field: &str, was: Option<serde_json::Value>, want: Option<serde_json::V
 }
 
 fn all_changes() -> Vec<Change> {
-    let lines: String = (0..30).map(|line| format!("+queue {line}\n")).collect();
+    let lines = "+queue\n".repeat(30);
     vec![
         field("mode", Some(json!("0644")), Some(json!("0400"))),
         field("owner", None, Some(json!("rabbitmq"))),
@@ -328,19 +328,6 @@ fn a_plan_without_changes() {
 }
 
 #[test]
-fn a_note_is_told_with_its_time() {
-    let out = Out::default();
-    let options = Options { verbose: false, color: false, width: 80 };
-    let mut reporter = Reporter::to(Sink::Lines(Box::new(out.clone())), Sources::new(), options);
-    reporter.note_at(START, "building the base of bookworm, once, about a minute");
-    reporter.note_at(START + 61_200, "rabbit1 is up");
-    assert_eq!(
-        out.text(),
-        "     0.0 s  building the base of bookworm, once, about a minute\n    61.2 s  rabbit1 is up\n"
-    );
-}
-
-#[test]
 fn json_is_the_records_themselves() {
     let mut tale = Tale::new(&["rabbit1"], 1);
     tale.finished(&package("rabbit1"), 10, Outcome::Failed { failure: Box::new(failure()) }).end();
@@ -387,6 +374,6 @@ fn rows_fit_whatever_is_in_them() {
     tale.records.iter().for_each(|record| reporter.event(record));
     let rows = |width, most| story::rows(&reporter.state, START + 65_000, width, most);
     assert!(rows(40, 15).iter().all(|row| super::text::width(row) <= 40));
-    let text = rows(79, 15).join("\n") + "\n\n" + &rows(79, 4).join("\n") + "\n";
+    let text = format!("{}\n\n{}\n", rows(79, 15).join("\n"), rows(79, 4).join("\n"));
     golden::compare(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/report/cases/rows.txt")), &text);
 }

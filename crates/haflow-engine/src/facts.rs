@@ -48,7 +48,7 @@ pub async fn own(
             let failed = |why: String, hint| FactError { host: host.clone(), why, hint };
             let mut lane = hosts.lane(&host, None).await.map_err(|error| failed(error.message, error.hint))?;
             let script = Script { text: &probe.script, variables };
-            let [output] = lane.run([script], TIMEOUT, kill).await.map_err(|error| failed(error.to_string(), None))?;
+            let output = lane.run(script, TIMEOUT, kill).await.map_err(|error| failed(error.to_string(), None))?;
             match state::of_probe(probe, params, &output, false) {
                 Ok(Seen::Value(value)) => Ok((host, value)),
                 Ok(_) => unreachable!("a probe shows a value"),

@@ -6,6 +6,11 @@
 use crate::shell::quote;
 use memchr::memmem::Finder;
 
+/// The word behind the marker before a script's output.
+pub(crate) const BEGIN: &str = "begin";
+/// The word behind the marker after a script's messages.
+pub(crate) const END: &str = "end";
+
 /// What is sent to a lane and how its answer is told from the output of the script.
 #[derive(Debug)]
 pub(crate) struct Frame {
@@ -22,15 +27,11 @@ impl Frame {
     pub(crate) fn encode(&self, session: bool, variables: &[(String, String)], script: &str) -> String {
         let marker = &self.marker;
         let setsid = if session { "setsid " } else { "" };
-        let mut text = String::with_capacity(script.len() + 256);
-        // A here-document's end is a whole line, so the script's last line needs its newline.
-        text.push_str(setsid);
-        text.push_str("sh /dev/fd/3 3<<'");
-        text.push_str(marker);
-        text.push_str("' </dev/null\n");
-        text.push_str("printf '");
-        text.push_str(marker);
-        text.push_str(" %s\\n' \"$$\" >&2\n");
+        let mut text = String::with_capacity(script.len() + 512);
+        text.push_str(&format!(
+            "{setsid}sh /dev/fd/3 3<<'{marker}' </dev/null\n\
+             printf '{marker} %s\\n' \"$$\" >&2; printf '{marker} {BEGIN}\\n'\n"
+        ));
         for (name, value) in variables {
             text.push_str(name);
             text.push('=');
@@ -38,19 +39,14 @@ impl Frame {
             text.push('\n');
         }
         text.push_str(script);
-        text.push('\n');
-        text.push_str(marker);
-        text.push('\n');
-        // One status for both streams: each ends where it shows the marker.
-        text.push_str("__haflow=$?; printf '");
-        text.push_str(marker);
-        text.push_str(" %s\\n' \"$__haflow\"; printf '");
-        text.push_str(marker);
-        text.push_str(" end\\n' >&2\n");
+        // A here-document's end is a whole line, so the script's last line needs its newline.
+        text.push_str(&format!(
+            "\n{marker}\n__haflow=$?; printf '{marker} %s\\n' \"$__haflow\"; printf '{marker} {END}\\n' >&2\n"
+        ));
         text
     }
 
-    /// A collector for what the lane prints on stdout: the output, then the exit code.
+    /// A collector for what the lane prints on stdout: the beginning, the output, then the exit code.
     pub(crate) fn stdout(&self) -> Collector {
         Collector::new(&self.marker)
     }
@@ -185,6 +181,7 @@ mod tests {
         stderr.push(&output.stderr);
         let group = stderr.piece().expect("the process group is told");
         assert!(group.word.parse::<u32>().is_ok(), "{group:?}");
+        assert_eq!(stdout.piece().expect("the output begins").word, BEGIN);
         (stdout.piece().expect("the output ends"), stderr.piece().expect("the messages end").bytes)
     }
 

@@ -131,14 +131,25 @@ impl Hosts {
 }
 
 impl Lent<'_> {
-    /// Runs scripts one after the other with a single round trip. A script that takes longer than `timeout`, or is
-    /// running when `kill` is cancelled, is killed with all that it started.
-    pub async fn run<const N: usize>(
+    /// Runs one script. If it takes longer than `timeout`, or is running when `kill` is cancelled, it is killed with all
+    /// that it started.
+    pub async fn run(
         &mut self,
-        scripts: [Script<'_>; N],
+        script: Script<'_>,
         timeout: Duration,
         kill: &CancellationToken,
-    ) -> Result<[Output; N], LaneError> {
+    ) -> Result<Output, LaneError> {
+        let outputs = self.run_all(&[script], timeout, kill).await?;
+        outputs.into_iter().next().ok_or_else(|| LaneError::Lost("an answer is missing".into()))
+    }
+
+    /// Runs scripts one after the other with a single round trip, each as [`Lent::run`] does; an output for each.
+    pub async fn run_all(
+        &mut self,
+        scripts: &[Script<'_>],
+        timeout: Duration,
+        kill: &CancellationToken,
+    ) -> Result<Vec<Output>, LaneError> {
         // Taken out for as long as the scripts run: a lane with half an answer in it isn't lent again.
         let Some(mut lane) = self.lane.take() else {
             return Err(LaneError::Lost("the lane broke before".into()));

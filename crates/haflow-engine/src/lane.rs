@@ -1,6 +1,6 @@
 //! One long-lived remote shell on one host, through which scripts are framed.
 
-use crate::frame::{Collector, Frame};
+use crate::frame::{BEGIN, Collector, END, Frame};
 use std::any::Any;
 use std::pin::Pin;
 use std::time::Duration;
@@ -116,14 +116,10 @@ impl Lane {
         Ok(lane)
     }
 
-    /// Runs scripts one after the other with a single round trip, each for at most `timeout`.
+    /// Runs scripts one after the other with a single round trip, each for at most `timeout`; an output for each.
     /// All of them run, whatever the first ones' exit codes are.
-    pub async fn run<const N: usize>(
-        &mut self,
-        scripts: [Script<'_>; N],
-        timeout: Duration,
-    ) -> Result<[Output; N], LaneError> {
-        let frames: [Frame; N] = std::array::from_fn(|_| self.frame());
+    pub async fn run(&mut self, scripts: &[Script<'_>], timeout: Duration) -> Result<Vec<Output>, LaneError> {
+        let frames: Vec<Frame> = scripts.iter().map(|_| self.frame()).collect();
         let mut text = String::new();
         for (frame, script) in frames.iter().zip(scripts) {
             text.push_str(&frame.encode(self.session, script.variables, script.text));
@@ -135,7 +131,7 @@ impl Lane {
             stdin.flush().await
         };
         let read = async {
-            let mut outputs = Vec::with_capacity(N);
+            let mut outputs = Vec::with_capacity(frames.len());
             let mut carried = (Vec::new(), Vec::new());
             for frame in &frames {
                 let (mut out, mut err) = (frame.stdout(), frame.stderr());
@@ -156,7 +152,7 @@ impl Lane {
         let (written, outputs) = tokio::join!(write, read);
         let outputs = outputs?;
         written.map_err(|error| LaneError::Lost(error.to_string()))?;
-        outputs.try_into().map_err(|_| LaneError::Lost("an answer is missing".into()))
+        Ok(outputs)
     }
 
     /// The process group of the script that was running when [`Lane::run`] ended early.
@@ -180,11 +176,18 @@ async fn gather(
 ) -> Result<Output, LaneError> {
     let (mut printed, mut messages) = (None, None);
     loop {
-        printed = printed.or_else(|| out.piece());
+        while printed.is_none()
+            && let Some(piece) = out.piece()
+        {
+            // What came before is of something that an earlier script left running.
+            if piece.word != BEGIN {
+                printed = Some(piece);
+            }
+        }
         while messages.is_none()
             && let Some(piece) = err.piece()
         {
-            if piece.word == "end" {
+            if piece.word == END {
                 messages = Some(piece);
             } else {
                 *group = piece.word.parse().ok();

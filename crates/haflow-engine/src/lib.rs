@@ -3,6 +3,7 @@
 //! A graph comes in, events go out. Nothing here knows a playbook's language, prints, or asks whether this is a dry run:
 //! [`plan()`] stops where [`execute()`] would begin.
 
+mod ahead;
 mod decide;
 mod events;
 mod execute;
@@ -19,6 +20,7 @@ mod shell;
 mod ssh;
 mod state;
 mod step;
+mod work;
 
 pub use events::Events;
 pub use execute::{Interrupt, Settings, execute};

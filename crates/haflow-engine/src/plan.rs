@@ -1,20 +1,18 @@
 //! Says what a run would do: looks at every task's thing, changes nothing, and decides.
 
+use crate::ahead::Ahead;
 use crate::decide::{Ready, decide, passes};
 use crate::events::Events;
 use crate::hosts::Hosts;
 use crate::state::{Known, Seen};
-use crate::step::{self, Trouble};
+use crate::step::Trouble;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
     Action, Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, OutputRef, Param, Plan, Task, TaskRef,
 };
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// At most this many probes at once, over all hosts.
-const PROBES_AT_ONCE: usize = 256;
 
 /// What looking at a task's thing showed.
 enum Look {
@@ -53,33 +51,37 @@ async fn look_all(graph: &Graph, hosts: &Hosts, events: &Events, stop: &Cancella
     let mut outputs: HashMap<NodeId, Known> = HashMap::new();
     let uses = |id: NodeId| graph.before(id).filter(|edge| edge.kind == EdgeKind::Data).count();
     let mut waiting: Vec<usize> = (0..graph.len()).map(|index| uses(NodeId::from_index(index))).collect();
-    let mut ready: VecDeque<NodeId> = graph.tasks().map(|(id, _)| id).filter(|id| waiting[id.index()] == 0).collect();
+    let mut ahead = Ahead::new(graph);
+    for id in graph.order().iter().filter(|id| waiting[id.index()] == 0) {
+        ahead.offer(*id);
+    }
     let mut running = FuturesUnordered::new();
     loop {
-        while running.len() < PROBES_AT_ONCE
-            && let Some(id) = ready.pop_front()
-        {
-            let task = graph.task(id).expect("only tasks are ready");
-            let known = prepare(task, &outputs);
-            running.push(async move {
-                match known {
-                    Ok(ready) => (id, look(hosts, &ready, stop).await),
-                    Err(look) => (id, look),
-                }
-            });
-        }
-        let Some((id, look)) = running.next().await else { break };
-        if let Look::Seen(_, Some(output)) = &look {
-            if let Known::Secret(secret) = output {
-                events.conceal(secret);
+        while let Some(batch) = ahead.batch(|id| match prepare(graph.task(id)?, &outputs) {
+            Ok(ready) => Some(ready),
+            Err(look) => {
+                looks[id.index()] = Some(look);
+                None
             }
-            outputs.insert(id, output.clone());
+        }) {
+            running.push(batch.look(hosts, stop));
         }
-        looks[id.index()] = Some(look);
-        for edge in graph.after(id).filter(|edge| edge.kind == EdgeKind::Data) {
-            waiting[edge.to.index()] -= 1;
-            if waiting[edge.to.index()] == 0 {
-                ready.push_back(edge.to);
+        let Some(looked) = running.next().await else { break };
+        ahead.free(&looked);
+        for (id, task, seen) in looked.seen {
+            let look = looked_at(&task, seen);
+            if let Look::Seen(_, Some(output)) = &look {
+                if let Known::Secret(secret) = output {
+                    events.conceal(secret);
+                }
+                outputs.insert(id, output.clone());
+            }
+            looks[id.index()] = Some(look);
+            for edge in graph.after(id).filter(|edge| edge.kind == EdgeKind::Data) {
+                waiting[edge.to.index()] -= 1;
+                if waiting[edge.to.index()] == 0 {
+                    ahead.offer(edge.to);
+                }
             }
         }
     }
@@ -97,30 +99,15 @@ fn prepare<'t>(task: &'t Task, outputs: &HashMap<NodeId, Known>) -> Result<Ready
     })
 }
 
-async fn look(hosts: &Hosts, task: &Ready<'_>, stop: &CancellationToken) -> Look {
-    let seen = async {
-        if matches!(task.task.action, Action::Act(_)) {
-            return Ok(Seen::Nothing);
-        }
-        let mut lane = hosts.lane(&task.task.host, task.task.user.as_deref()).await?;
-        step::look(&mut lane, task, stop).await
-    };
-    match seen.await {
-        Ok(seen) => {
-            let decision = decide(task, &seen);
-            match (decision, &task.task.action, seen) {
-                (Decision::Failed { failure }, ..) => Look::Failed(failure),
-                (decision, Action::Read(read), Seen::Value(value)) => {
-                    let output = if read.secret {
-                        Known::Secret(haflow_model::Secret::new(crate::shell::variable(&value)))
-                    } else {
-                        Known::Plain(value)
-                    };
-                    Look::Seen(decision, Some(output))
-                }
-                (decision, ..) => Look::Seen(decision, None),
+fn looked_at(task: &Ready<'_>, seen: Result<Seen, Trouble>) -> Look {
+    match seen {
+        Ok(seen) => match (decide(task, &seen), &task.task.action, seen) {
+            (Decision::Failed { failure }, ..) => Look::Failed(failure),
+            (decision, Action::Read(read), Seen::Value(value)) => {
+                Look::Seen(decision, Some(Known::read(&value, read.secret)))
             }
-        }
+            (decision, ..) => Look::Seen(decision, None),
+        },
         Err(Trouble::Failed(failure)) => Look::Failed(failure),
         Err(Trouble::Unreachable(error)) => Look::Unreachable(error.message),
         Err(Trouble::Lost(why)) => Look::Unreachable(format!("the connection was lost: {why}")),

@@ -64,8 +64,8 @@ async fn reach(hosts: &Hosts, host: HostName, names: &str) -> Reach {
         let sent = SystemTime::now();
         let script = Script { text: SCRIPT, variables: &variables };
         let kill = CancellationToken::new();
-        let [output] = lane
-            .run([script], Duration::from_mins(1), &kill)
+        let output = lane
+            .run(script, Duration::from_mins(1), &kill)
             .await
             .map_err(|error| (Step::Shell, error.to_string(), None))?;
         // Resolving may take long; the clock is read first, so that only the way there counts.

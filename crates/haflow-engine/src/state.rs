@@ -27,6 +27,11 @@ pub(crate) enum Known {
 }
 
 impl Known {
+    /// What a read yields.
+    pub(crate) fn read(value: &Value, secret: bool) -> Self {
+        if secret { Self::Secret(Secret::new(crate::shell::variable(value))) } else { Self::Plain(value.clone()) }
+    }
+
     /// The value as the text of a shell variable.
     pub(crate) fn variable(&self) -> String {
         match self {

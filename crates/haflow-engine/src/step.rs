@@ -111,8 +111,25 @@ fn interpret(task: &Ready<'_>, output: &Output) -> Result<Seen, Failure> {
 /// Reads the state of a task's thing. Changes nothing.
 pub(crate) async fn look(lane: &mut Lent<'_>, task: &Ready<'_>, kill: &CancellationToken) -> Result<Seen, Trouble> {
     let Some(probe) = probe(task) else { return Ok(Seen::Nothing) };
-    let [output] = lane.run([probe.script()], task.task.policy.timeout, kill).await?;
+    let output = lane.run(probe.script(), task.task.policy.timeout, kill).await?;
     Ok(interpret(task, &output)?)
+}
+
+/// Reads the states of several tasks' things on one host, as one user, in one round trip.
+pub(crate) async fn look_all(
+    lane: &mut Lent<'_>,
+    tasks: &[Ready<'_>],
+    kill: &CancellationToken,
+) -> Result<Vec<Result<Seen, Failure>>, Trouble> {
+    let timeout = tasks.iter().map(|task| task.task.policy.timeout).max().unwrap_or_default();
+    let probes: Vec<Prepared<'_>> = tasks.iter().filter_map(probe).collect();
+    let scripts: Vec<Script<'_>> = probes.iter().map(Prepared::script).collect();
+    let mut outputs = lane.run_all(&scripts, timeout, kill).await?.into_iter();
+    let seen = |task| match probe(task).and_then(|_| outputs.next()) {
+        Some(output) => interpret(task, &output),
+        None => Ok(Seen::Nothing),
+    };
+    Ok(tasks.iter().map(seen).collect())
 }
 
 /// What an apply did, and what there is after it.
@@ -139,9 +156,12 @@ pub(crate) async fn apply(
     };
     let timeout = task.task.policy.timeout;
     if let Some(probe) = probe(task) {
-        let [output, after] = lane.run([prepared.script(), probe.script()], timeout, kill).await?;
+        let mut outputs = lane.run_all(&[prepared.script(), probe.script()], timeout, kill).await?.into_iter();
+        let (Some(output), Some(after)) = (outputs.next(), outputs.next()) else {
+            return Err(Trouble::Lost("an answer is missing".into()));
+        };
         return Ok(Applied { output, after: interpret(task, &after) });
     }
-    let [output] = lane.run([prepared.script()], timeout, kill).await?;
+    let output = lane.run(prepared.script(), timeout, kill).await?;
     Ok(Applied { output, after: Ok(Seen::Nothing) })
 }

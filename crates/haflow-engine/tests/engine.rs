@@ -390,6 +390,20 @@ async fn an_interrupt_starts_nothing_new_and_tells_every_task() {
 }
 
 #[tokio::test]
+async fn what_was_seen_before_a_change_is_seen_again() {
+    let mut world = World::new();
+    world.ensure("b", "one", "b's");
+    let change = world.ensure("a", "shared", "new");
+    world.ensure("b", "two", "b's");
+    // Already so once `change` is through, and by nothing else.
+    let after = world.add("b", "shared", ensure(r#"cat "$home/shared" 2>/dev/null || :"#, json!("new"), "exit 9"), |_| {});
+    world.draft.edge(change, after, EdgeKind::Order, Place::file("test.rhai"));
+    let ran = run(&world.seal()).await;
+    assert_eq!((ran.word("shared"), ran.counts.changed), ("changed".into(), 3), "{}", ran.everything());
+    assert_eq!(ran.counts.failed, 0);
+}
+
+#[tokio::test]
 async fn fail_fast_starts_nothing_new() {
     let mut world = World::new();
     world.add("a", "broken", act("exit 1"), |_| {});

@@ -41,8 +41,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let playbook = folder.path().join("playbook.rhai");
     for (name, text) in PLAYBOOKS {
         let flat = || {
-            let act = |i| format!("act(node, #{{ name: \"act {i}\", reason: \"test\", apply: \"true\" }});\n");
-            (0..100_000).map(act).fold("let node = host(\"a\");\n".to_owned(), |text, act| text + &act)
+            let mut text = "let node = host(\"a\");\n".to_owned();
+            for number in 0..100_000 {
+                text.push_str("act(node, #{ name: \"act ");
+                text.push_str(&number.to_string());
+                text.push_str("\", reason: \"test\", apply: \"true\" });\n");
+            }
+            text
         };
         std::fs::write(&playbook, if text.is_empty() { flat() } else { text.to_owned() })?;
         let begin = Instant::now();

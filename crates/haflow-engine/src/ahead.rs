@@ -1,0 +1,125 @@
+//! Looks at tasks before their turn, many in one round trip.
+//!
+//! A plan looks at everything this way. A run does so until its first change: what was seen before it is what a task would
+//! see at its turn, and a converged host answers for all of its tasks in a few round trips.
+
+use crate::decide::Ready;
+use crate::hosts::Hosts;
+use crate::state::Seen;
+use crate::step::{self, Trouble};
+use haflow_model::{Graph, HostName, NodeId};
+use std::collections::{BTreeMap, VecDeque};
+use tokio_util::sync::CancellationToken;
+
+/// At most this many tasks in one round trip.
+const MOST: usize = 32;
+
+/// A lane: a host, and the user of its tasks.
+type Key = (HostName, Option<String>);
+
+/// The tasks that may be looked at, by lane.
+#[derive(Debug)]
+pub(crate) struct Ahead<'g> {
+    graph: &'g Graph,
+    lanes: BTreeMap<Key, Queue>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    tasks: VecDeque<NodeId>,
+    busy: bool,
+    /// How many go into the next batch. It grows, so that the first answer comes soon and long queues need few round trips.
+    size: usize,
+}
+
+/// Tasks to be looked at in one round trip.
+#[derive(Debug)]
+pub(crate) struct Batch<'g> {
+    key: Key,
+    tasks: Vec<(NodeId, Ready<'g>)>,
+}
+
+impl<'g> Ahead<'g> {
+    pub(crate) fn new(graph: &'g Graph) -> Self {
+        Self { graph, lanes: BTreeMap::new() }
+    }
+
+    /// Puts a task at the end of its lane's queue.
+    pub(crate) fn offer(&mut self, id: NodeId) {
+        if let Some(task) = self.graph.task(id) {
+            let queue = self.lanes.entry((task.host.clone(), task.user.clone())).or_insert_with(|| Queue {
+                tasks: VecDeque::new(),
+                busy: false,
+                size: 1,
+            });
+            queue.tasks.push_back(id);
+        }
+    }
+
+    /// The next batch of a lane that isn't at work. `prepare` gives what is known of a task, or nothing if it needn't be
+    /// looked at any more.
+    pub(crate) fn batch(&mut self, mut prepare: impl FnMut(NodeId) -> Option<Ready<'g>>) -> Option<Batch<'g>> {
+        for (key, queue) in self.lanes.iter_mut().filter(|(_, queue)| !queue.busy) {
+            let mut tasks = Vec::new();
+            while tasks.len() < queue.size
+                && let Some(id) = queue.tasks.pop_front()
+            {
+                tasks.extend(prepare(id).map(|ready| (id, ready)));
+            }
+            if !tasks.is_empty() {
+                queue.busy = true;
+                queue.size = (queue.size * 2).min(MOST);
+                return Some(Batch { key: key.clone(), tasks });
+            }
+        }
+        None
+    }
+
+    /// The lane of a batch is free again.
+    pub(crate) fn free(&mut self, looked: &Looked<'g>) {
+        if let Some(queue) = self.lanes.get_mut(&looked.key) {
+            queue.busy = false;
+        }
+    }
+}
+
+/// What a batch showed.
+#[derive(Debug)]
+pub(crate) struct Looked<'g> {
+    key: Key,
+    pub(crate) seen: Vec<(NodeId, Ready<'g>, Result<Seen, Trouble>)>,
+}
+
+impl<'g> Batch<'g> {
+    /// The tasks in it.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = NodeId> {
+        self.tasks.iter().map(|(id, _)| *id)
+    }
+
+    /// Looks at all of them. Where one of several breaks the lane or takes too long, each is looked at by itself.
+    pub(crate) async fn look(self, hosts: &Hosts, kill: &CancellationToken) -> Looked<'g> {
+        let (host, user) = &self.key;
+        let (ids, tasks): (Vec<NodeId>, Vec<Ready<'_>>) = self.tasks.into_iter().unzip();
+        let all = async {
+            let mut lane = hosts.lane(host, user.as_deref()).await?;
+            step::look_all(&mut lane, &tasks, kill).await
+        };
+        let seen = match all.await {
+            Ok(seen) => seen.into_iter().map(|seen| seen.map_err(Trouble::from)).collect(),
+            Err(trouble) if tasks.len() == 1 => vec![Err(trouble)],
+            Err(_) => {
+                let mut seen = Vec::new();
+                for task in &tasks {
+                    let one = async {
+                        let mut lane = hosts.lane(host, user.as_deref()).await?;
+                        step::look(&mut lane, task, kill).await
+                    };
+                    seen.push(one.await);
+                }
+                seen
+            }
+        };
+        let seen = ids.into_iter().zip(tasks).zip(seen).map(|((id, task), seen)| (id, task, seen)).collect();
+        Looked { key: self.key, seen }
+    }
+}

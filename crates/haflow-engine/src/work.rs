@@ -1,0 +1,207 @@
+//! One task at its turn: look, decide, apply, look again.
+
+use crate::decide::{Ready, decide};
+use crate::events::Events;
+use crate::hosts::{Hosts, Lent};
+use crate::state::{Known, Seen, failed};
+use crate::step::{self, Trouble};
+use haflow_model::{Action, Change, Decision, Diff, Event, Failure, Gate, Outcome, Value};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// The longest pause between two tries.
+const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
+
+/// What a task left behind: its outcome, and its output if it has one.
+pub(crate) type Ended = (Outcome, Option<Known>);
+
+/// What tasks need while they run.
+pub(crate) struct Worker<'r> {
+    pub(crate) hosts: &'r Hosts,
+    pub(crate) events: &'r Events,
+    pub(crate) kill: &'r CancellationToken,
+    /// Whether nothing has changed since the run began: no apply has begun, and no gate has had to wait.
+    pub(crate) quiet: AtomicBool,
+}
+
+impl Worker<'_> {
+    /// Runs a task. `ahead` is what was seen of it before its turn, while nothing had changed.
+    pub(crate) async fn task(&self, task: &Ready<'_>, ahead: Option<Seen>) -> Ended {
+        let mut applying = false;
+        match self.steps(task, ahead, &mut applying).await {
+            Ok(ended) => ended,
+            Err(trouble) => (
+                match trouble {
+                    Trouble::Failed(failure) => Outcome::Failed { failure },
+                    Trouble::Unreachable(error) => Outcome::Unreachable { why: error.message },
+                    Trouble::Lost(why) if applying => {
+                        Outcome::InDoubt { why: format!("the connection was lost while it was being applied: {why}") }
+                    }
+                    Trouble::Lost(why) => Outcome::Unreachable { why: format!("the connection was lost: {why}") },
+                    Trouble::Killed if applying => {
+                        Outcome::InDoubt { why: "it was killed while it was being applied".into() }
+                    }
+                    Trouble::Killed => Outcome::Cancelled,
+                },
+                None,
+            ),
+        }
+    }
+
+    /// Whether what was seen before still holds.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::SeqCst)
+    }
+
+    fn disturb(&self) {
+        self.quiet.store(false, Ordering::SeqCst);
+    }
+
+    async fn lane(&self, task: &Ready<'_>) -> Result<Lent<'_>, Trouble> {
+        Ok(self.hosts.lane(&task.task.host, task.task.user.as_deref()).await?)
+    }
+
+    async fn steps(&self, task: &Ready<'_>, ahead: Option<Seen>, applying: &mut bool) -> Result<Ended, Trouble> {
+        self.events.emit(Event::TaskStarted { task: task.task.into() }).await;
+        if let Action::Gate(gate) = &task.task.action {
+            return self.gate(&mut self.lane(task).await?, task, gate).await;
+        }
+        let mut seen = match ahead.filter(|_| self.is_quiet()) {
+            Some(seen) => seen,
+            None => step::look(&mut self.lane(task).await?, task, self.kill).await?,
+        };
+        if let (Action::Read(read), Seen::Value(value)) = (&task.task.action, &seen) {
+            return Ok((Outcome::Ok, Some(Known::read(value, read.secret))));
+        }
+        let mut first = None;
+        let policy = &task.task.policy;
+        let attempts = policy.retries + 1;
+        for attempt in 1.. {
+            let diff = match decide(task, &seen) {
+                Decision::UpToDate if attempt == 1 => return Ok((Outcome::Ok, None)),
+                Decision::UpToDate => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, None)),
+                Decision::Change { diff } => diff,
+                Decision::Act { .. } => Diff::default(),
+                Decision::Failed { failure } => return Err(Trouble::Failed(failure)),
+                decision => unreachable!("a state that was seen isn't {decision:?}"),
+            };
+            first.get_or_insert(diff);
+            self.disturb();
+            let mut lane = self.lane(task).await?;
+            self.events.emit(Event::ApplyStarted { task: task.task.into(), attempt }).await;
+            *applying = true;
+            let applied = step::apply(&mut lane, task, &seen, self.kill).await?;
+            *applying = false;
+            let failure = match judge(task, applied) {
+                Ok(output) => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, output)),
+                Err(failure) => failure,
+            };
+            if attempt == attempts || self.kill.is_cancelled() {
+                return Err(failure.into());
+            }
+            let pause = policy.backoff.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_BACKOFF);
+            self.events
+                .emit(Event::TaskRetried {
+                    task: task.task.into(),
+                    attempt,
+                    of: attempts,
+                    pause_ms: crate::millis(pause),
+                    why: failure.message,
+                })
+                .await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.kill.cancelled() => return Err(Trouble::Killed),
+            }
+            // Others may have been at work in the meantime, and the apply itself may have got further than it said.
+            seen = step::look(&mut lane, task, self.kill).await?;
+        }
+        unreachable!("the attempts are counted")
+    }
+
+    async fn gate(&self, lane: &mut Lent<'_>, task: &Ready<'_>, gate: &Gate) -> Result<Ended, Trouble> {
+        let started = Instant::now();
+        let mut held = 0;
+        loop {
+            let seen = match step::look(lane, task, self.kill).await {
+                Ok(seen) => match decide(task, &seen) {
+                    Decision::UpToDate => None,
+                    Decision::Change { diff } => Some((differing(&diff), None)),
+                    decision => unreachable!("a gate's state isn't {decision:?}"),
+                },
+                // A check that fails is one that doesn't hold: services that are coming up do that.
+                Err(Trouble::Failed(failure)) => Some((failure.message.clone(), Some(failure))),
+                Err(trouble) => return Err(trouble),
+            };
+            if seen.is_some() {
+                // Something is coming up by itself.
+                self.disturb();
+            }
+            held = if seen.is_none() { held + 1 } else { 0 };
+            let checked = Event::GateChecked {
+                task: task.task.into(),
+                held,
+                times: gate.times,
+                seen: seen.as_ref().map(|(shown, _)| shown.clone()),
+            };
+            self.events.emit(checked).await;
+            if held >= gate.times {
+                return Ok((Outcome::Ok, None));
+            }
+            if started.elapsed() + gate.every > gate.within {
+                let (saw, failure) =
+                    seen.unwrap_or_else(|| (format!("it held {held} times in a row, not {}", gate.times), None));
+                let within = gate.within.as_secs_f64();
+                let when = if gate.within.is_zero() { String::new() } else { format!(" within {within} s") };
+                return Err(Failure {
+                    message: format!("the gate didn't hold{when}: {saw}"),
+                    ..failure.map(|failure| *failure).unwrap_or_default()
+                }
+                .into());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(gate.every) => {}
+                () = self.kill.cancelled() => return Err(Trouble::Killed),
+            }
+        }
+    }
+}
+
+/// Whether an apply got there: by its exit code, and by what there is after it.
+fn judge(task: &Ready<'_>, applied: step::Applied) -> Result<Option<Known>, Failure> {
+    let step::Applied { output, after } = applied;
+    if output.exit != 0 {
+        return Err(failed(format!("the apply exited {}", output.exit), &output));
+    }
+    let doesnt_hold = |how: String| failed(format!("applied, but it doesn't hold: {how}"), &output);
+    match after {
+        Ok(Seen::Nothing) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            Ok(Some(Known::Plain(Value::from(text.strip_suffix('\n').unwrap_or(&text)))))
+        }
+        Ok(seen) => match decide(task, &seen) {
+            Decision::UpToDate => Ok(None),
+            Decision::Change { diff } => Err(doesnt_hold(differing(&diff))),
+            Decision::Failed { failure } => Err(doesnt_hold(failure.message)),
+            decision => unreachable!("a state that was seen isn't {decision:?}"),
+        },
+        Err(probe) => {
+            let message = format!("applied, but whether it holds can't be seen: {}", probe.message);
+            Err(Failure { message, ..probe })
+        }
+    }
+}
+
+/// Which fields differ, in a line.
+fn differing(diff: &Diff) -> String {
+    let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string);
+    let one = |change: &Change| match change {
+        Change::Field { field, was, want } if field.is_empty() => format!("it is {}, not {}", value(was), value(want)),
+        Change::Field { field, was, want } => format!("{field} is {}, not {}", value(was), value(want)),
+        Change::Text { .. } | Change::Opaque { .. } => "the content differs".into(),
+        Change::Secret { field } if field.is_empty() => "the secret differs".into(),
+        Change::Secret { field } => format!("{field} differs"),
+    };
+    diff.0.iter().map(one).collect::<Vec<_>>().join("; ")
+}

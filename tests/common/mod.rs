@@ -1,0 +1,46 @@
+//! What the whole-program tests share: the built binary, run in a clean environment.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The built binary, to be run in `folder`. Nothing of the environment reaches it but where programs are.
+pub(crate) fn haflow(folder: &Path) -> Command {
+    clean(Command::new(env!("CARGO_BIN_EXE_haflow")), folder)
+}
+
+/// A program to be run in `folder` with nothing of the environment but where programs are.
+pub(crate) fn clean(mut command: Command, folder: &Path) -> Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command.current_dir(folder).env_clear().env("PATH", path).env("HOME", folder).env("LC_ALL", "C.UTF-8");
+    command
+}
+
+/// What a program did.
+#[derive(Debug, Clone)]
+pub(crate) struct Ran {
+    /// Its exit code.
+    pub(crate) exit: i32,
+    /// What it printed.
+    pub(crate) stdout: String,
+    /// Its messages.
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// Runs a program to its end.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap_or_else(|error| panic!("{command:?} doesn't start: {error}"));
+        Self::from(output)
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("haflow prints UTF-8");
+        Self {
+            exit: output.status.code().expect("no signal ended it"),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}

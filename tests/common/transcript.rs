@@ -91,9 +91,9 @@ fn play_one(name: String, text: &str, files: Option<&Path>) -> Played {
             if executable { program(&path, &content) } else { fs::write(&path, &content).expect("a file") }
         } else if let Some(command) = line.strip_prefix("$ ") {
             while lines.next_if(|line| !line.starts_with("$ ")).is_some() {}
-            let mut shell = clean(Command::new("sh"), &here);
+            let mut shell = clean(Command::new("timeout"), &here);
             let path = std::env::var_os("PATH").unwrap_or_default();
-            shell.arg("-c").arg(command).env("PATH", format!("{}:{}", programs.display(), path.display()));
+            shell.args(["60", "sh", "-c", command]).env("PATH", format!("{}:{}", programs.display(), path.display()));
             let ran = Ran::of(&mut shell);
             now.push_str(&shown(&ran));
             if command.contains("haflow") {

@@ -278,6 +278,82 @@ impl Graph {
         }
     }
 
+    /// The same graph with only the tasks that `chosen` chooses, and the reads whose outputs those use. The order among what
+    /// is left stays. A task whose triggers are all left out goes with them: it would otherwise act each time.
+    #[must_use]
+    pub fn only(&self, chosen: impl Fn(&Task) -> bool) -> Self {
+        let mut keep: Vec<bool> = self
+            .nodes
+            .iter()
+            .map(|node| match node {
+                Node::Task(task) => chosen(task),
+                Node::Barrier(_) => true,
+            })
+            .collect();
+        for id in &self.order {
+            let mut triggers = self.before(*id).filter(|edge| edge.kind == EdgeKind::Trigger).peekable();
+            if triggers.peek().is_some() && !triggers.any(|edge| keep[edge.from.index()]) {
+                keep[id.index()] = false;
+            }
+        }
+        for id in self.order.iter().rev().filter(|id| keep[id.index()]).copied().collect::<Vec<_>>() {
+            self.keep_sources(id, &mut keep);
+        }
+        let mut number = 0;
+        let renumbered: Vec<Option<NodeId>> = keep
+            .iter()
+            .map(|keep| {
+                keep.then(|| {
+                    number += 1;
+                    NodeId(number - 1)
+                })
+            })
+            .collect();
+        let renumber =
+            |output: &mut OutputRef| output.task = renumbered[output.task.index()].expect("sources are kept");
+        let nodes = self
+            .nodes
+            .iter()
+            .zip(&keep)
+            .filter(|(_, keep)| **keep)
+            .map(|(node, _)| {
+                let mut node = node.clone();
+                if let Node::Task(task) = &mut node {
+                    task.outputs_mut().for_each(renumber);
+                }
+                node
+            })
+            .collect();
+        let mut edges = Vec::new();
+        // For each node that is left out, what is left of what came before it.
+        let mut through: HashMap<NodeId, BTreeSet<NodeId>> = HashMap::new();
+        for id in &self.order {
+            let mut before: BTreeSet<NodeId> = BTreeSet::new();
+            for edge in self.before(*id) {
+                match (renumbered[edge.from.index()], renumbered[id.index()]) {
+                    (Some(from), Some(to)) => edges.push(Edge { from, to, ..edge.clone() }),
+                    (Some(from), None) => drop(before.insert(from)),
+                    (None, _) => before.extend(through.get(&edge.from).into_iter().flatten()),
+                }
+            }
+            match renumbered[id.index()] {
+                Some(to) => {
+                    edges.extend(before.into_iter().map(|from| Edge { from, to, kind: EdgeKind::Order, place: None }));
+                }
+                None => drop(through.insert(*id, before)),
+            }
+        }
+        Self::new(self.hosts.clone(), nodes, edges).expect("leaving out nodes makes no cycle")
+    }
+
+    fn keep_sources(&self, id: NodeId, keep: &mut [bool]) {
+        for edge in self.before(id).filter(|edge| edge.kind == EdgeKind::Data) {
+            if !std::mem::replace(&mut keep[edge.from.index()], true) {
+                self.keep_sources(edge.from, keep);
+            }
+        }
+    }
+
     /// The hosts that tasks may name.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
@@ -444,10 +520,32 @@ impl Task {
     }
 }
 
+impl Task {
+    fn outputs_mut(&mut self) -> impl Iterator<Item = &mut OutputRef> {
+        let wanted = match &mut self.action {
+            Action::Ensure(ensure) => Some(&mut ensure.want),
+            Action::Gate(gate) => Some(&mut gate.want),
+            Action::File(file) => match &mut file.state {
+                FileState::Content(Content::Is(param)) => Some(param),
+                _ => None,
+            },
+            Action::Act(_) | Action::Read(_) => None,
+        };
+        self.params
+            .values_mut()
+            .chain(wanted)
+            .filter_map(|param| match param {
+                Param::Output(output) => Some(output),
+                Param::Value(_) => None,
+            })
+            .chain(self.when.as_mut().map(|when| &mut when.output))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Act, Policy};
+    use crate::{Act, Policy, Probe, Read};
 
     fn task(host: &str, name: &str, line: u32) -> Task {
         Task {
@@ -538,6 +636,27 @@ mod tests {
         let refused = draft.seal(vec![]).unwrap_err();
         assert_eq!(refused.message, "tasks wait for each other in a circle: a/act:1 → a/act:2 → b/act:1 → a/act:1");
         assert_eq!((refused.labels[0].place.line, refused.labels[1].place.line), (5, 1));
+    }
+
+    #[test]
+    fn what_is_left_of_a_graph_keeps_its_order_and_its_sources() {
+        let mut draft = Draft::new();
+        draft.task(task("a", "1", 1)).unwrap();
+        let mut read = task("a", "read", 2);
+        read.action =
+            Action::Read(Read { probe: Probe { script: "true".into(), jq: None, raw: false }, secret: false });
+        let read = draft.task(read).unwrap();
+        draft.task(task("a", "2", 3)).unwrap();
+        let mut uses = task("b", "uses", 4);
+        uses.params.insert("x".into(), Param::Output(OutputRef { task: read, secret: false }));
+        draft.task(uses).unwrap();
+        draft.task(task("a", "3", 5)).unwrap();
+        let graph = draft.seal(vec![]).unwrap();
+        let left = graph.only(|task| task.host.as_str() == "b" || task.name == "3");
+        let names: Vec<String> = left.tasks().map(|(_, task)| task.id()).collect();
+        assert_eq!(names, ["a/act:read", "b/act:uses", "a/act:3"]);
+        assert_eq!(pairs(&left), [(0, 1), (0, 2)]);
+        assert_eq!(left.task(NodeId(1)).unwrap().outputs().next().unwrap().task, NodeId(0));
     }
 
     #[test]

@@ -130,10 +130,12 @@ impl Modules {
     /// The module of that name, run once.
     pub(crate) fn load(&self, engine: &Engine, name: &str, site: Site) -> Result<Shared<rhai::Module>, Box<EvalAltResult>> {
         let parsed = self.parse(engine, name, &site).map_err(Stop::from)?;
-        if let Some(module) = locked(&self.loaded).get(&*parsed.file) {
-            return Ok(module.clone());
+        let loaded = locked(&self.loaded).get(&*parsed.file).cloned();
+        if let Some(module) = loaded {
+            return Ok(module);
         }
-        if let Some(begin) = locked(&self.loading).iter().position(|file| *file == parsed.file) {
+        let begin = locked(&self.loading).iter().position(|file| *file == parsed.file);
+        if let Some(begin) = begin {
             let stop = self.circular(begin, &parsed.file, site);
             return Err(stop.into());
         }

@@ -6,7 +6,7 @@ use crate::report::{Format, Options, Reporter};
 use clap::Args;
 use haflow_engine::{Events, Hosts, Interrupt, facts};
 use haflow_lab::{Lab, Progress};
-use haflow_model::{Host, Inventory, Param, Record, Value};
+use haflow_model::{Graph, Host, HostName, Inventory, Param, Record, Value, nearest};
 use haflow_script::{Declared, FactFailure, FactQuery, NoteKind, ReadFacts, Request};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,61 @@ pub(crate) struct Playbook {
     /// Gives a param of the playbook a value; `haflow check PLAYBOOK` lists them
     #[arg(short = 'e', long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
     params: Vec<(String, String)>,
+}
+
+/// Which of the tasks.
+#[derive(Debug, Args)]
+pub(crate) struct Choice {
+    /// Only tasks on these hosts: names, groups or patterns with `*`, separated by commas. What they read from others is read
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    limit: Vec<String>,
+    /// Only tasks with one of these tags
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    tags: Vec<String>,
+}
+
+impl Choice {
+    /// What is left of the graph. A choice that leaves nothing was a slip.
+    fn of(&self, graph: Graph) -> Result<Graph, Error> {
+        if self.limit.is_empty() && self.tags.is_empty() {
+            return Ok(graph);
+        }
+        let hosts: BTreeMap<&HostName, &Host> = graph.hosts().iter().map(|host| (&host.name, host)).collect();
+        let named = |pattern: &String, host: &HostName| {
+            matches(pattern, host.as_str()) || hosts.get(host).is_some_and(|host| host.groups.contains(pattern))
+        };
+        for pattern in &self.limit {
+            if !hosts.keys().any(|host| named(pattern, host)) {
+                let names = hosts.keys().map(|host| host.as_str());
+                let near = nearest(pattern, names).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                return Err(Error::Usage {
+                    message: format!("--limit {pattern} fits no host of this playbook{near}"),
+                    help: "give names, groups or patterns such as `rabbit*`".into(),
+                });
+            }
+        }
+        let left = graph.only(|task| {
+            (self.limit.is_empty() || self.limit.iter().any(|pattern| named(pattern, &task.host)))
+                && (self.tags.is_empty() || task.tags.iter().any(|tag| self.tags.contains(tag)))
+        });
+        if left.tasks().next().is_none() {
+            return Err(Error::Usage {
+                message: format!("no task of this playbook is chosen by --tags {}", self.tags.join(",")),
+                help: "a task has the tags that its option `tags` gives it".into(),
+            });
+        }
+        Ok(left)
+    }
+}
+
+/// Whether `text` fits a pattern in which `*` stands for any number of characters.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((before, rest)) => text.strip_prefix(before).is_some_and(|text| {
+            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest, &text[at..]))
+        }),
+    }
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
@@ -201,7 +256,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Reads the inventory (or boots the lab) and declares the playbook; facts are read over SSH when it asks for them.
-    pub(crate) fn open(playbook: &Playbook, place: &Where) -> Result<Self, Error> {
+    pub(crate) fn open(playbook: &Playbook, place: &Where, choice: &Choice) -> Result<Self, Error> {
         let inventory = place.reached(playbook)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|source| Error::Io {
             doing: "start",
@@ -213,7 +268,8 @@ impl Session {
         runtime.spawn(listen(interrupt.clone(), Arc::clone(&stopped)));
         let hosts = Hosts::over_ssh(&inventory.hosts);
         let mut read = |query: &FactQuery, of: &[Host]| runtime.block_on(read_fact(&hosts, query, of, &interrupt));
-        let declared = playbook.declare(Some(&inventory), &mut read, Some(stopped))?;
+        let mut declared = playbook.declare(Some(&inventory), &mut read, Some(stopped))?;
+        declared.graph = choice.of(declared.graph)?;
         for note in &declared.notes {
             let word = if note.kind == NoteKind::Warn { "warning" } else { "note" };
             eprintln!("{}", crate::report::clean(&format!("{word}: {} ({})", note.text, note.place)));
@@ -280,7 +336,7 @@ async fn read_fact(
     query: &FactQuery,
     of: &[Host],
     interrupt: &Interrupt,
-) -> Result<BTreeMap<haflow_model::HostName, Value>, Vec<FactFailure>> {
+) -> Result<BTreeMap<HostName, Value>, Vec<FactFailure>> {
     let found = match query {
         FactQuery::Standard => facts::standard(hosts, of, &interrupt.stop).await,
         FactQuery::Own { probe, params, .. } => {

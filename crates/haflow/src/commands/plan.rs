@@ -1,7 +1,7 @@
 use super::Output;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::session::{Playbook, Session, Where};
+use crate::session::{Choice, Playbook, Session, Where};
 use clap::Args;
 
 /// Say what a run would do, and change nothing.
@@ -15,17 +15,19 @@ pub(super) struct Plan {
     #[command(flatten)]
     place: Where,
     #[command(flatten)]
+    choice: Choice,
+    #[command(flatten)]
     output: Output,
 }
 
 impl Plan {
     pub(super) fn run(self) -> Result<Exit, Error> {
-        plan(&self.playbook, &self.place, &self.output)
+        plan(&self.playbook, &self.place, &self.choice, &self.output)
     }
 }
 
-pub(super) fn plan(playbook: &Playbook, place: &Where, output: &Output) -> Result<Exit, Error> {
-    let session = Session::open(playbook, place)?;
+pub(super) fn plan(playbook: &Playbook, place: &Where, choice: &Choice, output: &Output) -> Result<Exit, Error> {
+    let session = Session::open(playbook, place, choice)?;
     let counts = session
         .tell(output.format(), output.verbose, async |session, events| {
             let stop = &session.interrupt.stop;

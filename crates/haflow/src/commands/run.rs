@@ -1,7 +1,7 @@
 use super::{Output, plan};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::session::{Playbook, Session, Where};
+use crate::session::{Choice, Playbook, Session, Where};
 use clap::Args;
 use haflow_engine::{Settings, execute};
 use std::io::{IsTerminal, Write, stderr, stdin};
@@ -16,6 +16,8 @@ pub(super) struct Run {
     playbook: Playbook,
     #[command(flatten)]
     place: Where,
+    #[command(flatten)]
+    choice: Choice,
     #[command(flatten)]
     output: Output,
     /// Say what would be done, and change nothing: the same as `haflow plan`
@@ -35,9 +37,9 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(self) -> Result<Exit, Error> {
         if self.dry_run {
-            return plan::plan(&self.playbook, &self.place, &self.output);
+            return plan::plan(&self.playbook, &self.place, &self.choice, &self.output);
         }
-        let session = Session::open(&self.playbook, &self.place)?;
+        let session = Session::open(&self.playbook, &self.place, &self.choice)?;
         if !self.yes {
             confirm(&session)?;
         }

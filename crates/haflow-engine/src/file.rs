@@ -16,6 +16,9 @@ const MOST_SHOWN: usize = 256 << 10;
 /// Content up to this size can be edited, in bytes.
 const MOST_EDITED: usize = 4 << 20;
 
+/// The mode of a file that is made new, where none is given.
+const NEW_MODE: u32 = 0o644;
+
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct FileSeen {
@@ -106,6 +109,13 @@ impl Wanted<'_> {
             ("mode".into(), file.mode.map(|mode| format!("{mode:04o}")).unwrap_or_default()),
         ];
         if let Some(content) = self.new_content(seen)? {
+            let mode = file.mode.unwrap_or(NEW_MODE);
+            let plain = seen.kind == Kind::Absent && file.owner.is_none() && file.group.is_none() && mode & !0o666 == 0;
+            variables.push(("plain".into(), if plain { "yes" } else { "no" }.into()));
+            variables.push(("mask".into(), format!("{:04o}", 0o777 & !mode)));
+            if file.mode.is_none() && seen.kind == Kind::Absent {
+                variables.push(("mode".into(), format!("{NEW_MODE:04o}")));
+            }
             variables.push(("content".into(), content));
             return Ok((WRITE, variables));
         }

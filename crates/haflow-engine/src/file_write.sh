@@ -5,20 +5,24 @@ folder=${path%/*}
 new="${folder:-/}/.${path##*/}.haflow-$$"
 trap 'rm -f -- "$new"' EXIT
 trap 'exit 129' HUP INT TERM
-umask 077
-printf '%s' "$content" > "$new"
-if [ -n "$owner" ]; then
-  chown -- "$owner" "$new"
-elif [ -e "$path" ]; then
-  chown --reference="$path" -- "$new"
-fi
-if [ -n "$group" ]; then chgrp -- "$group" "$new"; fi
-if [ -n "$mode" ]; then
-  chmod -- "$mode" "$new"
-elif [ -e "$path" ]; then
-  chmod --reference="$path" -- "$new"
+if [ "$plain" = yes ]; then
+  # Made with the wanted mode and by the wanted owner: nothing more is to be set.
+  umask "$mask"
+  printf '%s' "$content" > "$new"
 else
-  chmod -- 0644 "$new"
+  umask 077
+  printf '%s' "$content" > "$new"
+  if [ -n "$owner" ]; then
+    chown -- "$owner" "$new"
+  elif [ -e "$path" ]; then
+    chown --reference="$path" -- "$new"
+  fi
+  if [ -n "$group" ]; then chgrp -- "$group" "$new"; fi
+  if [ -n "$mode" ]; then
+    chmod -- "$mode" "$new"
+  elif [ -e "$path" ]; then
+    chmod --reference="$path" -- "$new"
+  fi
 fi
 sync -- "$new"
 mv -fT -- "$new" "$path"

@@ -1,7 +1,6 @@
 //! How scripts and their results share one remote shell: pure encoding and decoding, no I/O.
 //!
-//! A script is sent as a here-document to a shell of its own in a session of its own, so that a syntax error or an
-//! `exit` doesn't end the lane. The marker that ends its output is 128 random bits and a counter.
+//! A script is sent as a here-document to a shell of its own, so that a syntax error or an `exit` doesn't end the lane. The marker that ends its output is 128 random bits and a counter.
 
 use crate::shell::quote;
 use memchr::memmem::Finder;
@@ -23,14 +22,12 @@ impl Frame {
         Self { marker }
     }
 
-    /// The bytes to write to the lane. The script says its process group on stderr first, so that it can be killed.
-    pub(crate) fn encode(&self, session: bool, variables: &[(String, String)], script: &str) -> String {
+    /// The bytes to write to the lane.
+    pub(crate) fn encode(&self, variables: &[(String, String)], script: &str) -> String {
         let marker = &self.marker;
-        let setsid = if session { "setsid " } else { "" };
         let mut text = String::with_capacity(script.len() + 512);
         text.push_str(&format!(
-            "{setsid}sh /dev/fd/3 3<<'{marker}' </dev/null\n\
-             printf '{marker} %s\\n' \"$$\" >&2; printf '{marker} {BEGIN}\\n'\n"
+            "sh /dev/fd/3 3<<'{marker}' </dev/null\nprintf '{marker} {BEGIN}\\n'; printf '{marker} {BEGIN}\\n' >&2\n"
         ));
         for (name, value) in variables {
             text.push_str(name);
@@ -46,13 +43,9 @@ impl Frame {
         text
     }
 
-    /// A collector for what the lane prints on stdout: the beginning, the output, then the exit code.
-    pub(crate) fn stdout(&self) -> Collector {
-        Collector::new(&self.marker)
-    }
-
-    /// A collector for what the lane prints on stderr: the process group, the messages, then the end.
-    pub(crate) fn stderr(&self) -> Collector {
+    /// A collector for one of the two streams that the lane prints: the beginning, what the script printed, then its exit code
+    /// on stdout and the end on stderr.
+    pub(crate) fn collector(&self) -> Collector {
         Collector::new(&self.marker)
     }
 }
@@ -143,7 +136,7 @@ mod tests {
             outputs in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..200), any::<u8>()), 1..4),
             cut in 1_usize..40,
         ) {
-            let mut collector = Frame::new("f00dfeedf00dfeed".into()).stdout();
+            let mut collector = Frame::new("f00dfeedf00dfeed".into()).collector();
             let mut stream = Vec::new();
             for (output, exit) in &outputs {
                 stream.extend_from_slice(output);
@@ -170,18 +163,18 @@ mod tests {
             .stderr(Stdio::piped())
             .spawn()
             .expect("sh starts");
-        let text = frame.encode(true, variables, script);
+        let text = frame.encode(variables, script);
         let mut stdin = child.stdin.take().expect("stdin is piped");
         let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
         let output = child.wait_with_output().expect("sh ends");
         writer.join().expect("no panic").expect("sh reads it all");
-        let mut stdout = frame.stdout();
+        let mut stdout = frame.collector();
         stdout.push(&output.stdout);
-        let mut stderr = frame.stderr();
+        let mut stderr = frame.collector();
         stderr.push(&output.stderr);
-        let group = stderr.piece().expect("the process group is told");
-        assert!(group.word.parse::<u32>().is_ok(), "{group:?}");
-        assert_eq!(stdout.piece().expect("the output begins").word, BEGIN);
+        for stream in [&mut stdout, &mut stderr] {
+            assert_eq!(stream.piece().expect("the stream begins").word, BEGIN);
+        }
         (stdout.piece().expect("the output ends"), stderr.piece().expect("the messages end").bytes)
     }
 

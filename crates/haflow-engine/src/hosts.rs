@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -39,8 +39,8 @@ enum Way {
 
 struct Reached {
     host: Host,
-    /// Made together with the first lane, which is then idle.
-    connection: OnceCell<Result<Option<Connection>, Unreachable>>,
+    /// Made together with the first lane, which is then idle; and how long that took.
+    connection: OnceCell<Result<(Option<Connection>, Duration), Unreachable>>,
     slots: Arc<Semaphore>,
     idle: Mutex<HashMap<Option<String>, Vec<Lane>>>,
 }
@@ -95,7 +95,7 @@ impl Hosts {
         let user = user.or(reached.host.run_as.as_deref()).map(str::to_owned);
         let slot = Arc::clone(&reached.slots).acquire_owned().await.expect("never closed");
         let connection = reached.connection.get_or_init(|| self.connect(reached)).await;
-        let connection = connection.as_ref().map_err(Clone::clone)?;
+        let (connection, _) = connection.as_ref().map_err(Clone::clone)?;
         let idle = reached.idle.lock().expect("no panic holds it").get_mut(&user).and_then(Vec::pop);
         let lane = match idle {
             Some(lane) => lane,
@@ -104,7 +104,15 @@ impl Hosts {
         Ok(Lent { lane: Some(lane), reached, user, _slot: slot })
     }
 
-    async fn connect(&self, reached: &Reached) -> Result<Option<Connection>, Unreachable> {
+    /// Connects to `host` if that hasn't been done yet: how long it took, or why it can't be reached.
+    pub(crate) async fn reach(&self, host: &HostName) -> Result<Duration, Unreachable> {
+        let reached = &self.all[host];
+        let connection = reached.connection.get_or_init(|| self.connect(reached)).await;
+        connection.as_ref().map(|(_, took)| *took).map_err(Clone::clone)
+    }
+
+    async fn connect(&self, reached: &Reached) -> Result<(Option<Connection>, Duration), Unreachable> {
+        let started = Instant::now();
         let _turn = self.connects.acquire().await.expect("never closed");
         let connection = match self.way {
             Way::Ssh => Some(Connection::open(&reached.host).await?),
@@ -113,7 +121,7 @@ impl Hosts {
         let user = reached.host.run_as.clone();
         let lane = self.open(reached, connection.as_ref(), user.as_deref()).await?;
         reached.idle.lock().expect("no panic holds it").entry(user).or_default().push(lane);
-        Ok(connection)
+        Ok((connection, started.elapsed()))
     }
 
     async fn open(
@@ -161,7 +169,7 @@ impl Lent<'_> {
         match &outputs {
             Ok(_) => self.lane = Some(lane),
             Err(LaneError::TimedOut { .. } | LaneError::Killed | LaneError::TooMuch) => {
-                if let (Some(group), Some(Ok(Some(connection)))) = (lane.group(), self.reached.connection.get()) {
+                if let (Some(group), Some(Ok((Some(connection), _)))) = (lane.group(), self.reached.connection.get()) {
                     connection.kill(self.reached.sudo(self.user.as_deref()), group, GRACE).await;
                 }
             }

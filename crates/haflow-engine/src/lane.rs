@@ -1,6 +1,6 @@
 //! One long-lived remote shell on one host, through which scripts are framed.
 
-use crate::frame::{BEGIN, Collector, END, Frame};
+use crate::frame::{BEGIN, Collector, Frame};
 use std::any::Any;
 use std::pin::Pin;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub enum LaneError {
     /// The connection is gone. The script may still be running there.
     #[error("the connection was lost: {0}")]
     Lost(String),
-    /// The script took longer than it may. Its process group is given, to be killed.
+    /// The script took longer than it may.
     #[error("it took longer than {} s and was killed", .after.as_secs_f64())]
     TimedOut {
         /// How long it may take.
@@ -61,9 +61,7 @@ pub struct Lane {
     /// 128 random bits; each frame adds its number.
     nonce: String,
     frames: u64,
-    /// Whether the host has `setsid`, so that a script can be killed with all that it started.
-    session: bool,
-    /// The process group of the script that is running.
+    /// The process group of the shell and of everything that its scripts start: sshd makes one for each session.
     group: Option<u32>,
     /// Keeps the connection open for as long as the lane lives.
     _guard: Box<dyn Any + Send>,
@@ -91,17 +89,17 @@ impl Lane {
             stderr: Box::pin(stderr),
             nonce: format!("{:032x}", u128::from_be_bytes(bits)),
             frames: 0,
-            session: false,
             group: None,
             _guard: Box::new(guard),
         };
         let hello = lane.frame();
-        let mut out = hello.stdout();
-        let mut err = hello.stderr();
+        let mut out = hello.collector();
+        let mut err = hello.collector();
         let marker = &lane.nonce;
+        // The third field behind the name in brackets is the process group.
         let text = format!(
-            "{WELCOME}; command -v setsid >/dev/null && __haflow=yes || __haflow=no; \
-             printf '{marker}.1 %s\\n' \"$__haflow\"; printf '{marker}.1 end\\n' >&2\n"
+            "{WELCOME}; read -r __haflow < /proc/$$/stat; set -- ${{__haflow##*) }}; \
+             printf '{marker}.1 %s\\n' \"$3\"; printf '{marker}.1 end\\n' >&2\n"
         );
         // A shell that isn't there closes its streams: reading tells why, the broken pipe doesn't.
         let _ = lane.stdin.write_all(text.as_bytes()).await;
@@ -112,7 +110,7 @@ impl Lane {
             answer = answer.or_else(|| out.piece());
             end = end.or_else(|| err.piece());
         }
-        lane.session = answer.is_some_and(|piece| piece.word == "yes");
+        lane.group = answer.and_then(|piece| piece.word.parse().ok()).filter(|group| *group > 1);
         Ok(lane)
     }
 
@@ -122,10 +120,10 @@ impl Lane {
         let frames: Vec<Frame> = scripts.iter().map(|_| self.frame()).collect();
         let mut text = String::new();
         for (frame, script) in frames.iter().zip(scripts) {
-            text.push_str(&frame.encode(self.session, script.variables, script.text));
+            text.push_str(&frame.encode(script.variables, script.text));
         }
         // Written while the answer is read: neither side's buffers hold a large script and a large answer.
-        let Self { stdin, stdout, stderr, group, .. } = self;
+        let Self { stdin, stdout, stderr, .. } = self;
         let write = async {
             stdin.write_all(text.as_bytes()).await?;
             stdin.flush().await
@@ -134,11 +132,10 @@ impl Lane {
             let mut outputs = Vec::with_capacity(frames.len());
             let mut carried = (Vec::new(), Vec::new());
             for frame in &frames {
-                let (mut out, mut err) = (frame.stdout(), frame.stderr());
+                let (mut out, mut err) = (frame.collector(), frame.collector());
                 out.push(&carried.0);
                 err.push(&carried.1);
-                *group = None;
-                match tokio::time::timeout(timeout, gather(stdout, stderr, &mut out, &mut err, group)).await {
+                match tokio::time::timeout(timeout, gather(stdout, stderr, &mut out, &mut err)).await {
                     Ok(Ok(output)) => outputs.push(output),
                     Ok(Err(error)) => return Err(error),
                     Err(_) => {
@@ -155,7 +152,7 @@ impl Lane {
         Ok(outputs)
     }
 
-    /// The process group of the script that was running when [`Lane::run`] ended early.
+    /// The process group of the shell and of all that runs in it, to be killed when [`Lane::run`] ended early.
     pub(crate) fn group(&self) -> Option<u32> {
         self.group
     }
@@ -172,26 +169,19 @@ async fn gather(
     stderr: &mut Reader,
     out: &mut Collector,
     err: &mut Collector,
-    group: &mut Option<u32>,
 ) -> Result<Output, LaneError> {
     let (mut printed, mut messages) = (None, None);
     loop {
+        // What comes before the beginning is of something that an earlier script left running.
         while printed.is_none()
             && let Some(piece) = out.piece()
         {
-            // What came before is of something that an earlier script left running.
-            if piece.word != BEGIN {
-                printed = Some(piece);
-            }
+            printed = Some(piece).filter(|piece| piece.word != BEGIN);
         }
         while messages.is_none()
             && let Some(piece) = err.piece()
         {
-            if piece.word == END {
-                messages = Some(piece);
-            } else {
-                *group = piece.word.parse().ok();
-            }
+            messages = Some(piece).filter(|piece| piece.word != BEGIN);
         }
         if let (Some(printed), Some(messages)) = (&mut printed, &mut messages) {
             if printed.dropped + messages.dropped > 0 {

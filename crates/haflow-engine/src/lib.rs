@@ -33,7 +33,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{Event, HostName};
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -44,15 +44,14 @@ async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output>
     futures_util::future::join_all(futures).await
 }
 
-/// Opens the first lane on every host, all at once, and tells which were reached.
+/// Connects to every host, all at once, and tells which were reached.
 async fn connect_all(hosts: &Hosts, names: &BTreeSet<HostName>, events: &Events) {
-    let started = Instant::now();
     let mut connecting: FuturesUnordered<_> =
-        names.iter().map(|name| async move { (name, hosts.lane(name, None).await.map(drop)) }).collect();
+        names.iter().map(|name| async move { (name, hosts.reach(name).await) }).collect();
     while let Some((host, reached)) = connecting.next().await {
         let host = host.clone();
         let event = match reached {
-            Ok(()) => Event::HostConnected { host, took_ms: millis(started.elapsed()) },
+            Ok(took) => Event::HostConnected { host, took_ms: millis(took) },
             Err(error) => Event::HostUnreachable { host, why: error.message, hint: error.hint },
         };
         events.emit(event).await;

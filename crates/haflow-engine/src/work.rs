@@ -149,7 +149,8 @@ impl Worker<'_> {
             if held >= gate.times {
                 return Ok((Outcome::Ok, None));
             }
-            if started.elapsed() + gate.every > gate.within {
+            let left = gate.within.saturating_sub(started.elapsed());
+            if left.is_zero() {
                 let (saw, failure) =
                     seen.unwrap_or_else(|| (format!("it held {held} times in a row, not {}", gate.times), None));
                 let within = gate.within.as_secs_f64();
@@ -161,7 +162,8 @@ impl Worker<'_> {
                 .into());
             }
             tokio::select! {
-                () = tokio::time::sleep(gate.every) => {}
+                // The last look is at the end of the time that it has.
+                () = tokio::time::sleep(gate.every.min(left)) => {}
                 () = self.kill.cancelled() => return Err(Trouble::Killed),
             }
         }

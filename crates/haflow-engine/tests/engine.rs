@@ -396,7 +396,8 @@ async fn what_was_seen_before_a_change_is_seen_again() {
     let change = world.ensure("a", "shared", "new");
     world.ensure("b", "two", "b's");
     // Already so once `change` is through, and by nothing else.
-    let after = world.add("b", "shared", ensure(r#"cat "$home/shared" 2>/dev/null || :"#, json!("new"), "exit 9"), |_| {});
+    let after =
+        world.add("b", "shared", ensure(r#"cat "$home/shared" 2>/dev/null || :"#, json!("new"), "exit 9"), |_| {});
     world.draft.edge(change, after, EdgeKind::Order, Place::file("test.rhai"));
     let ran = run(&world.seal()).await;
     assert_eq!((ran.word("shared"), ran.counts.changed), ("changed".into(), 3), "{}", ran.everything());

@@ -34,12 +34,8 @@ pub(crate) fn enclose(session: &Arc<Session>, ast: &AST, inner: Module, file: &s
         if function.access != FnAccess::Public || function.this_type.is_some() {
             continue;
         }
-        let enclosed = Enclosed {
-            session: session.clone(),
-            name: function.name.into(),
-            file: file.into(),
-            inner: inner.clone(),
-        };
+        let enclosed =
+            Enclosed { session: session.clone(), name: function.name.into(), file: file.into(), inner: inner.clone() };
         FuncRegistration::new(function.name).with_params_info(&function.params).set_into_module_raw(
             &mut outer,
             vec![TypeId::of::<Dynamic>(); function.params.len()],
@@ -59,11 +55,7 @@ pub(crate) fn enclose(session: &Arc<Session>, ast: &AST, inner: Module, file: &s
 }
 
 impl Enclosed {
-    fn call(
-        &self,
-        context: &NativeCallContext<'_>,
-        args: &mut [&mut Dynamic],
-    ) -> Result<Dynamic, Box<EvalAltResult>> {
+    fn call(&self, context: &NativeCallContext<'_>, args: &mut [&mut Dynamic]) -> Result<Dynamic, Box<EvalAltResult>> {
         let site = Site::new(self.session.file(context.call_source()), context.call_position());
         let _crossing = self.session.cross(site);
         let outside = context.global_runtime_state();
@@ -106,11 +98,7 @@ fn keep_home(session: &Arc<Session>, value: &mut Dynamic, home: &GlobalRuntimeSt
 }
 
 #[expect(deprecated, reason = "rhai marks what it may still change; its version is pinned")]
-fn bind(
-    session: Arc<Session>,
-    function: FnPtr,
-    home: Arc<GlobalRuntimeState>,
-) -> Result<FnPtr, Box<EvalAltResult>> {
+fn bind(session: Arc<Session>, function: FnPtr, home: Arc<GlobalRuntimeState>) -> Result<FnPtr, Box<EvalAltResult>> {
     FnPtr::from_fn("closure", move |context, args| {
         let site = Site::new(session.file(context.call_source()), context.call_position());
         let _crossing = session.cross(site);

@@ -165,7 +165,10 @@ impl Checker<'_> {
 
     fn function(&self, call: &FnCallExpr, position: Position) -> Result<(), Diagnostic> {
         let name = call.name.as_str();
-        if call.op_token.is_some() || SYNTACTIC.contains(&name) || !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+        if call.op_token.is_some()
+            || SYNTACTIC.contains(&name)
+            || !name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        {
             return Ok(());
         }
         if let Some(problem) = forbidden(name).filter(|_| !self.own.contains_key(name)) {
@@ -231,7 +234,9 @@ impl Checker<'_> {
             }
             return Err(self.wrong(problem, position));
         }
-        let words = names.map(String::as_str).filter(|name| name.starts_with(|c: char| c.is_alphabetic()) && !name.contains('$'));
+        let words = names
+            .map(String::as_str)
+            .filter(|name| name.starts_with(|c: char| c.is_alphabetic()) && !name.contains('$'));
         let problem = Problem::new(format!("there is no function `{name}`"));
         let module = |module: &&crate::modules::Module| !module.global && self.in_module(module, name);
         Err(self.wrong(
@@ -259,9 +264,15 @@ impl Checker<'_> {
                 let place: Place = Site::new(self.file.clone(), *position).into();
                 let literal = offset(self.text, &place).map_or("", |at| &self.text[at..]);
                 let octal = mode.to_string().chars().all(|digit| ('0'..='7').contains(&digit));
-                if key.name == "mode" && *mode >= 100 && octal && literal.starts_with(|c: char| c.is_ascii_digit()) && !literal.starts_with("0o") {
-                    let problem = Problem::new(format!("`mode: {mode}` is a decimal number, which isn't what chmod means"))
-                        .help(format!("write \"0{mode}\" or 0o{mode}"));
+                if key.name == "mode"
+                    && *mode >= 100
+                    && octal
+                    && literal.starts_with(|c: char| c.is_ascii_digit())
+                    && !literal.starts_with("0o")
+                {
+                    let problem =
+                        Problem::new(format!("`mode: {mode}` is a decimal number, which isn't what chmod means"))
+                            .help(format!("write \"0{mode}\" or 0o{mode}"));
                     return Err(self.wrong(problem, *position));
                 }
             }

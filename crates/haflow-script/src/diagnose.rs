@@ -1,7 +1,7 @@
 //! Where the interpreter's errors are, and which calls led there.
 
 use crate::explain::{explain, explain_syntax};
-use crate::place::Site;
+use crate::place::{Site, offset, unclosed};
 use crate::raise::{Problem, Stop, complete};
 use crate::session::Session;
 use haflow_model::{Diagnostic, Place};
@@ -24,9 +24,11 @@ pub(crate) fn stop(session: &Session, engine: &Engine, error: EvalAltResult, fil
                 *inner
             }
             EvalAltResult::ErrorInModule(_, inner, _) => *inner,
-            EvalAltResult::ErrorSystem(text, inner) => match inner.downcast::<Stop>() {
-                Ok(stop) => return *stop,
-                Err(inner) => return placed(session, engine, &EvalAltResult::ErrorSystem(text, inner), &file, &calls),
+            EvalAltResult::ErrorRuntime(value, position) => match value.try_cast_result::<Stop>() {
+                Ok(stop) => return called(session, stop, &calls),
+                Err(value) => {
+                    return placed(session, engine, &EvalAltResult::ErrorRuntime(value, position), &file, &calls);
+                }
             },
             EvalAltResult::ErrorTerminated(token, position) => match token.try_cast::<Stop>() {
                 Some(Stop::Operations) | None => {
@@ -39,7 +41,26 @@ pub(crate) fn stop(session: &Session, engine: &Engine, error: EvalAltResult, fil
     }
 }
 
-fn placed(session: &Session, engine: &Engine, error: &EvalAltResult, file: &Arc<str>, calls: &[(Site, String)]) -> Stop {
+/// Adds the call of the playbook's function that the playbook's line is in.
+fn called(session: &Session, stop: Stop, calls: &[(Site, String)]) -> Stop {
+    let Stop::Diagnostic(diagnostic, Some(place)) = stop else { return stop };
+    let elsewhere = |(site, function): &&(Site, String)| {
+        site.file == session.playbook && site.line != place.line && !function.starts_with("anon$")
+    };
+    let Some((site, function)) = calls.iter().rev().find(elsewhere) else {
+        return Stop::Diagnostic(diagnostic, None);
+    };
+    let diagnostic = Arc::unwrap_or_clone(diagnostic).at(site.clone().into(), format!("`{function}` is called here"));
+    complete(diagnostic, &session.state().sources).into()
+}
+
+fn placed(
+    session: &Session,
+    engine: &Engine,
+    error: &EvalAltResult,
+    file: &Arc<str>,
+    calls: &[(Site, String)],
+) -> Stop {
     let problem = explain(session, engine, error, file);
     let mut sites: Vec<(Site, String)> = calls.to_vec();
     if error.position() != Position::NONE {
@@ -83,7 +104,13 @@ fn label(session: &Session, problem: Problem, sites: &[(Site, String)]) -> Diagn
 /// What is wrong with a text that can't be parsed.
 pub(crate) fn syntax(error: &ParseError, file: &Arc<str>, text: &str) -> Diagnostic {
     let problem = explain_syntax(error.err_type(), text);
-    let mut diagnostic = Diagnostic::new(problem.message).at(Site::new(file.clone(), error.position()).into(), "");
+    let place: Place = Site::new(file.clone(), error.position()).into();
+    let mut diagnostic = Diagnostic::new(problem.message);
+    diagnostic = match unclosed(text, file).filter(|_| offset(text, &place).is_none()) {
+        Some(opening) => diagnostic.at(opening, "this isn't closed"),
+        None => diagnostic.at(place, ""),
+    };
     diagnostic.help = problem.help;
-    diagnostic.source(file.clone(), text)
+    let sources = [(file.clone(), Arc::from(text))].into();
+    complete(diagnostic, &sources)
 }

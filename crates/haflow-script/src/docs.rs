@@ -76,3 +76,30 @@ fn push_line(text: &mut String, line: &str) {
     text.push_str(line.strip_prefix(' ').unwrap_or(line));
     text.push('\n');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::NATIVES;
+    use crate::natives::Natives;
+    use crate::session::Session;
+    use rhai::Engine;
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, mpsc::channel};
+
+    #[test]
+    fn every_native_function_is_documented() {
+        let session = Arc::new(Session::new("p".into(), "".into(), None, [].into(), None, channel().0));
+        let mut engine = Engine::new_raw();
+        crate::runtime::register(&mut Natives { engine: &mut engine, session: &session });
+        let internal = ["to_string", "to_debug", "debug", "sleep", "timestamp", "exit"];
+        let registered: BTreeSet<String> = engine
+            .collect_fn_metadata(None, |function| Some(function.metadata.name.to_string()), false)
+            .into_iter()
+            .filter(|name| {
+                name.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !internal.contains(&name.as_str())
+            })
+            .collect();
+        let documented: BTreeSet<String> = NATIVES.iter().map(|native| native.name.to_owned()).collect();
+        assert_eq!(registered, documented);
+    }
+}

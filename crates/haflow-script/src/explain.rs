@@ -24,11 +24,11 @@ pub(crate) fn explain(session: &Session, engine: &Engine, error: &EvalAltResult,
         EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_function(engine, signature),
         EvalAltResult::ErrorModuleNotFound(name, _) => Problem::new(format!("there is no module `{name}`"))
             .help(format!("import it first: import \"{name}\" as {name};")),
-        EvalAltResult::ErrorTooManyOperations(_) => Problem::new(format!(
-            "the script takes more than {} million steps",
-            MAX_OPERATIONS / 1_000_000
-        ))
-        .help("look for a loop that never ends at this line; a playbook only declares, so it has little to compute"),
+        EvalAltResult::ErrorTooManyOperations(_) => {
+            Problem::new(format!("the script takes more than {} million steps", MAX_OPERATIONS / 1_000_000)).help(
+                "look for a loop that never ends at this line; a playbook only declares, so it has little to compute",
+            )
+        }
         EvalAltResult::ErrorStackOverflow(_) => {
             Problem::new(format!("functions call each other more than {MAX_CALLS} deep"))
                 .help("look for a function that calls itself; a `for` loop does instead")
@@ -96,9 +96,7 @@ pub(crate) fn explain_syntax(error: &ParseErrorType, text: &str) -> Problem {
         ParseErrorType::UnexpectedEOF => {
             Problem::new("the file ends too early").help("look for a `{`, `(` or `[` that isn't closed")
         }
-        ParseErrorType::MissingToken(token, about) => {
-            Problem::new(format!("`{token}` is missing{}", about_end(about)))
-        }
+        ParseErrorType::MissingToken(token, about) => Problem::new(format!("`{token}` is missing{}", about_end(about))),
         ParseErrorType::Reserved(word) => Problem::new(format!("`{word}` is a word that rhai keeps for itself"))
             .help("choose another name; as the key of a map, write it in quotes"),
         ParseErrorType::BadInput(LexError::ImproperSymbol(symbol, _)) if symbol == "eval" => {
@@ -119,7 +117,9 @@ pub(crate) fn explain_syntax(error: &ParseErrorType, text: &str) -> Problem {
         ParseErrorType::AssignmentToConstant(name) => {
             Problem::new(format!("`{name}` is a constant and can't be changed")).help("define it by `let`")
         }
-        ParseErrorType::LiteralTooLarge(what, most) => Problem::new(format!("{} is beyond the limit of {most}", lower(what))),
+        ParseErrorType::LiteralTooLarge(what, most) => {
+            Problem::new(format!("{} is beyond the limit of {most}", lower(what)))
+        }
         ParseErrorType::WrongFnDefinition => {
             Problem::new("a function can only be defined at the outermost level").help("move it out of the block")
         }
@@ -242,6 +242,7 @@ fn word_of_type(of: &str) -> String {
 fn lower(text: &str) -> String {
     let text = text.split(" (line ").next().unwrap_or(text);
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect::<String>().replace('\'', "`"))
 }
-

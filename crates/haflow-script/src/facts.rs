@@ -97,5 +97,8 @@ pub fn assumed_facts(query: &FactQuery, hosts: &[Host]) -> Result<BTreeMap<HostN
             hint: Some("give the fact an option `assume`, or use an inventory".to_owned()),
         }),
     };
-    hosts.iter().map(|host| answer(host).map(|value| (host.name.clone(), value)).map_err(|failure| vec![failure])).collect()
+    hosts
+        .iter()
+        .map(|host| answer(host).map(|value| (host.name.clone(), value)).map_err(|failure| vec![failure]))
+        .collect()
 }

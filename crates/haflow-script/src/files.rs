@@ -42,7 +42,9 @@ fn absolute(path: &Dynamic) -> Result<String, Problem> {
         return Err(Problem::new(format!("`file` wants the path as a text, not {}", shown(path))));
     };
     if !text.starts_with('/') {
-        return Err(Problem::new(format!("`{}` isn't an absolute path", *text)).help("a path on a host begins with `/`"));
+        return Err(
+            Problem::new(format!("`{}` isn't an absolute path", *text)).help("a path on a host begins with `/`")
+        );
     }
     if text.chars().any(char::is_control) {
         return Err(Problem::new(format!("the path {:?} has a control character", text.as_str())));
@@ -96,7 +98,9 @@ fn content(options: &mut Options) -> Result<Param, Problem> {
         _ => {
             let problem = options.wrong("content", "a text or an output", &given);
             Err(match type_word(&given) {
-                "a list" | "a map" => problem.help("`json(value)` makes a text of it; `template` and `render` fill it in"),
+                "a list" | "a map" => {
+                    problem.help("`json(value)` makes a text of it; `template` and `render` fill it in")
+                }
                 _ => problem,
             })
         }

@@ -129,7 +129,14 @@ fn members(inventory: &Inventory, name: &str) -> Result<Vec<Host>, Problem> {
 fn host(call: &Call<'_>, [name]: [Dynamic; 1]) -> Result<Dynamic, Raise> {
     let name = text(&name, "host")?;
     let host = match &call.session.inventory {
-        None => call.session.state().hosts.iter().find(|host| host.name.as_str() == &*name).cloned().unwrap_or_else(|| Host::named(&*name)),
+        None => call
+            .session
+            .state()
+            .hosts
+            .iter()
+            .find(|host| host.name.as_str() == &*name)
+            .cloned()
+            .unwrap_or_else(|| Host::named(&*name)),
         Some(inventory) => inventory.host(&name).cloned().ok_or_else(|| {
             let problem = Problem::new(format!("the inventory has no host `{name}`"));
             match nearest(&name, inventory.hosts.iter().map(|host| host.name.as_str())) {

@@ -19,11 +19,13 @@ pub(crate) fn check<'a>(
         return Ok(());
     }
     compiles(filter, &vars).map_err(|why| {
-        Problem::new(format!("the filter of option `{option}` is wrong: {why}")).option(option).help(if why.contains('$') {
-            "a filter's variables are the task's params"
-        } else {
-            "it is jq's language, as jaq has it"
-        })
+        Problem::new(format!("the filter of option `{option}` is wrong: {why}")).option(option).help(
+            if why.contains('$') {
+                "a filter's variables are the task's params"
+            } else {
+                "it is jq's language, as jaq has it"
+            },
+        )
     })?;
     call.session.state().checked.insert(key);
     Ok(())

@@ -58,12 +58,14 @@ pub fn declare(request: Request<'_>) -> Result<Declared, DeclareError> {
     let session = Arc::new(Session::new(name.clone(), folder, inventory.cloned(), params.clone(), interrupt, ask));
     thread::scope(|scope| {
         // A thread of its own, for its stack, and because the interpreter takes nothing that is borrowed.
-        let script = thread::Builder::new().name("playbook".to_owned()).stack_size(STACK).spawn_scoped(scope, move || {
-            let _done = done;
-            runtime::run(&session, &text)
-        });
+        let script =
+            thread::Builder::new().name("playbook".to_owned()).stack_size(STACK).spawn_scoped(scope, move || {
+                let _done = done;
+                runtime::run(&session, &text)
+            });
         let script = script.map_err(|error| {
-            Diagnostic::new(format!("failed to start a thread for the playbook: {error}")).at(Place::file(name.clone()), "")
+            Diagnostic::new(format!("failed to start a thread for the playbook: {error}"))
+                .at(Place::file(name.clone()), "")
         })?;
         while let Ok(Message::Ask(ask)) = asked.recv() {
             // The script may have been stopped in the meantime.

@@ -5,7 +5,7 @@ use crate::check;
 use crate::diagnose;
 use crate::jail;
 use crate::place::Site;
-use crate::raise::{Stop, complete};
+use crate::raise::{NOWHERE, Stop, complete};
 use crate::session::Session;
 use haflow_model::{Diagnostic, nearest};
 use rhai::{AST, Engine, EvalAltResult, GlobalRuntimeState, ModuleResolver, Position, Scope, Shared};
@@ -110,7 +110,7 @@ impl Modules {
             let near = nearest(name, STDLIB.iter().map(|module| module.name)).map(str::to_owned);
             let help = match near.or_else(|| neighbour(&session.folder, name)) {
                 Some(near) => format!("did you mean \"{near}\"?"),
-                None => format!("a module is one of haflow's own, or a file in the playbook's folder: {file}"),
+                None => "a module is one of haflow's own, or a file in the playbook's folder".to_owned(),
             };
             wrong(format!("the module `{name}` {why}"), help)
         })?;
@@ -128,8 +128,15 @@ impl Modules {
     }
 
     /// The module of that name, run once.
-    pub(crate) fn load(&self, engine: &Engine, name: &str, site: Site) -> Result<Shared<rhai::Module>, Box<EvalAltResult>> {
-        let parsed = self.parse(engine, name, &site).map_err(Stop::from)?;
+    pub(crate) fn load(
+        &self,
+        engine: &Engine,
+        name: &str,
+        site: Site,
+    ) -> Result<Shared<rhai::Module>, Box<EvalAltResult>> {
+        let parsed = self
+            .parse(engine, name, &site)
+            .map_err(|diagnostic| Stop::from(diagnostic).raised(&self.session, NOWHERE))?;
         let loaded = locked(&self.loaded).get(&*parsed.file).cloned();
         if let Some(module) = loaded {
             return Ok(module);
@@ -137,7 +144,7 @@ impl Modules {
         let begin = locked(&self.loading).iter().position(|file| *file == parsed.file);
         if let Some(begin) = begin {
             let stop = self.circular(begin, &parsed.file, site);
-            return Err(stop.into());
+            return Err(stop.raised(&self.session, NOWHERE));
         }
         locked(&self.loading).push(parsed.file.clone());
         let module = self.run(engine, &parsed, site);
@@ -150,10 +157,12 @@ impl Modules {
     fn run(&self, engine: &Engine, parsed: &Parsed, site: Site) -> Result<rhai::Module, Box<EvalAltResult>> {
         let _crossing = self.session.cross(site);
         if !parsed.file.starts_with(STDLIB_FOLDER) {
-            check::check(engine, self, &self.session, &parsed.ast, &parsed.file).map_err(Stop::from)?;
+            check::check(engine, self, &self.session, &parsed.ast, &parsed.file)
+                .map_err(|diagnostic| Stop::from(diagnostic).raised(&self.session, NOWHERE))?;
         }
-        let inner = rhai::Module::eval_ast_as_new(Scope::new(), &parsed.ast, engine)
-            .map_err(|error| diagnose::stop(&self.session, engine, *error, &parsed.file))?;
+        let inner = rhai::Module::eval_ast_as_new(Scope::new(), &parsed.ast, engine).map_err(|error| {
+            diagnose::stop(&self.session, engine, *error, &parsed.file).raised(&self.session, NOWHERE)
+        })?;
         Ok(enclose(&self.session, &parsed.ast, inner, &parsed.file))
     }
 
@@ -192,6 +201,7 @@ fn neighbour(folder: &Path, name: &str) -> Option<String> {
         .ok()?
         .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".rhai")?.to_owned()))
         .collect();
+    names.retain(|found| found != name);
     names.sort();
     nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
 }

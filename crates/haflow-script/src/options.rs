@@ -66,8 +66,9 @@ impl Options {
     pub(crate) fn duration(&mut self, key: &str) -> Result<Option<Duration>, Problem> {
         self.any(key)
             .map(|value| {
-                duration(&value)
-                    .ok_or_else(|| self.wrong(key, "a duration: seconds, or a text such as \"500ms\", \"10s\", \"2m\", \"1h\"", &value))
+                duration(&value).ok_or_else(|| {
+                    self.wrong(key, "a duration: seconds, or a text such as \"500ms\", \"10s\", \"2m\", \"1h\"", &value)
+                })
             })
             .transpose()
     }

@@ -1,7 +1,7 @@
 //! Handles of tasks and their outputs, and tests on outputs.
 
 use crate::natives::Natives;
-use crate::raise::{Call, Problem, Raise, Stop};
+use crate::raise::{Call, Problem, Raise};
 use crate::values::{shown, to_value};
 use haflow_model::{EdgeKind, NodeId, OutputRef, Test, When};
 use rhai::{Dynamic, Engine};
@@ -62,9 +62,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.engine.register_type_with_name::<OutputHandle>("Output");
     natives.engine.register_type_with_name::<TestHandle>("Test");
     natives.add("after", after);
-    natives.add("equals", |call, [output, value]| {
-        test(call, &output, Test::Equals(known(&value, "equals")?))
-    });
+    natives.add("equals", |call, [output, value]| test(call, &output, Test::Equals(known(&value, "equals")?)));
     natives.method::<OutputHandle, 2>("contains", |call, [output, value]| {
         test(call, &output, Test::Contains(known(&value, "contains")?))
     });
@@ -119,16 +117,8 @@ fn unknown_now(natives: &mut Natives<'_>) {
             .help("only `read` and `act` have one: declare a `read` after it")
             .into())
     });
-    // The interpreter swallows errors of to_string, so the script is stopped at its next step.
-    natives.method::<OutputHandle, 1>("to_string", |call, [output]| {
-        let error = call.raise(Raise::Problem(only_later(&output, "put into a text")));
-        if let rhai::EvalAltResult::ErrorSystem(_, stop) = *error
-            && let Ok(stop) = stop.downcast::<Stop>()
-        {
-            call.session.stop(*stop);
-        }
-        Ok("".into())
-    });
+    // The interpreter swallows an error of to_string; the session remembers it, and the script ends at its next step.
+    natives.method::<OutputHandle, 1>("to_string", |_, [output]| Err(only_later(&output, "put into a text").into()));
     for operator in ["==", "!=", "<", ">", "<=", ">=", "+", "-"] {
         natives.operator::<OutputHandle>(operator, |_, [left, right]| {
             let output = if left.is::<OutputHandle>() { left } else { right };

@@ -106,8 +106,10 @@ fn one_of(options: &mut Options, kind: ParamType) -> Result<Vec<Value>, Problem>
         ParamType::Map => value.is_object(),
     };
     match values.iter().find(|value| !fits(value)) {
-        Some(value) => Err(Problem::new(format!("`one_of` has {value}, and the param is of type {}", kind.as_str()))
-            .option("one_of")),
+        Some(value) => {
+            Err(Problem::new(format!("`one_of` has {value}, and the param is of type {}", kind.as_str()))
+                .option("one_of"))
+        }
         None if values.is_empty() => Err(Problem::new("`one_of` is empty: no value would do").option("one_of")),
         None => Ok(values),
     }

@@ -110,6 +110,22 @@ pub(crate) fn variables(text: &str) -> Vec<&str> {
     names
 }
 
+/// The last bracket that is opened and not closed.
+pub(crate) fn unclosed(text: &str, file: &Arc<str>) -> Option<Place> {
+    let start = Place::new(file.clone(), 1, 1);
+    let (mut at, mut open) = (0, Vec::new());
+    while let Some((skipped, token)) = Token::first(&text[at..]) {
+        let begin = at + skipped;
+        at += skipped + token.end;
+        match &text[begin..at] {
+            "(" | "#{" | "[" | "{" => open.push(begin),
+            ")" | "}" | "]" => drop(open.pop()),
+            _ => {}
+        }
+    }
+    open.pop().map(|begin| place_at(text, &start, 0, begin))
+}
+
 /// All keys of maps that a text writes out.
 pub(crate) fn keys(text: &str) -> Vec<&str> {
     let mut keys = Vec::new();

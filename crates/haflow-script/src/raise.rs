@@ -5,7 +5,6 @@ use crate::request::FactFailure;
 use crate::session::Session;
 use haflow_model::{Diagnostic, Label, Place, Sources};
 use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
-use std::fmt;
 use std::sync::Arc;
 
 /// Why a native function gives up.
@@ -63,11 +62,12 @@ impl From<Box<EvalAltResult>> for Raise {
     }
 }
 
-/// Why a script ends before its end. It passes through the interpreter as a system error, which no `try` catches.
+/// Why a script ends before its end. It passes through the interpreter as an error of the script, so that the calls that
+/// led to it can be told; the session remembers it, so that no `try` catches it.
 #[derive(Debug, Clone)]
 pub(crate) enum Stop {
-    /// With a diagnostic that has its places already.
-    Diagnostic(Arc<Diagnostic>),
+    /// With a diagnostic that has its places already. The playbook's call is the second, if that is one.
+    Diagnostic(Arc<Diagnostic>, Option<Place>),
     /// Facts couldn't be read.
     Facts(Vec<FactFailure>),
     /// It was asked to.
@@ -78,26 +78,15 @@ pub(crate) enum Stop {
 
 impl From<Diagnostic> for Stop {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self::Diagnostic(Arc::new(diagnostic))
+        Self::Diagnostic(Arc::new(diagnostic), None)
     }
 }
 
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Diagnostic(diagnostic) => diagnostic.fmt(f),
-            Self::Facts(failures) => write!(f, "failed to read facts of {} host(s)", failures.len()),
-            Self::Interrupted => f.write_str("interrupted"),
-            Self::Operations => f.write_str("too many operations"),
-        }
-    }
-}
-
-impl std::error::Error for Stop {}
-
-impl From<Stop> for Box<EvalAltResult> {
-    fn from(stop: Stop) -> Self {
-        Self::new(EvalAltResult::ErrorSystem(String::new(), Box::new(stop)))
+impl Stop {
+    /// The error that the interpreter passes on.
+    pub(crate) fn raised(self, session: &Session, position: Position) -> Box<EvalAltResult> {
+        session.stop(self.clone());
+        EvalAltResult::ErrorRuntime(Dynamic::from(self), position).into()
     }
 }
 
@@ -122,31 +111,34 @@ impl Call<'_> {
 
     /// The error that the interpreter passes on.
     pub(crate) fn raise(&self, raise: Raise) -> Box<EvalAltResult> {
-        match raise {
-            Raise::Script(error) => error,
-            Raise::Stop(stop) => stop.into(),
-            Raise::Problem(problem) => Stop::from(self.diagnose(problem)).into(),
-        }
+        let stop = match raise {
+            Raise::Script(error) => return error,
+            Raise::Stop(stop) => stop,
+            Raise::Problem(problem) => self.diagnose(problem),
+        };
+        stop.raised(self.session, self.context.call_position())
     }
 
-    fn diagnose(&self, problem: Problem) -> Diagnostic {
+    fn diagnose(&self, problem: Problem) -> Stop {
         let trace = self.trace();
         let state = self.session.state();
         let refined = |place: &Place| {
             let key = problem.option.as_ref()?;
             find_key(state.sources.get(&place.file)?, place, key)
         };
-        let first = refined(&trace.place).unwrap_or(trace.place);
+        let first = refined(&trace.place).unwrap_or_else(|| trace.place.clone());
         let mut diagnostic = Diagnostic::new(problem.message).at(first, "");
         if let Some(inner) = trace.declared_in {
-            let name = self.name;
-            diagnostic = diagnostic.at(refined(&inner).unwrap_or(inner), format!("`{name}` is called here"));
+            diagnostic = match self.name {
+                "options" => diagnostic.at(inner, "the options are checked here"),
+                name => diagnostic.at(refined(&inner).unwrap_or(inner), format!("`{name}` is called here")),
+            };
         }
         for (place, text) in problem.also {
             diagnostic = diagnostic.at(place, text);
         }
         diagnostic.help = problem.help;
-        complete(diagnostic, &state.sources)
+        Stop::Diagnostic(Arc::new(complete(diagnostic, &state.sources)), Some(trace.place))
     }
 }
 

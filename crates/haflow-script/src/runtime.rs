@@ -93,7 +93,8 @@ pub(crate) fn forbidden(name: &str) -> Option<Problem> {
 pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<Declared, DeclareError> {
     session.add_source(&session.playbook, text);
     let file = session.playbook.clone();
-    let failed = |engine: &Engine, error: Box<EvalAltResult>| declare_error(diagnose::stop(session, engine, *error, &file));
+    let failed =
+        |engine: &Engine, error: Box<EvalAltResult>| declare_error(diagnose::stop(session, engine, *error, &file));
     let (engine, modules) = engine(session).map_err(|error| failed(&Engine::new_raw(), error))?;
     let mut ast = engine
         .compile(text)
@@ -131,7 +132,7 @@ fn seal(session: &Session) -> Result<Declared, DeclareError> {
 
 fn declare_error(stop: Stop) -> DeclareError {
     match stop {
-        Stop::Diagnostic(diagnostic) => DeclareError::Playbook(Box::new(Arc::unwrap_or_clone(diagnostic))),
+        Stop::Diagnostic(diagnostic, _) => DeclareError::Playbook(Box::new(Arc::unwrap_or_clone(diagnostic))),
         Stop::Facts(failures) => DeclareError::Facts(failures),
         Stop::Interrupted => DeclareError::Interrupted,
         Stop::Operations => Diagnostic::new("the script takes too many steps").into(),

@@ -133,11 +133,8 @@ impl Session {
         hosts: Vec<Host>,
     ) -> Result<BTreeMap<HostName, Value>, Vec<FactFailure>> {
         let (answer, answered) = channel();
-        let sent = self.ask.lock().unwrap_or_else(PoisonError::into_inner).send(Message::Ask(Ask {
-            query,
-            hosts,
-            answer,
-        }));
+        let sent =
+            self.ask.lock().unwrap_or_else(PoisonError::into_inner).send(Message::Ask(Ask { query, hosts, answer }));
         match sent.map(|()| answered.recv()) {
             Ok(Ok(answer)) => answer,
             _ => Err(Vec::new()),

@@ -151,7 +151,10 @@ impl Head {
         let mut state = call.session.state();
         let node = match state.draft.task(task) {
             Ok(node) => node,
-            Err(diagnostic) => return Err(Raise::Stop(Stop::from(complete(diagnostic, &state.sources)))),
+            Err(diagnostic) => {
+                let diagnostic = complete(diagnostic, &state.sources);
+                return Err(Raise::Stop(Stop::Diagnostic(diagnostic.into(), Some(place))));
+            }
         };
         for from in common.after {
             state.draft.edge(from, node, EdgeKind::Order, place.clone());
@@ -233,7 +236,9 @@ pub(crate) fn script(options: &mut Options, key: &str) -> Result<String, Problem
     let text = options.text(key)?;
     let text: ImmutableString = options.need(key, text)?;
     if text.contains('\0') {
-        return Err(Problem::new(format!("option `{key}` has a NUL character, which no shell script can have")).option(key));
+        return Err(
+            Problem::new(format!("option `{key}` has a NUL character, which no shell script can have")).option(key)
+        );
     }
     Ok(text.to_string())
 }
@@ -276,8 +281,10 @@ pub(crate) fn params(given: Dynamic) -> Result<BTreeMap<String, Param>, Problem>
             if let Param::Value(Value::String(text)) = &param
                 && text.contains('\0')
             {
-                return Err(Problem::new(format!("param `{name}` has a NUL character, which no shell variable can have"))
-                    .option(name.as_str()));
+                return Err(Problem::new(format!(
+                    "param `{name}` has a NUL character, which no shell variable can have"
+                ))
+                .option(name.as_str()));
             }
             Ok((name.to_string(), param))
         })

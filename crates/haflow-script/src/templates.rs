@@ -40,8 +40,9 @@ fn template(call: &Call<'_>, [path, data]: [Dynamic; 2]) -> Result<Dynamic, Rais
     let mut state = call.session.state();
     let mut environment = state.templates.take().unwrap_or_else(environment);
     drop(state);
-    let rendered = load(call, &mut environment, &name, &file)
-        .and_then(|()| environment.get_template(&name).and_then(|t| t.render(&data)).map_err(|error| wrong(call, &error, Some(&name))));
+    let rendered = load(call, &mut environment, &name, &file).and_then(|()| {
+        environment.get_template(&name).and_then(|t| t.render(&data)).map_err(|error| wrong(call, &error, Some(&name)))
+    });
     call.session.state().templates = Some(environment);
     rendered.map(Into::into)
 }
@@ -75,8 +76,9 @@ fn find(call: &Call<'_>, path: &str) -> Result<(String, PathBuf), Problem> {
     };
     let beside = Path::new(&*caller).parent().unwrap_or(Path::new(""));
     let name = beside.join(path);
-    let file = jail::inside(&call.session.folder, beside, Path::new(path))
-        .map_err(|why| Problem::new(format!("the template `{path}` {why}")).help(format!("looked for as `{}`", name.display())))?;
+    let file = jail::inside(&call.session.folder, beside, Path::new(path)).map_err(|why| {
+        Problem::new(format!("the template `{path}` {why}")).help(format!("looked for as `{}`", name.display()))
+    })?;
     Ok((name.display().to_string(), file))
 }
 
@@ -84,8 +86,8 @@ fn load(call: &Call<'_>, environment: &mut Environment<'static>, name: &str, fil
     if environment.get_template(name).is_ok() {
         return Ok(());
     }
-    let source = std::fs::read(file)
-        .map_err(|error| Problem::new(format!("failed to read the template `{name}`: {error}")))?;
+    let source =
+        std::fs::read(file).map_err(|error| Problem::new(format!("failed to read the template `{name}`: {error}")))?;
     let source = String::from_utf8(source).map_err(|_| Problem::new(format!("the template `{name}` isn't UTF-8")))?;
     call.session.add_source(name, &source);
     environment.add_template_owned(name.to_owned(), source).map_err(|error| wrong(call, &error, Some(name)))
@@ -93,26 +95,39 @@ fn load(call: &Call<'_>, environment: &mut Environment<'static>, name: &str, fil
 
 /// What is wrong with a template, at its line and at the playbook's.
 fn wrong(call: &Call<'_>, error: &minijinja::Error, name: Option<&str>) -> Raise {
+    let source = error.template_source().unwrap_or_default();
+    let range = error.range().filter(|range| source.get(range.clone()).is_some());
+    let part = range.clone().map_or("", |range| &source[range]);
     let what = match error.kind() {
-        ErrorKind::UndefinedError => "a value is missing".to_owned(),
-        ErrorKind::OutOfFuel => "it takes too long; is it endless?".to_owned(),
+        ErrorKind::UndefinedError if !part.is_empty() => format!("it uses `{part}`, which isn't there"),
+        ErrorKind::UndefinedError => "it uses a value that isn't there".to_owned(),
+        ErrorKind::OutOfFuel => "it takes too many steps".to_owned(),
         ErrorKind::SyntaxError => error.detail().unwrap_or("syntax error").to_owned(),
         kind => error.detail().map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
     };
     let which = name.map_or_else(|| "the template".to_owned(), |name| format!("the template `{name}`"));
     let trace = call.trace();
-    let mut diagnostic = Diagnostic::new(format!("{which} can't be filled in: {what}")).at(trace.place, "");
+    let mut diagnostic = Diagnostic::new(format!("{which} can't be filled in: {what}")).at(trace.place.clone(), "");
     if let (Some(name), Some(line)) = (name, error.line()) {
-        let line = u32::try_from(line).unwrap_or(0);
-        diagnostic = diagnostic.at(Place::new(name, line, 0), "in this line");
+        let column =
+            range.map_or(0, |range| source[..range.start].chars().rev().take_while(|c| *c != '\n').count() + 1);
+        let number = |number| u32::try_from(number).unwrap_or(0);
+        diagnostic = diagnostic.at(Place::new(name, number(line), number(column)), "");
+        if let Some(label) = diagnostic.labels.last_mut() {
+            label.length = part.lines().next().map_or(0, |line| line.chars().count());
+        }
     } else if let Some(line) = error.line() {
         diagnostic.message = format!("{}, in its line {line}", diagnostic.message);
     }
     if let Some(inner) = trace.declared_in {
         diagnostic = diagnostic.at(inner, format!("`{}` is called here", call.name));
     }
-    if error.kind() == ErrorKind::UndefinedError {
-        diagnostic = diagnostic.help("every value that a template uses must be in the data that it is given");
-    }
-    Raise::Stop(Stop::from(complete(diagnostic, &call.session.state().sources)))
+    let help = match error.kind() {
+        ErrorKind::UndefinedError => Some("every value that a template uses must be in the data that it is given"),
+        ErrorKind::OutOfFuel => Some("look for loops in each other"),
+        _ => None,
+    };
+    diagnostic.help = help.map(str::to_owned);
+    let diagnostic = complete(diagnostic, &call.session.state().sources);
+    Raise::Stop(Stop::Diagnostic(diagnostic.into(), Some(trace.place)))
 }

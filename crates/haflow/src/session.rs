@@ -267,7 +267,15 @@ impl Session {
         let stopped = Arc::new(AtomicBool::new(false));
         runtime.spawn(listen(interrupt.clone(), Arc::clone(&stopped)));
         let hosts = Hosts::over_ssh(&inventory.hosts);
-        let mut read = |query: &FactQuery, of: &[Host]| runtime.block_on(read_fact(&hosts, query, of, &interrupt));
+        let mut read = |query: &FactQuery, of: &[Host]| {
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    read = read_fact(&hosts, query, of, &interrupt) => read,
+                    () = say_what_takes_long(of) => unreachable!("it says so and waits"),
+                }
+            })
+        };
         let mut declared = playbook.declare(Some(&inventory), &mut read, Some(stopped))?;
         declared.graph = choice.of(declared.graph)?;
         for note in &declared.notes {
@@ -329,6 +337,15 @@ async fn listen(interrupt: Interrupt, stopped: Arc<AtomicBool>) {
             _ => std::process::exit(130),
         }
     }
+}
+
+/// After a second of silence somebody at a terminal wants to know what is waited for.
+async fn say_what_takes_long(of: &[Host]) {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let names: Vec<&str> = of.iter().take(5).map(|host| host.name.as_str()).collect();
+    let more = if of.len() > 5 { format!(" and {} more", of.len() - 5) } else { String::new() };
+    eprintln!("reading facts of {}{more} …", names.join(", "));
+    std::future::pending().await
 }
 
 async fn read_fact(

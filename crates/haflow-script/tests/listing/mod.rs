@@ -50,7 +50,9 @@ fn node(text: &mut String, graph: &Graph, id: NodeId) {
         .collect();
     let edges = if edges.is_empty() { String::new() } else { format!("  ← {}", edges.join(" ")) };
     match graph.node(id) {
-        Node::Barrier(barrier) => writeln!(text, "{}  ══ {}  {}{edges}", id.0, barrier.name, barrier.place.line).unwrap(),
+        Node::Barrier(barrier) => {
+            writeln!(text, "{}  ══ {}  {}{edges}", id.0, barrier.name, barrier.place.line).unwrap()
+        }
         Node::Task(task) => {
             let place = task.place.line;
             let within = task.declared_in.as_ref().map(|place| format!(" in {place}")).unwrap_or_default();
@@ -85,9 +87,14 @@ fn details(text: &mut String, task: &Task) {
         Action::Act(act) => line("act", &format!("{} ({})", act.apply, act.reason)),
         Action::Gate(gate) => {
             line("probe", &probe(&gate.probe));
-            line("want", &format!("{} {}× every {:?} within {:?}", param(&gate.want), gate.times, gate.every, gate.within));
+            line(
+                "want",
+                &format!("{} {}× every {:?} within {:?}", param(&gate.want), gate.times, gate.every, gate.within),
+            );
         }
-        Action::Read(read) => line("read", &format!("{}{}", probe(&read.probe), if read.secret { " (secret)" } else { "" })),
+        Action::Read(read) => {
+            line("read", &format!("{}{}", probe(&read.probe), if read.secret { " (secret)" } else { "" }))
+        }
     }
     for (name, value) in &task.params {
         line("param", &format!("{name} = {}", param(value)));
@@ -98,7 +105,10 @@ fn details(text: &mut String, task: &Task) {
     }
     let policy = &task.policy;
     if *policy != Policy::default() {
-        line("policy", &format!("{} retries, backoff {:?}, timeout {:?}", policy.retries, policy.backoff, policy.timeout));
+        line(
+            "policy",
+            &format!("{} retries, backoff {:?}, timeout {:?}", policy.retries, policy.backoff, policy.timeout),
+        );
     }
     if let Some(user) = &task.user {
         line("user", user);
@@ -128,9 +138,9 @@ fn param(param: &Param) -> String {
 pub(crate) fn error(error: &DeclareError) -> String {
     match error {
         DeclareError::Playbook(diagnostic) => self::diagnostic(diagnostic),
-        DeclareError::Facts(failures) => {
-            failures.iter().fold("facts:\n".to_owned(), |text, failure| format!("{text}  {}: {}\n", failure.host, failure.why))
-        }
+        DeclareError::Facts(failures) => failures
+            .iter()
+            .fold("facts:\n".to_owned(), |text, failure| format!("{text}  {}: {}\n", failure.host, failure.why)),
         DeclareError::Interrupted => "interrupted\n".to_owned(),
     }
 }
@@ -139,13 +149,22 @@ fn diagnostic(diagnostic: &Diagnostic) -> String {
     let mut text = format!("error: {}\n", diagnostic.message);
     for label in &diagnostic.labels {
         let said = if label.text.is_empty() { String::new() } else { format!("  {}", label.text) };
+        // The lines of the stdlib move.
+        if label.place.file.starts_with("stdlib/") {
+            writeln!(text, "  {}{said}", label.place.file).unwrap();
+            continue;
+        }
         writeln!(text, "  {}{said}", label.place).unwrap();
         let source = diagnostic.sources.get(&label.place.file).map_or("", |text| &**text);
         let line = (label.place.line as usize).checked_sub(1).and_then(|line| source.lines().nth(line));
         if let Some(line) = line {
             writeln!(text, "    {line}").unwrap();
             if label.place.column > 0 {
-                let blank: String = line.chars().take(label.place.column as usize - 1).map(|c| if c == '\t' { c } else { ' ' }).collect();
+                let blank: String = line
+                    .chars()
+                    .take(label.place.column as usize - 1)
+                    .map(|c| if c == '\t' { c } else { ' ' })
+                    .collect();
                 writeln!(text, "    {blank}{}", "^".repeat(label.length.max(1))).unwrap();
             }
         }

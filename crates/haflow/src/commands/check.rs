@@ -1,6 +1,6 @@
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::report::clean;
+use crate::report::{clean, say};
 use crate::session::{Playbook, Where};
 use clap::Args;
 use haflow_script::{NoteKind, ParamDecl};
@@ -48,7 +48,7 @@ impl Check {
             let word = if note.kind == NoteKind::Warn { "warning" } else { "note" };
             let _ = writeln!(text, "\n{word}: {} ({})", note.text, note.place);
         }
-        print!("{}", clean(&text));
+        say(&clean(&text));
         Ok(Exit::Done)
     }
 }

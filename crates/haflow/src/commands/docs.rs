@@ -1,5 +1,6 @@
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::report::say;
 use crate::reference::{self, Page};
 use clap::Args;
 use haflow_model::nearest;
@@ -16,7 +17,7 @@ impl Docs {
         let pages = reference::pages();
         let Some(name) = self.page else {
             for Page { name, summary, .. } in &pages {
-                println!("{name:12} {summary}");
+                say(&format!("{name:12} {summary}"));
             }
             return Ok(Exit::Done);
         };
@@ -27,7 +28,7 @@ impl Docs {
                 help: near.map_or_else(|| "`haflow docs` lists them".into(), |near| format!("did you mean `{near}`?")),
             });
         };
-        print!("{}", page.markdown);
+        say(&page.markdown);
         Ok(Exit::Done)
     }
 }

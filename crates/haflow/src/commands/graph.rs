@@ -1,5 +1,6 @@
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::report::say;
 use crate::session::{Playbook, Where};
 use clap::{Args, ValueEnum};
 use haflow_model::{EdgeKind, Node, NodeId};
@@ -32,7 +33,7 @@ impl Graph {
     pub(super) fn run(self) -> Result<Exit, Error> {
         let inventory = self.place.named()?;
         let declared = self.playbook.imagine(inventory.as_ref())?;
-        print!("{}", draw(&declared.graph, self.format));
+        say(&draw(&declared.graph, self.format));
         Ok(Exit::Done)
     }
 }

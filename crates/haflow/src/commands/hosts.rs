@@ -1,6 +1,6 @@
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::report::clean;
+use crate::report::{clean, say};
 use crate::session::Where;
 use clap::{Args, ValueEnum};
 use haflow_engine::{Reach, reach_all};
@@ -44,13 +44,13 @@ impl Hosts {
         });
         for reach in &reached {
             match self.format {
-                Told::Json => println!("{}", reach.to_json()),
+                Told::Json => say(&format!("{}", reach.to_json())),
                 Told::Plain => print!("{}", clean(&lines(reach))),
             }
         }
         let held_up = reached.iter().filter(|reach| !reach.is_fine()).count();
         if self.format == Told::Plain {
-            println!("{} hosts, {} fine, {held_up} with something in the way", reached.len(), reached.len() - held_up);
+            say(&format!("{} hosts, {} fine, {held_up} with something in the way", reached.len(), reached.len() - held_up));
         }
         Ok(if held_up == 0 { Exit::Done } else { Exit::Failed })
     }

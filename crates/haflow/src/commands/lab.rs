@@ -1,5 +1,6 @@
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::report::say;
 use crate::session::{lab_line, lab_name};
 use clap::{Args, Subcommand};
 use haflow_lab::{Lab as Hosts, Progress};
@@ -93,15 +94,15 @@ impl Lab {
             What::List => {
                 let labs = Hosts::list()?;
                 if labs.is_empty() {
-                    println!("no lab is there");
+                    say("no lab is there");
                 }
                 for lab in &labs {
-                    println!(
+                    say(&format!(
                         "{} ({}){}",
                         lab.name(),
                         lab.range(),
                         if lab.name() == name { ", of this folder" } else { "" }
-                    );
+                    ));
                     print_hosts(lab);
                 }
             }
@@ -134,7 +135,7 @@ fn print_hosts(lab: &Hosts) {
             (true, true) => "running, cut off",
             (false, _) => "stopped",
         };
-        println!("  {:width$}  {:15}  {:8}  {state}", host.name, host.address, host.suite);
+        say(&format!("  {:width$}  {:15}  {:8}  {state}", host.name, host.address, host.suite));
     }
 }
 

@@ -181,6 +181,16 @@ pub(crate) fn clean(text: &str) -> String {
         .collect()
 }
 
+/// Prints an answer on stdout. A reader that has seen enough (`| head`) isn't an error.
+pub(crate) fn say(text: &str) {
+    let mut out = stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    if !text.ends_with('\n') {
+        let _ = out.write_all(b"\n");
+    }
+    let _ = out.flush();
+}
+
 /// Milliseconds since 1970.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,0 +1,104 @@
+//! What holds beyond single playbooks: the reference is complete, the modules are in order, scripts can be stopped.
+
+use haflow_script::{DeclareError, Declared, Request, assumed_facts, declare, module_docs, native_docs, stdlib};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+fn run(text: &str, interrupt: Option<Arc<AtomicBool>>) -> Result<Declared, DeclareError> {
+    let folder = tempfile::tempdir().unwrap();
+    let playbook = folder.path().join("playbook.rhai");
+    std::fs::write(&playbook, text).unwrap();
+    declare(Request {
+        playbook: &playbook,
+        inventory: None,
+        params: &BTreeMap::new(),
+        facts: &mut assumed_facts,
+        interrupt,
+    })
+}
+
+#[test]
+fn every_module_of_the_folder_is_embedded() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stdlib");
+    let files: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".rhai"))
+        .collect();
+    let embedded: BTreeSet<String> = stdlib().iter().map(|module| format!("{}.rhai", module.name)).collect();
+    assert_eq!(files, embedded);
+}
+
+#[test]
+fn modules_call_only_what_is_there() {
+    // A module is checked as a user's is when a playbook of its text is declared under another name.
+    for module in stdlib() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(format!("my_{}.rhai", module.name)), module.text).unwrap();
+        let playbook = folder.path().join("playbook.rhai");
+        std::fs::write(&playbook, format!("import \"my_{}\" as mine;", module.name)).unwrap();
+        let declared = declare(Request {
+            playbook: &playbook,
+            inventory: None,
+            params: &BTreeMap::new(),
+            facts: &mut assumed_facts,
+            interrupt: None,
+        });
+        if let Err(error) = declared {
+            panic!("stdlib/{}.rhai: {error}", module.name);
+        }
+    }
+}
+
+#[test]
+fn no_two_global_modules_have_a_function_of_the_same_name() {
+    let mut seen = BTreeMap::new();
+    for module in stdlib().iter().filter(|module| module.global) {
+        for function in module_docs(module.text).functions {
+            let key = (function.name, function.params.len());
+            assert!(!native_docs().iter().any(|native| native.name == key.0), "{key:?} is native");
+            if let Some(other) = seen.insert(key.clone(), module.name) {
+                panic!("{key:?} is in {other} and in {}", module.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_endless_script_is_stopped_by_the_interrupt() {
+    let interrupt = Arc::new(AtomicBool::new(false));
+    let setter = interrupt.clone();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        setter.store(true, Ordering::Relaxed);
+    });
+    let result = run("loop { try { loop { } } catch { } }", Some(interrupt));
+    thread.join().unwrap();
+    assert!(matches!(result, Err(DeclareError::Interrupted)));
+}
+
+#[test]
+fn a_megabyte_of_content_is_declared() {
+    let declared = run("let s = \"x\"; for i in 0..21 { s += s; } file(host(\"a\"), \"/big\", #{ content: s });", None);
+    assert_eq!(declared.unwrap().graph.len(), 1);
+}
+
+#[test]
+fn an_error_of_ours_is_not_caught_by_the_script() {
+    let result = run("try { fail(\"no\"); } catch { print(\"caught\"); }\nprint(\"on\");", None);
+    let Err(DeclareError::Playbook(diagnostic)) = result else { panic!("it went on") };
+    assert_eq!((diagnostic.message.as_str(), diagnostic.labels[0].place.line), ("no", 1));
+}
+
+#[test]
+fn the_docs_of_a_module_are_read() {
+    let docs = module_docs(
+        "//! Things.\n//!\n//! More.\n\n/// One.\n/// Two.\nfn a(host, name) {\n}\nprivate fn b() {}\nfn c() {}\n",
+    );
+    assert_eq!(docs.header, "Things.\n\nMore.");
+    let functions: Vec<_> = docs.functions.iter().map(|f| (f.name.as_str(), f.params.len(), f.doc.as_str())).collect();
+    assert_eq!(functions, [("a", 2, "One.\nTwo."), ("c", 0, "")]);
+}

@@ -13,7 +13,7 @@ use transcript::{Played, Step, play};
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/bad_input");
 
 /// Cases whose wrong thing has no line: it isn't a file, it can't be read, or it is what a program did.
-const WITHOUT_A_PLACE: [&str; 12] = [
+const WITHOUT_A_PLACE: [&str; 11] = [
     "inventory-folder",
     "inventory-missing",
     "inventory-program-dies",
@@ -24,7 +24,6 @@ const WITHOUT_A_PLACE: [&str; 12] = [
     "playbook-empty-name",
     "playbook-folder",
     "playbook-missing",
-    "playbook-unreadable",
     "json-on-errors",
 ];
 
@@ -39,7 +38,9 @@ fn cases() -> Vec<(PathBuf, Option<PathBuf>)> {
 fn each_says_what_where_and_what_to_do() {
     let mut wrong = Vec::new();
     for played in play(&cases()) {
-        assert!(!played.touched, "{} reached for a host", played.name);
+        if played.touched {
+            wrong.push(format!("{}: it reached for a host", played.name));
+        }
         assert!(!played.steps.is_empty(), "{} runs nothing", played.name);
         for step in &played.steps {
             if let Err(why) = judge(&played, step) {

@@ -133,9 +133,10 @@ impl Bench {
             ("rhai", Some(name)) => {
                 fs::write(self.folder.path().join(format!("{name}.rhai")), body).map_err(|error| error.to_string())?;
                 let (exit, printed) = self.sh(&format!("haflow check {name}.rhai"));
-                match exit == asked.exit {
-                    true => Ok(body.to_owned()),
-                    false => Err(format!("`haflow check {name}.rhai` ended with {exit:?}:\n{printed}")),
+                if exit == asked.exit {
+                    Ok(body.to_owned())
+                } else {
+                    Err(format!("`haflow check {name}.rhai` ended with {exit:?}:\n{printed}"))
                 }
             }
             ("rhai", None) => Err("a playbook without a comment that says what to do with it".to_owned()),

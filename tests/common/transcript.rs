@@ -93,7 +93,7 @@ fn play_one(name: String, text: &str, files: Option<&Path>) -> Played {
             while lines.next_if(|line| !line.starts_with("$ ")).is_some() {}
             let mut shell = clean(Command::new("timeout"), &here);
             let path = std::env::var_os("PATH").unwrap_or_default();
-            shell.args(["60", "sh", "-c", command]).env("PATH", format!("{}:{}", programs.display(), path.display()));
+            shell.args(["--kill-after=5", "60", "sh", "-c", command]).env("PATH", format!("{}:{}", programs.display(), path.display()));
             let ran = Ran::of(&mut shell);
             now.push_str(&shown(&ran));
             if command.contains("haflow") {

@@ -8,7 +8,7 @@ use crate::state::{Known, Seen};
 use crate::step::Trouble;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
-    Action, Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, OutputRef, Param, Plan, Task, TaskRef,
+    Action, Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, OutputRef, Param, Plan, Planned, Task, TaskRef,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
@@ -37,9 +37,9 @@ pub async fn plan(graph: &Graph, hosts: &Hosts, events: &Events, playbook: &str,
         .await;
     let ((), looks) = tokio::join!(crate::connect_all(hosts, &names, events), look_all(graph, hosts, events, stop));
     let plan = settle(graph, looks);
-    for (id, decision) in &plan.decisions {
-        let task = TaskRef::from(graph.task(*id).expect("decisions are on tasks"));
-        events.emit(Event::TaskPlanned { task, decision: decision.clone() }).await;
+    for Planned { task, decision, assumed } in &plan.decisions {
+        let task = TaskRef::from(graph.task(*task).expect("decisions are on tasks"));
+        events.emit(Event::TaskPlanned { task, decision: decision.clone(), assumed: assumed.clone() }).await;
     }
     events.emit(Event::PlanFinished { counts: plan.counts(), took_ms: crate::millis(started.elapsed()) }).await;
     plan
@@ -142,7 +142,9 @@ fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Plan {
         may_trigger[id.index()] = moves;
         let reads = matches!(task.action, Action::Read(_) | Action::Gate(_));
         moved[id.index()] = if moves && !reads { Some(*id) } else { before };
-        decisions.push((*id, decision));
+        let from_now = matches!(decision, Decision::UpToDate | Decision::Change { .. });
+        let assumed = before.filter(|_| from_now).and_then(|before| graph.task(before)).map(Task::id);
+        decisions.push(Planned { task: *id, decision, assumed });
     }
     Plan { decisions }
 }

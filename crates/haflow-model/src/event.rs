@@ -107,9 +107,12 @@ pub enum Event {
         /// The task.
         #[serde(flatten)]
         task: TaskRef,
-        /// The decision.
+        /// The decision, as things are now.
         #[serde(flatten)]
         decision: Decision,
+        /// The id of a task before it that would change something, so that things may be otherwise then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        assumed: Option<String>,
     },
     /// The run was interrupted; it waits for what is running.
     Interrupted,

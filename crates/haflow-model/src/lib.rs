@@ -17,7 +17,7 @@ pub use event::{Event, Failure, Outcome, PlanCounts, Record, RunCounts, TaskRef}
 pub use graph::{Barrier, Draft, Edge, EdgeKind, Graph, Node, NodeId};
 pub use inventory::{Host, HostName, Inventory};
 pub use place::Place;
-pub use plan::{Change, Decision, Diff, Plan};
+pub use plan::{Change, Decision, Diff, Plan, Planned};
 pub use secret::{REDACTED, Secret};
 pub use task::{
     Act, Action, Content, Ensure, File, FileState, Gate, OutputRef, Param, Policy, Probe, Read, Task, Test, When,

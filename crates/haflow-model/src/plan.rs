@@ -5,15 +5,27 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Plan {
     /// One for every task.
-    pub decisions: Vec<(NodeId, Decision)>,
+    pub decisions: Vec<Planned>,
+}
+
+/// What would happen to one task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The task.
+    pub task: NodeId,
+    /// The decision, as things are now.
+    pub decision: Decision,
+    /// The id of a task that comes before this one and would change something: things may be otherwise then. `None` where
+    /// nothing before it changes.
+    pub assumed: Option<String>,
 }
 
 impl Plan {
     /// How many there are of each.
     pub fn counts(&self) -> PlanCounts {
         let mut counts = PlanCounts::default();
-        for (_, decision) in &self.decisions {
-            counts.add(decision);
+        for planned in &self.decisions {
+            counts.add(&planned.decision);
         }
         counts
     }

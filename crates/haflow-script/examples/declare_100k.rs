@@ -7,32 +7,32 @@ use std::time::Instant;
 const PLAYBOOKS: [(&str, &str); 4] = [
     (
         "natively, in a loop",
-        r##"let nodes = group("web", #{ lab: 10 });
+        r#"let nodes = group("web", #{ lab: 10 });
         for i in 0..10000 { for node in nodes {
             ensure(node, #{ kind: "thing", name: `thing ${i}`, params: #{ number: i, text: "x" },
-                probe: #"printf %s "$number""#, jq: ".a | select(. == $number)", want: i, apply: "true" });
-        } }"##,
+                probe: "echo $number", jq: ".a | select(. == $number)", want: i, apply: "true" });
+        } }"#,
     ),
     (
         "by a module, in a loop",
-        r##"let nodes = group("web", #{ lab: 10 });
+        r#"let nodes = group("web", #{ lab: 10 });
         import "kind" as kind;
-        for i in 0..10000 { for node in nodes { kind::thing(node, `thing ${i}`, #{ number: i }); } }"##,
+        for i in 0..10000 { for node in nodes { kind::thing(node, `thing ${i}`, #{ number: i }); } }"#,
     ),
     (
         "with their handles in a list",
-        r##"let node = host("a"); let all = [];
+        r#"let node = host("a"); let all = [];
         for i in 0..100000 { all.push(act(node, #{ name: `act ${i}`, reason: "test", apply: "true" })); }
-        barrier(node);"##,
+        barrier(node);"#,
     ),
     ("flat", ""),
 ];
 
-const MODULE: &str = r##"fn thing(host, name, opts) {
+const MODULE: &str = r#"fn thing(host, name, opts) {
     let o = options("thing", opts, #{ number: 0, text: "x" });
     ensure(host, #{ kind: "thing", name: name, params: #{ number: o.own.number, text: o.own.text },
-        probe: #"printf %s "$number""#, want: "", apply: "true" } + o.common)
-}"##;
+        probe: "echo $number", want: "", apply: "true" } + o.common)
+}"#;
 
 #[expect(clippy::print_stdout, reason = "it is a measurement")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,7 +1,7 @@
 //! Where the interpreter's errors are, and which calls led there.
 
-use crate::explain::{explain, explain_syntax};
-use crate::place::{Site, offset, unclosed};
+use crate::explain::{explain, explain_syntax, raced};
+use crate::place::{Site, offset, places_of, unclosed};
 use crate::raise::{Problem, Stop, complete};
 use crate::session::Session;
 use haflow_model::{Diagnostic, Place};
@@ -65,8 +65,21 @@ fn placed(
     let mut sites: Vec<(Site, String)> = calls.to_vec();
     if error.position() != Position::NONE {
         sites.push((Site::new(file.clone(), error.position()), String::new()));
+    } else if let EvalAltResult::ErrorDataRace(what, _) = error
+        && let Some(site) = raced(what).and_then(|name| only_call(session, file, name))
+    {
+        // The interpreter doesn't say where.
+        sites.push((site, String::new()));
     }
     label(session, problem, &sites).into()
+}
+
+/// The place of a name that a file has once.
+fn only_call(session: &Session, file: &Arc<str>, name: &str) -> Option<Site> {
+    let text = session.state().sources.get(file).cloned()?;
+    let mut places = places_of(&text, file, name).into_iter();
+    let place = places.next()?;
+    places.next().is_none().then_some(Site { file: place.file, line: place.line, column: place.column })
 }
 
 /// The playbook's line first, then the line of a module, then the call that led there.

@@ -68,7 +68,7 @@ pub fn module_docs(text: &str) -> ModuleDoc {
             comment.clear();
         }
     }
-    docs.header = docs.header.trim().to_owned();
+    docs.header.truncate(docs.header.trim_end().len());
     docs
 }
 

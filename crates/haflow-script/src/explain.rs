@@ -79,8 +79,13 @@ fn explain_value(error: &EvalAltResult) -> Problem {
         EvalAltResult::ErrorUnboundThis(_) => {
             Problem::new("there is no `this` here").help("pass the value as an argument instead")
         }
-        EvalAltResult::ErrorDataRace(what, _) => Problem::new(format!("{what} is used while it is being changed"))
-            .help("copy it to a variable first, and use that in the function"),
+        EvalAltResult::ErrorDataRace(what, _) => {
+            let message = match raced(what) {
+                Some(name) => format!("`{name}` works on a variable that its function uses too"),
+                None => format!("{what} is used while it is being changed"),
+            };
+            Problem::new(message).help("take what the function needs out of it before: let first = list[0];")
+        }
         EvalAltResult::ErrorArithmetic(text, _) => Problem::new(lower(text)),
         EvalAltResult::ErrorParsing(kind, _) => explain_syntax(kind, ""),
         error => Problem::new(lower(&error.to_string())),
@@ -127,6 +132,11 @@ pub(crate) fn explain_syntax(error: &ParseErrorType, text: &str) -> Problem {
     }
 }
 
+/// The function in a text such as `argument #1 of function 'filter'`.
+pub(crate) fn raced(what: &str) -> Option<&str> {
+    what.split("function '").nth(1)?.strip_suffix('\'')
+}
+
 fn about_end(about: &str) -> String {
     if about.is_empty() { String::new() } else { format!(" {about}") }
 }
@@ -147,7 +157,8 @@ fn unknown_key(session: &Session, name: &str, text: &str) -> Problem {
     let problem = Problem::new(format!("the map has no key `{name}`"));
     let vars = session.inventory.iter().flat_map(|inventory| &inventory.hosts).flat_map(|host| host.vars.keys());
     let state = session.state();
-    let facts = state.facts.values().flat_map(|of_hosts| of_hosts.values().next()).filter_map(|fact| fact.as_object());
+    let facts =
+        state.facts.values().filter_map(|of_hosts| of_hosts.values().next()).filter_map(|fact| fact.as_object());
     let facts = facts.flat_map(|fact| fact.keys());
     let known = keys(text).into_iter().chain(vars.chain(facts).map(String::as_str));
     match nearest(name, known.filter(|known| *known != name)) {

@@ -92,7 +92,8 @@ fn group(call: &Call<'_>, [name, options]: [Dynamic; 2]) -> Result<Dynamic, Rais
         return Err(Problem::new("`lab` is fewer hosts than `at_least`").option("lab").into());
     }
     let Some(inventory) = &call.session.inventory else {
-        return Ok(hand_out(call.session, imagine(call.session, need)));
+        let lab = note_need(call.session, need);
+        return Ok(hand_out(call.session, imagined(&name, lab)));
     };
     let members = members(inventory, &name)?;
     note_need(call.session, need);
@@ -129,14 +130,11 @@ fn members(inventory: &Inventory, name: &str) -> Result<Vec<Host>, Problem> {
 fn host(call: &Call<'_>, [name]: [Dynamic; 1]) -> Result<Dynamic, Raise> {
     let name = text(&name, "host")?;
     let host = match &call.session.inventory {
-        None => call
-            .session
-            .state()
-            .hosts
-            .iter()
-            .find(|host| host.name.as_str() == &*name)
-            .cloned()
-            .unwrap_or_else(|| Host::named(&*name)),
+        None => {
+            let state = call.session.state();
+            let known = state.hosts.iter().find(|host| host.name.as_str() == &*name);
+            known.cloned().unwrap_or_else(|| Host::named(&*name))
+        }
         Some(inventory) => inventory.host(&name).cloned().ok_or_else(|| {
             let problem = Problem::new(format!("the inventory has no host `{name}`"));
             match nearest(&name, inventory.hosts.iter().map(|host| host.name.as_str())) {
@@ -145,42 +143,38 @@ fn host(call: &Call<'_>, [name]: [Dynamic; 1]) -> Result<Dynamic, Raise> {
             }
         })?,
     };
+    let mut state = call.session.state();
+    if !state.named.contains(&host.name) {
+        state.named.push(host.name.clone());
+    }
+    drop(state);
     let mut handed = hand_out(call.session, vec![host]).cast::<rhai::Array>();
     Ok(handed.pop().unwrap_or_default())
 }
 
 fn hosts(call: &Call<'_>) -> Result<Dynamic, Raise> {
-    let hosts = if let Some(inventory) = &call.session.inventory {
+    let session = call.session;
+    let hosts = if let Some(inventory) = &session.inventory {
         if inventory.hosts.is_empty() {
             return Err(Problem::new("the inventory has no hosts").help("add hosts to it").into());
         }
         inventory.hosts.clone()
     } else {
-        let so_far = call.session.state().hosts.clone();
-        let need = GroupNeed { name: "all".to_owned(), at_least: 1, lab: LAB, help: None };
+        let so_far = session.state().hosts.clone();
         if so_far.is_empty() {
-            let mut need = need;
-            need.name = "host".to_owned();
-            let imagined = imagined(&need, need.lab);
-            note_need(call.session, GroupNeed { name: "all".to_owned(), ..need });
-            imagined
+            note_need(session, GroupNeed { name: "all".to_owned(), at_least: 1, lab: LAB, help: None });
+            imagined("host", LAB)
         } else {
             so_far
         }
     };
-    Ok(hand_out(call.session, hosts))
+    Ok(hand_out(session, hosts))
 }
 
-/// Notes what the playbook needs, and makes up hosts for it.
-fn imagine(session: &Session, need: GroupNeed) -> Vec<Host> {
-    let lab = note_need(session, need.clone());
-    imagined(&need, lab)
-}
-
-fn imagined(need: &GroupNeed, count: usize) -> Vec<Host> {
-    (1..=count)
-        .map(|number| Host { groups: vec![need.name.clone()], ..Host::named(format!("{}{number}", need.name)) })
-        .collect()
+/// Makes up hosts that are called after their group.
+fn imagined(name: &str, count: usize) -> Vec<Host> {
+    let host = |number| Host { groups: vec![name.to_owned()], ..Host::named(format!("{name}{number}")) };
+    (1..=count).map(host).collect()
 }
 
 /// Notes what the playbook needs of a group. Returns how many hosts a lab boots for it.

@@ -84,7 +84,7 @@ fn read(playbook: &Path, name: &Arc<str>) -> Result<String, Diagnostic> {
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = String::from_utf8_lossy(valid).matches('\n').count() + 1;
         let place = Place::new(place.file, u32::try_from(line).unwrap_or(0), 0);
         Diagnostic::new(format!("the playbook `{name}` isn't UTF-8")).at(place, "").help("save it as UTF-8")
     })

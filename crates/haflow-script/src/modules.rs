@@ -84,7 +84,7 @@ impl Modules {
 
     /// The module of that name, parsed. `site` is where it is asked for.
     pub(crate) fn parse(&self, engine: &Engine, name: &str, site: &Site) -> Result<Arc<Parsed>, Diagnostic> {
-        let name = name.strip_suffix(".rhai").unwrap_or(name);
+        let name = name.strip_suffix(".rhai").unwrap_or(name).trim_start_matches("./");
         if let Some(parsed) = locked(&self.parsed).get(name) {
             return Ok(parsed.clone());
         }

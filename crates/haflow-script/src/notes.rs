@@ -66,7 +66,7 @@ fn options(call: &Call<'_>, [function, given, defaults]: [Dynamic; 3]) -> Result
         } else if key == "name" || COMMON.contains(&key.as_str()) {
             common.insert(key, value);
         } else {
-            let keys: Vec<&str> = own.keys().map(|key| key.as_str()).collect();
+            let keys: Vec<&str> = own.keys().map(AsRef::as_ref).collect();
             let known = keys.iter().copied();
             // The function's own options say more than those that all tasks have.
             let near = haflow_model::nearest(&key, known.clone().chain(COMMON));
@@ -92,8 +92,11 @@ fn fitting(function: &str, key: &str, default: &Dynamic, value: Dynamic) -> Resu
     if default.is_array() && value.is_string() {
         return Ok(Dynamic::from_array(vec![value]));
     }
-    if default.is_float() && value.is_int() {
-        return Ok((value.as_int().unwrap_or_default() as f64).into());
+    if default.is_float()
+        && let Ok(int) = value.as_int()
+        && let Ok(small) = i32::try_from(int)
+    {
+        return Ok(f64::from(small).into());
     }
     let (wanted, given) = (type_word(default), shown(&value));
     Err(Problem::new(format!("option `{key}` of `{function}` wants {wanted}, not {given}")).option(key))

@@ -26,9 +26,10 @@ fn param(call: &Call<'_>, [name, default, options]: [Dynamic; 3]) -> Result<Dyna
     }
     let mut options = Options::new("param", options, ["help", "one_of", "type"])?;
     let kind = kind(&mut options, &default)?;
-    let default = match default.is_unit() {
-        true => None,
-        false => Some(to_value(&default).map_err(|why| Problem::new(format!("the default can't be that: {why}")))?),
+    let default = if default.is_unit() {
+        None
+    } else {
+        Some(to_value(&default).map_err(|why| Problem::new(format!("the default can't be that: {why}")))?)
     };
     let one_of = one_of(&mut options, kind)?;
     let help = options.text("help")?.map(Into::into);

@@ -45,46 +45,52 @@ pub(crate) fn find_key(text: &str, place: &Place, key: &str) -> Option<Place> {
     let from = offset(text, place)?;
     let mut at = from;
     let (mut depth, mut found) = (0_usize, None::<usize>);
+    // The one that is in the fewest brackets.
+    let mut best = None::<(usize, usize)>;
     while let Some((skipped, token)) = Token::first(&text[at..]) {
         let begin = at + skipped;
         at += skipped + token.end;
         let word = &text[begin..at];
         match word {
             ":" => {
-                if let Some(found) = found {
-                    return Some(place_at(text, place, from, found));
+                if let Some(found) = found.filter(|_| best.is_none_or(|(least, _)| depth < least)) {
+                    best = Some((depth, found));
                 }
             }
             "(" | "#{" | "[" | "{" => depth += 1,
             ")" | "}" | "]" => {
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
-                    return None;
+                    break;
                 }
             }
-            ";" if depth == 0 => return None,
+            ";" if depth == 0 => break,
             _ => {}
         }
         found = (depth > 0 && (word == key || word.trim_matches('"') == key)).then_some(begin);
     }
-    None
+    best.map(|(_, found)| place_at(text, place, from, found))
 }
 
 /// The place of the definition of a function.
 pub(crate) fn find_function(text: &str, file: &Arc<str>, name: &str) -> Option<Place> {
+    let defined = |place: &Place| offset(text, place).is_some_and(|at| text[..at].trim_end().ends_with("fn"));
+    places_of(text, file, name).into_iter().find(defined)
+}
+
+/// All places of a word.
+pub(crate) fn places_of(text: &str, file: &Arc<str>, name: &str) -> Vec<Place> {
     let start = Place::new(file.clone(), 1, 1);
+    let mut places = Vec::new();
     let mut at = 0;
-    let mut after_fn = false;
     while let Some((skipped, token)) = Token::first(&text[at..]) {
         let begin = at + skipped;
         at += skipped + token.end;
-        let word = &text[begin..at];
-        if after_fn && word == name {
-            return Some(place_at(text, &start, 0, begin));
+        if &text[begin..at] == name {
+            places.push(place_at(text, &start, 0, begin));
         }
-        after_fn = word == "fn";
     }
-    None
+    places
 }
 
 /// All names of variables that a text defines, as far as can be told without parsing it.
@@ -245,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_key_is_found_in_its_own_call_and_not_in_a_text() {
-        let text = "let a = 1;\nensure(h, #{ // mode: no\n  name: \"mode: x\",\n  mode: 1 });\nfile(h, #{ owner: 2 })";
+        let text = "let a = 1;\nensure(h, #{ // mode: no\n  params: #{ mode: 2 }, name: \"mode: x\",\n  mode: 1 });\nfile(h, #{ owner: 2 })";
         let call = Place::new("p", 2, 1);
         assert_eq!(find_key(text, &call, "mode"), Some(Place::new("p", 4, 3)));
         assert_eq!(find_key(text, &call, "owner"), None);

@@ -84,6 +84,7 @@ impl From<Diagnostic> for Stop {
 
 impl Stop {
     /// The error that the interpreter passes on.
+    #[expect(clippy::unnecessary_box_returns, reason = "it is what the interpreter takes")]
     pub(crate) fn raised(self, session: &Session, position: Position) -> Box<EvalAltResult> {
         session.stop(self.clone());
         EvalAltResult::ErrorRuntime(Dynamic::from(self), position).into()
@@ -110,6 +111,7 @@ impl Call<'_> {
     }
 
     /// The error that the interpreter passes on.
+    #[expect(clippy::unnecessary_box_returns, reason = "it is what the interpreter takes")]
     pub(crate) fn raise(&self, raise: Raise) -> Box<EvalAltResult> {
         let stop = match raise {
             Raise::Script(error) => return error,

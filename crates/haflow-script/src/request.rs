@@ -96,6 +96,8 @@ pub struct Declared {
     pub params: Vec<ParamDecl>,
     /// The groups in the order in which the playbook names them.
     pub groups: Vec<GroupNeed>,
+    /// The hosts that the playbook asks for by their own names.
+    pub named: Vec<HostName>,
     /// What the playbook said by `warn` and `print`.
     pub notes: Vec<Note>,
     /// The texts of the playbook, the modules and the templates that were read.

@@ -15,11 +15,11 @@ use std::sync::Arc;
 /// How deep functions may call each other.
 pub(crate) const MAX_CALLS: usize = 64;
 /// How deep expressions may be in each other.
-const MAX_DEPTH: usize = 128;
+const MAX_DEPTH: usize = 256;
 /// How long all texts of a value may be together, in bytes.
 pub(crate) const MAX_TEXT: usize = 64 << 20;
 /// How many elements all lists of a value may have together, and likewise all maps.
-pub(crate) const MAX_ELEMENTS: usize = 1_000_000;
+pub(crate) const MAX_ELEMENTS: usize = 200_000;
 
 /// What must not be called, because the same playbook shall always declare the same.
 pub(crate) const FORBIDDEN: [(&str, &str); 4] = [
@@ -36,7 +36,7 @@ pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), B
         .set_strict_variables(true)
         .set_fail_on_invalid_map_property(true)
         .set_max_call_levels(MAX_CALLS)
-        .set_max_expr_depths(MAX_DEPTH, MAX_DEPTH / 2)
+        .set_max_expr_depths(MAX_DEPTH, MAX_DEPTH)
         .set_max_string_size(MAX_TEXT)
         .set_max_array_size(MAX_ELEMENTS)
         .set_max_map_size(MAX_ELEMENTS)
@@ -124,6 +124,7 @@ fn seal(session: &Session) -> Result<Declared, DeclareError> {
         graph,
         params: state.params,
         groups: state.groups,
+        named: state.named,
         notes: state.notes,
         sources: state.sources,
         facts: state.facts,

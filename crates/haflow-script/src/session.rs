@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) groups: Vec<GroupNeed>,
     pub(crate) notes: Vec<Note>,
     pub(crate) sources: Sources,
+    /// The hosts that the playbook asked for by name.
+    pub(crate) named: Vec<HostName>,
     /// The hosts handed out so far.
     pub(crate) hosts: Vec<Host>,
     pub(crate) handed: BTreeSet<HostName>,

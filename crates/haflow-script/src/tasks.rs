@@ -57,7 +57,7 @@ fn gate(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Raise
     let want = want(&mut options)?;
     let times = options.count("times", 1)?.unwrap_or(1);
     let every = options.duration("every")?.unwrap_or(Duration::from_secs(1));
-    let within = options.duration("within")?.unwrap_or(Duration::from_secs(60));
+    let within = options.duration("within")?.unwrap_or(Duration::from_mins(1));
     head.declare(call, Action::Gate(Gate { probe, want, times, every, within }), options)
 }
 

@@ -25,8 +25,9 @@ fn every_module_of_the_folder_is_embedded() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stdlib");
     let files: BTreeSet<String> = std::fs::read_dir(folder)
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".rhai"))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rhai"))
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
     let embedded: BTreeSet<String> = stdlib().iter().map(|module| format!("{}.rhai", module.name)).collect();
     assert_eq!(files, embedded);
@@ -101,4 +102,33 @@ fn the_docs_of_a_module_are_read() {
     assert_eq!(docs.header, "Things.\n\nMore.");
     let functions: Vec<_> = docs.functions.iter().map(|f| (f.name.as_str(), f.params.len(), f.doc.as_str())).collect();
     assert_eq!(functions, [("a", 2, "One.\nTwo."), ("c", 0, "")]);
+}
+
+#[test]
+fn no_depth_that_is_allowed_overflows_the_stack() {
+    let deep = format!("fn f(n) {{ {}f(n + 1){} }} f(0);", "[".repeat(80), "]".repeat(80));
+    let closures = "fn f(n) { [1].map(|x| [1].map(|y| f(n + x + y))) } f(0);";
+    let lists = "let a = []; for i in 0..1000000 { a = [a]; if i == 1000 { break; } } print(a);";
+    for text in [deep.as_str(), closures] {
+        let Err(DeclareError::Playbook(diagnostic)) = run(text, None) else { panic!("{text} ended") };
+        assert!(diagnostic.message.starts_with("functions call each other"), "{diagnostic}");
+    }
+    assert!(run(lists, None).is_ok());
+}
+
+#[test]
+fn functions_that_call_each_other_through_a_module_are_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mine.rhai"), "fn each(what) { what.call(1) }").unwrap();
+    let playbook = folder.path().join("playbook.rhai");
+    std::fs::write(&playbook, "import \"mine\" as mine; fn f() { mine::each(|n| f()) } f();").unwrap();
+    let result = declare(Request {
+        playbook: &playbook,
+        inventory: None,
+        params: &BTreeMap::new(),
+        facts: &mut assumed_facts,
+        interrupt: None,
+    });
+    let Err(DeclareError::Playbook(diagnostic)) = result else { panic!("it ended") };
+    assert!(diagnostic.message.starts_with("functions call each other"), "{diagnostic}");
 }

@@ -24,6 +24,9 @@ pub(crate) fn declared(declared: &Declared) -> String {
         let (name, at_least, lab) = (&group.name, group.at_least, group.lab);
         writeln!(text, "group {name}: at least {at_least}, lab {lab}{}", said(group.help.as_ref())).unwrap();
     }
+    for host in &declared.named {
+        writeln!(text, "named {host}").unwrap();
+    }
     for note in &declared.notes {
         let kind = if note.kind == NoteKind::Warn { "warn" } else { "print" };
         writeln!(text, "{kind} at {}: {}", note.place.line, note.text).unwrap();
@@ -51,7 +54,7 @@ fn node(text: &mut String, graph: &Graph, id: NodeId) {
     let edges = if edges.is_empty() { String::new() } else { format!("  ← {}", edges.join(" ")) };
     match graph.node(id) {
         Node::Barrier(barrier) => {
-            writeln!(text, "{}  ══ {}  {}{edges}", id.0, barrier.name, barrier.place.line).unwrap()
+            writeln!(text, "{}  ══ {}  {}{edges}", id.0, barrier.name, barrier.place.line).unwrap();
         }
         Node::Task(task) => {
             let place = task.place.line;
@@ -93,7 +96,7 @@ fn details(text: &mut String, task: &Task) {
             );
         }
         Action::Read(read) => {
-            line("read", &format!("{}{}", probe(&read.probe), if read.secret { " (secret)" } else { "" }))
+            line("read", &format!("{}{}", probe(&read.probe), if read.secret { " (secret)" } else { "" }));
         }
     }
     for (name, value) in &task.params {

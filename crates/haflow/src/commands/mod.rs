@@ -1,10 +1,12 @@
 //! One subcommand, one file; its doc comment is its help.
 
 mod check;
+mod completions;
 mod docs;
 mod graph;
 mod hosts;
 mod lab;
+mod man;
 mod plan;
 mod run;
 
@@ -46,6 +48,8 @@ enum Command {
     Hosts(hosts::Hosts),
     Lab(lab::Lab),
     Docs(docs::Docs),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// How it is told.
@@ -78,5 +82,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Hosts(hosts) => hosts.run(),
         Command::Lab(lab) => lab.run(),
         Command::Docs(docs) => docs.run(),
+        Command::Completions(completions) => Ok(completions.run()),
+        Command::Man(man) => man.run(),
     }
 }

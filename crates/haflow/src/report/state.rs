@@ -24,7 +24,16 @@ pub(super) struct State {
     /// In the order in which they began.
     pub(super) running: Vec<Running>,
     pub(super) wrong: Vec<Wrong>,
-    pub(super) planned: Vec<(TaskRef, Decision)>,
+    pub(super) planned: Vec<PlannedTask>,
+}
+
+/// A task that was decided on.
+#[derive(Debug)]
+pub(super) struct PlannedTask {
+    pub(super) task: TaskRef,
+    pub(super) decision: Decision,
+    /// The task before it because of which things may be otherwise then.
+    pub(super) assumed: Option<String>,
 }
 
 /// A task that is under way.

@@ -1,0 +1,24 @@
+use super::Cli;
+use crate::exit::Exit;
+use crate::report::say;
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+/// Print a shell's completions.
+///
+/// For bash: `haflow completions bash > /etc/bash_completion.d/haflow`
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self) -> Exit {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "haflow", &mut script);
+        say(&String::from_utf8_lossy(&script));
+        Exit::Done
+    }
+}

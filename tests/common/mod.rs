@@ -1,12 +1,7 @@
-//! What the whole-program tests share: the built binary, run in a clean environment.
+//! What the whole-program tests share: programs are run in a clean environment, and what they did is text.
 
 use std::path::Path;
 use std::process::{Command, Output};
-
-/// The built binary, to be run in `folder`. Nothing of the environment reaches it but where programs are.
-pub(crate) fn haflow(folder: &Path) -> Command {
-    clean(Command::new(env!("CARGO_BIN_EXE_haflow")), folder)
-}
 
 /// A program to be run in `folder` with nothing of the environment but where programs are.
 pub(crate) fn clean(mut command: Command, folder: &Path) -> Command {

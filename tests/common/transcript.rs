@@ -7,10 +7,14 @@
 
 use crate::common::{Ran, clean};
 use std::fmt::Write as _;
-use std::fs;
+use std::{fs, iter, thread};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// So many are played at once.
+const AT_ONCE: usize = 4;
 
 /// What one command of a transcript did.
 pub(crate) struct Step {
@@ -38,23 +42,28 @@ pub(crate) struct Played {
 pub(crate) fn play(transcripts: &[(PathBuf, Option<PathBuf>)]) -> Vec<Played> {
     assert!(!transcripts.is_empty(), "there is nothing to play");
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let all: Vec<Played> = transcripts
-        .iter()
-        .map(|(file, folder)| {
-            let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-            let named = folder.as_deref().unwrap_or(file);
-            let name = named.file_stem().expect("it has a name").to_string_lossy().into_owned();
-            let played = play_one(name, &text, folder.as_deref());
-            if update {
-                fs::write(file, &played.text).expect("a transcript can be written");
-            }
-            played
-        })
-        .collect();
+    let next = AtomicUsize::new(0);
+    let take = || transcripts.get(next.fetch_add(1, Ordering::Relaxed));
+    let work = || iter::from_fn(take).map(|(file, folder)| play_file(file, folder.as_deref(), update)).collect::<Vec<_>>();
+    let mut all: Vec<Played> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("it plays")).collect()
+    });
+    all.sort_by(|a, b| a.name.cmp(&b.name));
     let wrong: Vec<&Played> = all.iter().filter(|played| !update && !played.as_expected).collect();
     let shown: String = wrong.iter().fold(String::new(), |all, wrong| format!("{all}\n=== {}\n{}", wrong.name, wrong.text));
     assert!(wrong.is_empty(), "not as expected; UPDATE_GOLDEN=1 writes them anew. They are now:{shown}");
     all
+}
+
+fn play_file(file: &Path, folder: Option<&Path>, update: bool) -> Played {
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let name = folder.unwrap_or(file).file_stem().expect("it has a name").to_string_lossy().into_owned();
+    let played = play_one(name, &text, folder);
+    if update {
+        fs::write(file, &played.text).expect("a transcript can be written");
+    }
+    played
 }
 
 fn play_one(name: String, text: &str, files: Option<&Path>) -> Played {

@@ -54,7 +54,7 @@ pub(crate) fn decide(task: &Ready<'_>, seen: &Seen) -> Decision {
             None => Decision::UpToDate,
         },
         (Action::Ensure(_) | Action::Gate(_), Seen::Value(state)) => compare(state, task.want.as_ref()),
-        (Action::Act(act), _) => Decision::Act { reason: act.reason.clone() },
+        (Action::Act(act), _) => Decision::Act { reason: format!("always runs: {}", act.reason) },
         // What is read is an output, not a difference.
         _ => Decision::UpToDate,
     }
@@ -90,6 +90,11 @@ fn differences(field: String, was: Option<&Value>, want: Option<&Value>, changes
                 differences(path, was.get(name), want.get(name), changes);
             }
         }
+        (None | Some(Value::Null), Some(Value::Object(want))) if field.is_empty() => {
+            for (name, want) in want {
+                differences(name.clone(), None, Some(want), changes);
+            }
+        }
         (was, want) if was == want => {}
         (was, want) => changes.push(Change::Field { field, was: was.cloned(), want: want.cloned() }),
     }
@@ -106,10 +111,8 @@ pub(crate) fn passes(when: &When, output: &Known) -> Result<(), String> {
             (Value::Object(map), Value::String(key)) => map.contains_key(key),
             _ => false,
         },
-        Test::Matches(pattern) => match (&value, regex::Regex::new(pattern)) {
-            (Value::String(text), Ok(regex)) => regex.is_match(text),
-            _ => false,
-        },
+        // A number matches by its digits.
+        Test::Matches(pattern) => regex::Regex::new(pattern).is_ok_and(|regex| regex.is_match(&crate::shell::variable(&value))),
         Test::IsEmpty => match &value {
             Value::Null => true,
             Value::String(text) => text.is_empty(),
@@ -173,6 +176,7 @@ mod tests {
             (Test::Contains(json!("k")), json!({"k": 1}), true),
             (Test::Matches("^3\\.".into()), json!("3.10.8"), true),
             (Test::Matches("^4\\.".into()), json!("3.10.8"), false),
+            (Test::Matches("^9".into()), json!(90), true),
             (Test::IsEmpty, json!([]), true),
             (Test::IsEmpty, json!(false), false),
         ] {

@@ -133,10 +133,14 @@ fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Plan {
             Look::Waits(source)
         });
         let mut triggers = graph.before(*id).filter(|edge| edge.kind == EdgeKind::Trigger).peekable();
-        let decision = if triggers.peek().is_some() && !triggers.any(|edge| may_trigger[edge.from.index()]) {
-            Decision::Skipped { why: "nothing that triggers it would change".into() }
-        } else {
-            decided(graph, task, look, before)
+        let triggered = triggers.peek().is_some();
+        let trigger = triggers.find(|edge| may_trigger[edge.from.index()]).and_then(|edge| graph.task(edge.from));
+        let decision = match (decided(graph, task, look, before), trigger) {
+            (_, None) if triggered => Decision::Skipped { why: "nothing that triggers it would change".into() },
+            (Decision::Act { .. }, Some(trigger)) => {
+                Decision::Act { reason: format!("runs because `{}` would change", trigger.id()) }
+            }
+            (decision, _) => decision,
         };
         let moves = matches!(decision, Decision::Change { .. } | Decision::Act { .. } | Decision::Unknown { .. });
         may_trigger[id.index()] = moves;

@@ -106,7 +106,7 @@ impl Reach {
                 "clock_ahead_s": shell.clock_ahead, "unresolved": shell.unresolved, "missing": shell.missing,
             }),
             Err((step, why, hint)) => serde_json::json!({
-                "host": self.host, "reached": false, "step": format!("{step:?}").to_lowercase(), "why": why, "hint": hint,
+                "host": self.host, "reached": false, "step": step.as_str(), "why": why, "hint": hint,
             }),
         }
     }

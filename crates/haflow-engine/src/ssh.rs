@@ -37,6 +37,20 @@ pub enum Step {
     Sudo,
 }
 
+impl Step {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "ssh",
+            Self::Network => "network",
+            Self::HostKey => "host key",
+            Self::Login => "login",
+            Self::Shell => "shell",
+            Self::Sudo => "sudo",
+        }
+    }
+}
+
 /// A connection to one host.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -107,8 +121,7 @@ impl Connection {
     pub(crate) async fn lane(&self, host: &Host, user: Option<&str>) -> Result<Lane, Unreachable> {
         let session = Arc::clone(&self.session);
         let command = match user {
-            // The name is checked where it is declared: letters, digits, `_`, `-` and `.`.
-            Some(user) => format!("exec sudo -n -u {user} -- sh"),
+            Some(user) => format!("exec sudo -n -u {} -- sh", crate::shell::quote(user)),
             None => "exec sh".to_owned(),
         };
         let mut child = Session::to_raw_command(session, command)
@@ -143,7 +156,7 @@ impl Connection {
 
     /// Kills a process group on the host: TERM, and KILL where that doesn't end it within `grace`.
     pub(crate) async fn kill(&self, user: Option<&str>, group: u32, grace: Duration) {
-        let sudo = user.map(|user| format!("sudo -n -u {user} -- ")).unwrap_or_default();
+        let sudo = user.map(|user| format!("sudo -n -u {} -- ", crate::shell::quote(user))).unwrap_or_default();
         let tenths = grace.as_millis() / 100;
         let command = format!(
             "exec {sudo}sh -c 'kill -TERM -{group} 2>/dev/null; n=0; \
@@ -179,6 +192,7 @@ fn explain(host: &Host, said: &str) -> Unreachable {
     let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(said).trim();
     let last = last.strip_prefix("failed to connect to the remote host: ").unwrap_or(last);
     let has = |sign: &str| said.contains(sign);
+    let at = if name.as_str() == to { name.to_string() } else { format!("{name} ({to})") };
     let (step, message, hint) = if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
         (
             Step::HostKey,
@@ -210,25 +224,25 @@ fn explain(host: &Host, said: &str) -> Unreachable {
     } else if has("Could not resolve hostname") {
         (
             Step::Network,
-            format!("the name `{to}` of {name} can't be resolved"),
+            if name.as_str() == to { format!("the name `{to}` can't be resolved") } else { format!("the name `{to}` of {name} can't be resolved") },
             Some("give the host an `address` in the inventory, or correct the name".into()),
         )
     } else if has("Connection refused") {
         (
             Step::Network,
-            format!("{name} ({to}) refused the connection to port {}", host.port.unwrap_or(22)),
+            format!("{at} refused the connection to port {}", host.port.unwrap_or(22)),
             Some("is sshd running there, and on this port?".into()),
         )
     } else if has("timed out") || has("No route to host") || has("Network is unreachable") || has("Host is down") {
         (
             Step::Network,
-            format!("{name} ({to}) can't be reached: {last}"),
+            format!("{at} can't be reached: {last}"),
             Some("is it up, and is a firewall in between?".into()),
         )
     } else if has("No such file or directory") && has("os error 2") {
         (Step::Client, "there is no `ssh` program here".into(), Some("install OpenSSH's client".into()))
     } else {
-        (Step::Network, format!("no connection to {name} ({to}): {last}"), Some(format!("see what `ssh -v {to}` says")))
+        (Step::Network, format!("no connection to {at}: {last}"), Some(format!("see what `ssh -v {to}` says")))
     };
     Unreachable { step, message, hint }
 }

@@ -147,19 +147,34 @@ impl Where {
         Ok(Some(inventory::read(&source)?))
     }
 
+    /// The inventory for a playbook that reaches no host: the one that was named, if one was.
+    pub(crate) fn imagined(&self, playbook: &Playbook) -> Result<Option<Inventory>, Error> {
+        if self.lab {
+            return Err(Error::Usage {
+                message: "--lab has nothing to do here: no host is reached".into(),
+                help: "leave it out; the hosts are imagined as the lab would have them".into(),
+            });
+        }
+        self.named()?.map(|inventory| self.grouped(inventory, playbook)).transpose()
+    }
+
     /// The inventory for a playbook that is going to reach its hosts.
     fn reached(&self, playbook: &Playbook) -> Result<Inventory, Error> {
         if self.lab {
             return lab_for(playbook, &self.suite);
         }
-        let Some(mut inventory) = self.named()? else {
+        let Some(inventory) = self.named()? else {
             return Err(Error::Usage {
                 message: "it isn't said on which hosts".into(),
                 help: "give an inventory with `-i FILE`, hosts with `--hosts a,b`, or `--lab` to try it on throwaway hosts".into(),
             });
         };
+        self.grouped(inventory, playbook)
+    }
+
+    /// A list on the command line has no groups: it stands for whichever the playbook asks for.
+    fn grouped(&self, mut inventory: Inventory, playbook: &Playbook) -> Result<Inventory, Error> {
         if self.hosts.is_some() {
-            // A list on the command line has no groups: it stands for whichever the playbook asks for.
             for need in playbook.imagine(None)?.groups {
                 let all = inventory.hosts.iter().map(|host| host.name.clone()).collect();
                 inventory.groups.entry(need.name).or_insert(all);
@@ -278,6 +293,9 @@ impl Session {
         };
         let mut declared = playbook.declare(Some(&inventory), &mut read, Some(stopped))?;
         declared.graph = choice.of(declared.graph)?;
+        if declared.graph.tasks().next().is_none() {
+            eprintln!("note: {} declares no task", playbook.playbook.display());
+        }
         for note in &declared.notes {
             let word = if note.kind == NoteKind::Warn { "warning" } else { "note" };
             eprintln!("{}", crate::report::clean(&format!("{word}: {} ({})", note.text, note.place)));

@@ -1,6 +1,6 @@
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::report::{clean, say};
+use crate::report::{clean, count, say};
 use crate::session::{Playbook, Where};
 use clap::Args;
 use haflow_script::{NoteKind, ParamDecl};
@@ -21,15 +21,15 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Result<Exit, Error> {
-        let inventory = self.place.named()?;
+        let inventory = self.place.imagined(&self.playbook)?;
         let declared = self.playbook.imagine(inventory.as_ref())?;
         let hosts: BTreeSet<_> = declared.graph.tasks().map(|(_, task)| &task.host).collect();
-        let imagined = if inventory.is_none() { " imagined" } else { "" };
+        let host = if inventory.is_none() { "imagined host" } else { "host" };
         let mut text = format!(
-            "{}: fine; {} tasks on {}{imagined} hosts\n",
+            "{}: fine; {} on {}\n",
             self.playbook.playbook.display(),
-            declared.graph.tasks().count(),
-            hosts.len()
+            count(declared.graph.tasks().count(), "task"),
+            count(hosts.len(), host)
         );
         if !declared.params.is_empty() {
             text.push_str("\nParams (-e NAME=VALUE):\n");
@@ -44,9 +44,12 @@ impl Check {
                 let _ = writeln!(text, "  {}  at least {}, {} in the lab{help}", group.name, group.at_least, group.lab);
             }
         }
+        if !declared.notes.is_empty() {
+            text.push('\n');
+        }
         for note in &declared.notes {
             let word = if note.kind == NoteKind::Warn { "warning" } else { "note" };
-            let _ = writeln!(text, "\n{word}: {} ({})", note.text, note.place);
+            let _ = writeln!(text, "{word}: {} ({})", note.text, note.place);
         }
         say(&clean(&text));
         Ok(Exit::Done)

@@ -31,7 +31,7 @@ enum Language {
 
 impl Graph {
     pub(super) fn run(self) -> Result<Exit, Error> {
-        let inventory = self.place.named()?;
+        let inventory = self.place.imagined(&self.playbook)?;
         let declared = self.playbook.imagine(inventory.as_ref())?;
         say(&draw(&declared.graph, self.format));
         Ok(Exit::Done)

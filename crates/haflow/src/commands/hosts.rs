@@ -1,6 +1,6 @@
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::report::{clean, say};
+use crate::report::{clean, count, say};
 use crate::session::Where;
 use clap::{Args, ValueEnum};
 use haflow_engine::{Reach, reach_all};
@@ -50,7 +50,7 @@ impl Hosts {
         }
         let held_up = reached.iter().filter(|reach| !reach.is_fine()).count();
         if self.format == Told::Plain {
-            say(&format!("{} hosts, {} fine, {held_up} with something in the way", reached.len(), reached.len() - held_up));
+            say(&format!("{}, {} fine, {held_up} with something in the way", count(reached.len(), "host"), reached.len() - held_up));
         }
         Ok(if held_up == 0 { Exit::Done } else { Exit::Failed })
     }
@@ -80,7 +80,7 @@ fn lines(reach: &Reach) -> String {
             }
         }
         Err((step, why, hint)) => {
-            let _ = writeln!(text, "{}  not reached ({}): {why}", reach.host, format!("{step:?}").to_lowercase());
+            let _ = writeln!(text, "{}  not reached ({}): {why}", reach.host, step.as_str());
             if let Some(hint) = hint {
                 let _ = writeln!(text, "    {hint}");
             }

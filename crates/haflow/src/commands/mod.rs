@@ -17,8 +17,8 @@ use clap::{Args, Parser, Subcommand};
 
 /// Runs playbooks across hosts as one dependency graph over SSH.
 ///
-/// A playbook is a Rhai script that declares tasks; haflow plans them against the real hosts, shows what would change, and
-/// runs them in order. Nothing is installed on a host.
+/// A playbook is a Rhai script that declares tasks; haflow plans them against the real
+/// hosts, shows what would change, and runs them in order. Nothing is installed on a host.
 ///
 /// Try it on throwaway hosts of your own machine:
 ///

@@ -52,7 +52,7 @@ fn field_change(page: &mut Page, field: &str, was: Option<&Value>, want: Option<
 /// A value as short as it can be told: text without quotes where nothing is lost by that.
 fn value(value: Option<&Value>) -> String {
     match value {
-        None => "nothing".to_owned(),
+        None | Some(Value::Null) => "nothing".to_owned(),
         Some(Value::String(text)) if !text.is_empty() && text.trim() == text && !text.contains(['\n', '"']) => {
             text.clone()
         }

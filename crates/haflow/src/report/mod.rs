@@ -18,6 +18,7 @@ mod tests;
 mod text;
 
 pub(crate) use excerpt::diagnostic;
+pub(crate) use text::count;
 
 use haflow_model::{Event, Record, Sources};
 use page::Look;

@@ -2,10 +2,10 @@
 
 use super::diff::diff;
 use super::page::{Page, Tone};
-use super::state::{State, Wrong};
+use super::state::{PlannedTask, State, Wrong};
 use super::story::{Story, reasons, title};
 use super::text::{count, pad, span};
-use haflow_model::{Decision, HostName, PlanCounts, TaskRef};
+use haflow_model::{Decision, HostName, PlanCounts};
 use std::collections::HashMap;
 
 /// Everything that is said when a plan is made: the numbers first, then each host.
@@ -29,14 +29,22 @@ pub(super) fn outlook(story: &Story, state: &State, counts: &PlanCounts, took_ms
     }
     numbers.push(format!("{} up to date", counts.up_to_date));
     page.lines(Tone::Plain, &numbers.join(", "));
-    let mut planned: HashMap<&HostName, Vec<&(TaskRef, Decision)>> = HashMap::new();
+    let assumed = state.planned.iter().filter(|planned| planned.assumed.is_some() && is_fine(planned)).count();
+    if assumed > 0 {
+        let (are, them) = if assumed == 1 { ("is", "it") } else { ("are", "them") };
+        page.lines(
+            Tone::Plain,
+            &format!("{assumed} of those up to date {are} so now, and a change comes before {them}: a run looks again"),
+        );
+    }
+    let mut planned: HashMap<&HostName, Vec<&PlannedTask>> = HashMap::new();
     for one in &state.planned {
-        planned.entry(&one.0.host).or_default().push(one);
+        planned.entry(&one.task.host).or_default().push(one);
     }
     let mut fine = Vec::new();
     for (host, _) in &state.hosts {
         let planned = planned.remove(host).unwrap_or_default();
-        if planned.iter().all(|(_, decision)| *decision == Decision::UpToDate) && !story.look.verbose {
+        if planned.iter().all(|planned| is_fine(planned) && planned.assumed.is_none()) && !story.look.verbose {
             fine.push(host.as_str());
         } else {
             of_host(story, state, host, &planned, &mut page);
@@ -50,26 +58,36 @@ pub(super) fn outlook(story: &Story, state: &State, counts: &PlanCounts, took_ms
     page
 }
 
+fn is_fine(planned: &PlannedTask) -> bool {
+    planned.decision == Decision::UpToDate
+}
+
 /// More hosts than these aren't named where there is nothing to say of them.
 const FEW: usize = 5;
 
-fn of_host(story: &Story, state: &State, host: &HostName, planned: &[&(TaskRef, Decision)], page: &mut Page) {
+fn of_host(story: &Story, state: &State, host: &HostName, planned: &[&PlannedTask], page: &mut Page) {
     let verbose = page.look.verbose;
-    let fine = planned.iter().filter(|(_, decision)| *decision == Decision::UpToDate).count();
-    let unreachable = planned.iter().filter(|(_, decision)| matches!(decision, Decision::Unreachable { .. })).count();
+    let fine = planned.iter().filter(|planned| is_fine(planned)).count();
+    let assumed = planned.iter().filter(|planned| is_fine(planned) && planned.assumed.is_some()).count();
+    let is_unreachable = |planned: &&&PlannedTask| matches!(planned.decision, Decision::Unreachable { .. });
+    let unreachable = planned.iter().filter(is_unreachable).count();
     page.blank();
-    let up_to_date = if fine > 0 { format!("  {fine} up to date") } else { String::new() };
+    let up_to_date = match (fine, assumed) {
+        (0, _) => String::new(),
+        (fine, 0) => format!("  {fine} up to date"),
+        (fine, assumed) => format!("  {fine} up to date, {assumed} of them only as things are now"),
+    };
     page.line(&[(Tone::Strong, host.as_str()), (Tone::Dim, &up_to_date)]);
     page.indented(2, |page| {
-        for (task, decision) in planned {
-            match decision {
+        for planned in planned {
+            match planned.decision {
                 Decision::UpToDate if !verbose => {}
                 Decision::Unreachable { .. } => {}
-                decision => one(story, page, task, decision),
+                _ => one(story, page, planned),
             }
         }
         let told = |wrong: &&Wrong| matches!(wrong, Wrong::Host { host: other, .. } if other == host);
-        let why = planned.iter().find_map(|(_, decision)| match decision {
+        let why = planned.iter().find_map(|planned| match &planned.decision {
             Decision::Unreachable { why } => Some(why.as_str()),
             _ => None,
         });
@@ -88,7 +106,8 @@ fn of_host(story: &Story, state: &State, host: &HostName, planned: &[&(TaskRef, 
 /// How far the reason of a decision stands in.
 const DETAIL: usize = 4;
 
-fn one(story: &Story, page: &mut Page, task: &TaskRef, decision: &Decision) {
+fn one(story: &Story, page: &mut Page, planned: &PlannedTask) {
+    let PlannedTask { task, decision, assumed } = planned;
     let (word, tone) = match decision {
         Decision::UpToDate => ("up to date", Tone::Good),
         Decision::Change { .. } => ("change", Tone::Change),
@@ -105,9 +124,13 @@ fn one(story: &Story, page: &mut Page, task: &TaskRef, decision: &Decision) {
         Decision::Unknown { because, why } => {
             page.lines(Tone::Plain, &format!("{why} (because of {because})"));
         }
-        Decision::Act { reason } => page.lines(Tone::Plain, &format!("always runs: {reason}")),
+        Decision::Act { reason } => page.lines(Tone::Plain, reason),
         Decision::Skipped { why } | Decision::Unreachable { why } => page.lines(Tone::Plain, why),
         Decision::Failed { failure } => story.failure(page, failure, &task.place),
-        Decision::UpToDate => {}
+        Decision::UpToDate => {
+            if let Some(before) = assumed {
+                page.lines(Tone::Dim, &format!("as things are now; {before} comes first"));
+            }
+        }
     });
 }

@@ -96,9 +96,10 @@ impl State {
                 self.phase(task, record.at, Phase::Gate { held: *held, times: *times, seen });
             }
             Event::TaskFinished { task, outcome, took_ms } => self.finished(task, outcome, *took_ms),
-            Event::TaskPlanned { task, decision } => {
+            Event::TaskPlanned { task, decision, assumed } => {
                 self.end(task);
-                self.planned.push((task.clone(), decision.clone()));
+                let (task, decision, assumed) = (task.clone(), decision.clone(), assumed.clone());
+                self.planned.push(PlannedTask { task, decision, assumed });
             }
             Event::Interrupted => self.interrupted = true,
             Event::RunFinished { counts, .. } => {

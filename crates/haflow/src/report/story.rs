@@ -26,8 +26,8 @@ impl Story {
         let line = |word, tone, host| self.line(state, record.at, word, tone, host);
         let verbose = self.look.verbose;
         match &record.event {
-            Event::RunStarted { run, playbook, hosts, tasks } => {
-                let of = format!("{playbook}: {} on {}, run {run}", count(*tasks, "task"), count(hosts.len(), "host"));
+            Event::RunStarted { playbook, hosts, tasks, .. } => {
+                let of = format!("{playbook}: {} on {}", count(*tasks, "task"), count(hosts.len(), "host"));
                 Some(self.free(state, record.at, "run", &of))
             }
             Event::PlanStarted { playbook, hosts, tasks } => {

@@ -68,8 +68,12 @@ impl Tale {
     }
 
     fn planned(&mut self, task: &TaskRef, decision: Decision) -> &mut Self {
+        self.planned_after(task, decision, None)
+    }
+
+    fn planned_after(&mut self, task: &TaskRef, decision: Decision, assumed: Option<&str>) -> &mut Self {
         self.planned.add(&decision);
-        self.then(20, Event::TaskPlanned { task: task.clone(), decision })
+        self.then(20, Event::TaskPlanned { task: task.clone(), decision, assumed: assumed.map(str::to_owned) })
     }
 
     fn end(&mut self) -> &mut Self {

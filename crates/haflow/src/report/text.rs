@@ -110,7 +110,7 @@ pub(super) fn seconds(ms: u64) -> String {
 }
 
 /// `1 task`, `2 tasks`.
-pub(super) fn count(number: usize, word: &str) -> String {
+pub(crate) fn count(number: usize, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }
 

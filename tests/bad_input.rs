@@ -85,7 +85,7 @@ fn judge(played: &Played, Step { command, ran }: &Step) -> Result<(), String> {
             return Err(format!("`{place}` isn't FILE:LINE:COLUMN"));
         }
         let line = numbers[1];
-        if !ran.stderr.lines().any(|shown| shown.starts_with(&format!("{line} | "))) {
+        if !ran.stderr.lines().any(|shown| shown.trim_start().starts_with(&format!("{line} | "))) {
             return Err(format!("line {line} isn't shown"));
         }
     }

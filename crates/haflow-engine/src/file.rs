@@ -99,8 +99,17 @@ impl Wanted<'_> {
         }
     }
 
-    /// The script that gets from what is there to what is wanted, and its variables.
-    pub(crate) fn apply(&self, seen: &FileSeen) -> Result<(&'static str, Variables), Failure> {
+    /// The script that gets from what is there to what is wanted and then shows what is there, and its variables. Its exit
+    /// code is the apply's where that fails.
+    pub(crate) fn apply_and_probe(&self, seen: &FileSeen) -> Result<(String, Variables), Failure> {
+        let (apply, mut variables) = self.apply(seen)?;
+        let (probe, more) = self.probe();
+        variables.extend(more);
+        // Not `( … ) || exit`: `set -e` means nothing on the left of that.
+        Ok((format!("(\n{apply})\ncode=$?\n[ \"$code\" = 0 ] || exit \"$code\"\n{probe}"), variables))
+    }
+
+    fn apply(&self, seen: &FileSeen) -> Result<(&'static str, Variables), Failure> {
         let file = self.file;
         let mut variables: Variables = vec![
             ("path".into(), file.path.clone()),

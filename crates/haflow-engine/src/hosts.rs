@@ -1,13 +1,15 @@
 //! The hosts of a run: each is connected once, and its lanes are lent out and taken back.
 
 use crate::lane::{Lane, LaneError, Output, Script};
-use crate::ssh::{Connection, Unreachable};
+use crate::ssh::{Connection, Unreachable, control_directory};
 use haflow_model::{Host, HostName};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -31,8 +33,8 @@ pub struct Hosts {
 
 /// How lanes come about.
 enum Way {
-    /// Over OpenSSH.
-    Ssh,
+    /// Over OpenSSH, with the sockets in this folder.
+    Ssh(TempDir),
     /// As the caller says: without a network.
     Given(OpenLane),
 }
@@ -54,9 +56,9 @@ pub struct Lent<'h> {
 }
 
 impl Hosts {
-    /// Hosts that are reached over SSH, each when it is first needed.
-    pub fn over_ssh(hosts: &[Host]) -> Self {
-        Self::new(hosts, Way::Ssh)
+    /// Hosts that are reached over SSH, each when it is first needed. Fails where no folder for sockets can be made.
+    pub fn over_ssh(hosts: &[Host]) -> io::Result<Self> {
+        Ok(Self::new(hosts, Way::Ssh(control_directory()?)))
     }
 
     /// Hosts whose lanes `open` makes.
@@ -114,8 +116,8 @@ impl Hosts {
     async fn connect(&self, reached: &Reached) -> Result<(Option<Connection>, Duration), Unreachable> {
         let started = Instant::now();
         let _turn = self.connects.acquire().await.expect("never closed");
-        let connection = match self.way {
-            Way::Ssh => Some(Connection::open(&reached.host).await?),
+        let connection = match &self.way {
+            Way::Ssh(control) => Some(Connection::open(&reached.host, control.path()).await?),
             Way::Given(_) => None,
         };
         let user = reached.host.run_as.clone();
@@ -133,7 +135,7 @@ impl Hosts {
         match (connection, &self.way) {
             (Some(connection), _) => connection.lane(&reached.host, reached.sudo(user)).await,
             (None, Way::Given(open)) => open(reached.host.clone(), user.map(str::to_owned)).await,
-            (None, Way::Ssh) => unreachable!("over ssh there is a connection"),
+            (None, Way::Ssh(_)) => unreachable!("over ssh there is a connection"),
         }
     }
 }

@@ -4,9 +4,10 @@ use crate::lane::{Lane, LaneError};
 use haflow_model::Host;
 use openssh::{ControlPersist, KnownHosts, Session, SessionBuilder, Stdio};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Why no task can run on a host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,23 +58,17 @@ pub(crate) struct Connection {
     session: Arc<Session>,
 }
 
-/// Where the control sockets are; as short as possible, because a socket's path must stay under 108 bytes.
-fn control_directory() -> PathBuf {
+/// A new folder for control sockets, which goes when it is dropped. Only the user may see into it: whoever can open a socket
+/// is logged in on its host. Its path is short, because a socket's must stay under 108 bytes.
+pub(crate) fn control_directory() -> std::io::Result<TempDir> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let folder = runtime.filter(|folder| folder.as_os_str().len() < 40).map_or_else(
-        || std::env::temp_dir().join(format!("haflow-{}", std::env::var("USER").unwrap_or_else(|_| "run".into()))),
-        |folder| folder.join("haflow"),
-    );
-    // Only the user may see the sockets; whoever can open one is logged in on the host.
-    let mut builder = std::fs::DirBuilder::new();
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let _ = builder.recursive(true).create(&folder);
-    folder
+    let parent = runtime.filter(|folder| folder.as_os_str().len() < 40 && folder.is_dir());
+    tempfile::Builder::new().prefix("haflow-").tempdir_in(parent.unwrap_or_else(std::env::temp_dir))
 }
 
 impl Connection {
     /// Connects, strictly checking the host's key. Gives up after a few tries where sshd was only too busy.
-    pub(crate) async fn open(host: &Host) -> Result<Self, Unreachable> {
+    pub(crate) async fn open(host: &Host, control: &Path) -> Result<Self, Unreachable> {
         let mut builder = SessionBuilder::default();
         builder
             .known_hosts_check(KnownHosts::Strict)
@@ -81,7 +76,7 @@ impl Connection {
             .server_alive_interval(Duration::from_secs(15))
             // A killed haflow leaves its masters behind: they end by themselves.
             .control_persist(ControlPersist::IdleFor(NonZeroUsize::new(60).expect("sixty isn't zero")))
-            .control_directory(control_directory());
+            .control_directory(control);
         if let Some(user) = &host.user {
             builder.user(user.clone());
         }
@@ -179,6 +174,11 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Whether there is an `ssh` to be started. Where it ends without a word, its log is missing, which looks the same.
+fn has_ssh() -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("ssh").is_file()))
+}
+
 fn too_busy(said: &str) -> bool {
     ["kex_exchange_identification", "Connection reset by peer", "banner exchange", "Connection closed by"]
         .iter()
@@ -239,7 +239,7 @@ fn explain(host: &Host, said: &str) -> Unreachable {
             format!("{at} can't be reached: {last}"),
             Some("is it up, and is a firewall in between?".into()),
         )
-    } else if has("No such file or directory") && has("os error 2") {
+    } else if !has_ssh() {
         (Step::Client, "there is no `ssh` program here".into(), Some("install OpenSSH's client".into()))
     } else {
         (Step::Network, format!("no connection to {at}: {last}"), Some(format!("see what `ssh -v {to}` says")))

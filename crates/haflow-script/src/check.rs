@@ -1,9 +1,9 @@
 //! What can be known to be wrong with a script before it runs: calls of functions that aren't there.
 
-use crate::docs::NATIVES;
 use crate::modules::{Modules, stdlib};
 use crate::place::{Site, find_function, offset};
 use crate::raise::{Problem, complete};
+use crate::reference::NATIVES;
 use crate::runtime::forbidden;
 use crate::session::Session;
 use haflow_model::{Diagnostic, Place, nearest};

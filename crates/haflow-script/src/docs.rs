@@ -1,5 +1,7 @@
 //! What the reference is made of: the native functions, and the doc comments of modules.
 
+use crate::reference::NATIVES;
+
 /// A native function, for the reference.
 #[derive(Debug, Clone, Copy)]
 pub struct NativeDoc {
@@ -30,15 +32,6 @@ pub struct FunctionDoc {
     /// Its `///` comment.
     pub doc: String,
 }
-
-macro_rules! natives {
-    ($($name:literal, $signature:literal, $doc:literal;)*) => {
-        &[$(NativeDoc { name: $name, signature: $signature, doc: $doc }),*]
-    };
-}
-
-/// All native functions, in the order of the reference.
-pub(crate) static NATIVES: &[NativeDoc] = include!("natives.in");
 
 /// The native functions, in the order of the reference.
 pub fn native_docs() -> &'static [NativeDoc] {
@@ -79,8 +72,8 @@ fn push_line(text: &mut String, line: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::NATIVES;
     use crate::natives::Natives;
+    use crate::reference::NATIVES;
     use crate::session::Session;
     use rhai::Engine;
     use std::collections::BTreeSet;

@@ -2,6 +2,7 @@
 
 use crate::place::{keys, variables};
 use crate::raise::Problem;
+use crate::reference::NATIVES;
 use crate::runtime::{MAX_CALLS, MAX_ELEMENTS, MAX_TEXT};
 use crate::session::{MAX_OPERATIONS, Session};
 use haflow_model::nearest;
@@ -143,7 +144,7 @@ fn about_end(about: &str) -> String {
 
 fn unknown_variable(name: &str, text: &str) -> Problem {
     let problem = Problem::new(format!("there is no variable `{name}`"));
-    if crate::docs::NATIVES.iter().any(|native| native.name == name) {
+    if NATIVES.iter().any(|native| native.name == name) {
         return problem.help(format!("`{name}` is a function: call it as `{name}(…)`"));
     }
     match nearest(name, variables(text)) {

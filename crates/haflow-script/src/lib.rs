@@ -22,6 +22,7 @@ mod outputs;
 mod params;
 mod place;
 mod raise;
+mod reference;
 mod request;
 mod runtime;
 mod session;

@@ -66,7 +66,7 @@ impl From<Box<EvalAltResult>> for Raise {
 /// led to it can be told; the session remembers it, so that no `try` catches it.
 #[derive(Debug, Clone)]
 pub(crate) enum Stop {
-    /// With a diagnostic that has its places already. The playbook's call is the second, if that is one.
+    /// With a diagnostic that has its places already, and the playbook's call if it came from one.
     Diagnostic(Arc<Diagnostic>, Option<Place>),
     /// Facts couldn't be read.
     Facts(Vec<FactFailure>),

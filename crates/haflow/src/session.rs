@@ -262,8 +262,9 @@ pub(crate) fn lab_line(progress: &Progress) -> String {
 
 /// A declared playbook and its hosts: ready for a plan or a run.
 pub(crate) struct Session {
-    pub(crate) runtime: Runtime,
+    /// Before the runtime, which its connections need while they are closed.
     pub(crate) hosts: Hosts,
+    pub(crate) runtime: Runtime,
     pub(crate) declared: Declared,
     pub(crate) interrupt: Interrupt,
     pub(crate) playbook: String,
@@ -281,7 +282,8 @@ impl Session {
         let interrupt = Interrupt::default();
         let stopped = Arc::new(AtomicBool::new(false));
         runtime.spawn(listen(interrupt.clone(), Arc::clone(&stopped)));
-        let hosts = Hosts::over_ssh(&inventory.hosts);
+        let hosts = Hosts::over_ssh(&inventory.hosts)
+            .map_err(|source| Error::Io { doing: "make a folder for sockets in", path: std::env::temp_dir(), source })?;
         let mut read = |query: &FactQuery, of: &[Host]| {
             runtime.block_on(async {
                 tokio::select! {

@@ -58,7 +58,7 @@ fn node(text: &mut String, graph: &Graph, id: NodeId) {
         }
         Node::Task(task) => {
             let place = task.place.line;
-            let within = task.declared_in.as_ref().map(|place| format!(" in {place}")).unwrap_or_default();
+            let within = task.declared_in.as_ref().map(|place| format!(" in {}", steady(place))).unwrap_or_default();
             writeln!(text, "{}  {}  {place}{within}{edges}", id.0, task.id()).unwrap();
             details(text, task);
         }
@@ -152,12 +152,10 @@ fn diagnostic(diagnostic: &Diagnostic) -> String {
     let mut text = format!("error: {}\n", diagnostic.message);
     for label in &diagnostic.labels {
         let said = if label.text.is_empty() { String::new() } else { format!("  {}", label.text) };
-        // The lines of the stdlib move.
+        writeln!(text, "  {}{said}", steady(&label.place)).unwrap();
         if label.place.file.starts_with("stdlib/") {
-            writeln!(text, "  {}{said}", label.place.file).unwrap();
             continue;
         }
-        writeln!(text, "  {}{said}", label.place).unwrap();
         let source = diagnostic.sources.get(&label.place.file).map_or("", |text| &**text);
         let line = (label.place.line as usize).checked_sub(1).and_then(|line| source.lines().nth(line));
         if let Some(line) = line {
@@ -176,4 +174,9 @@ fn diagnostic(diagnostic: &Diagnostic) -> String {
         writeln!(text, "  help: {help}").unwrap();
     }
     text
+}
+
+/// A place without what changes with the stdlib: its lines.
+fn steady(place: &haflow_model::Place) -> String {
+    if place.file.starts_with("stdlib/") { place.file.to_string() } else { place.to_string() }
 }

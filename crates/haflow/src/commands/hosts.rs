@@ -38,10 +38,9 @@ impl Hosts {
             path: "the runtime".into(),
             source,
         })?;
-        let reached = runtime.block_on(async {
-            let hosts = haflow_engine::Hosts::over_ssh(&inventory.hosts);
-            reach_all(&hosts).await
-        });
+        let hosts = haflow_engine::Hosts::over_ssh(&inventory.hosts)
+            .map_err(|source| Error::Io { doing: "make a folder for sockets in", path: std::env::temp_dir(), source })?;
+        let reached = runtime.block_on(reach_all(&hosts));
         for reach in &reached {
             match self.format {
                 Told::Json => say(&format!("{}", reach.to_json())),

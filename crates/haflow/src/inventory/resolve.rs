@@ -99,6 +99,8 @@ fn check_argument(file: &File, word: &Word, what: &str, host: &HostName) -> Resu
         "begins with `-`"
     } else if word.text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         "contains a blank or a control character"
+    } else if what.starts_with("user") && !word.text.chars().all(|c| c.is_alphanumeric() || "_-.@+$\\".contains(c)) {
+        "contains a character that no user's name has"
     } else {
         return Ok(());
     };

@@ -1,0 +1,112 @@
+//! What each native function is for: the text of the reference.
+
+use crate::docs::NativeDoc;
+
+const fn native(name: &'static str, signature: &'static str, doc: &'static str) -> NativeDoc {
+    NativeDoc { name, signature, doc }
+}
+
+/// All native functions, in the order of the reference.
+pub(crate) static NATIVES: &[NativeDoc] = &[
+    native(
+        "param",
+        "param(name, default, #{ help, one_of, type })",
+        "A param of the playbook, given by `-e NAME=VALUE`. It has the type of its default: text, int, float, bool, list (from \
+     JSON, or values with commas between them) or map (from JSON). Where the default is `()`, it must be given, and `type` \
+     says which of `\"text\"` `\"int\"` `\"float\"` `\"bool\"` `\"list\"` `\"map\"` it is. Default and options may be left out.",
+    ),
+    native(
+        "group",
+        "group(name, #{ at_least, lab, help })",
+        "The hosts of a group, in the order of the inventory. The group must have at least `at_least` (1) hosts; a lab boots \
+     `lab` of them (3, or `at_least` if that is more). The options may be left out.",
+    ),
+    native("host", "host(name)", "The host of that name. It has `.name`, `.address`, `.vars`, `.groups` and `.facts`."),
+    native("hosts", "hosts()", "All hosts of the inventory."),
+    native("rest", "rest(list)", "A list without its first element."),
+    native(
+        "fact",
+        "fact(host, name, #{ probe, jq, raw, params, assume })",
+        "A fact of one's own: what `probe` prints on the host, through the filter `jq` if there is one. It is read on all \
+     hosts at once when it is first asked for, and recorded. Where there are no hosts, as in `haflow check`, it is `assume`.",
+    ),
+    native(
+        "ensure",
+        "ensure(host, #{ kind, name, params, probe, jq, raw, want, apply, … })",
+        "A task that makes something true: `probe` prints what is there; where that isn't `want`, `apply` changes it, and \
+     `probe` must print `want` then.",
+    ),
+    native(
+        "file",
+        "file(host, path, #{ content, edit, folder, link, absent, mode, owner, group, kind, name, params, … })",
+        "A task about a file: one with this `content` (a text or an output), or with what the filter `edit` makes of the text \
+     that is there; `folder: true`; a `link` that points there; or `absent: true`. With none of these, what is there keeps \
+     its content.",
+    ),
+    native(
+        "act",
+        "act(host, #{ name, reason, apply, kind, params, … })",
+        "A task that always runs, because nothing can be probed; `reason` says why. What `apply` prints is its `.output`.",
+    ),
+    native(
+        "gate",
+        "gate(host, #{ name, probe, jq, raw, want, times, every, within, kind, params, … })",
+        "A task that waits until `probe` has printed `want` `times` (1) times in a row; it looks `every` (\"1s\") and gives \
+     up after `within` (\"60s\").",
+    ),
+    native(
+        "read",
+        "read(host, #{ name, probe, jq, raw, secret, kind, params, … })",
+        "A task that reads something off a host, for other tasks to use. Returns its output; `secret: true` keeps it out of \
+     everything that is shown.",
+    ),
+    native("after", "task.after(other)", "Lets a task come after another, or after a list of others."),
+    native("equals", "output.equals(value)", "A test for `when`: the output is that value."),
+    native(
+        "contains",
+        "output.contains(value)",
+        "A test for `when`: the output is a text with that part, a list with that element, or a map with that key.",
+    ),
+    native(
+        "matches",
+        "output.matches(regex)",
+        "A test for `when`: the output matches the regular expression somewhere.",
+    ),
+    native("is_empty", "output.is_empty()", "A test for `when`: the output is null, or an empty text, list or map."),
+    native("not", "not(test)", "Turns a test round."),
+    native(
+        "barrier",
+        "barrier(hosts, name)",
+        "What is declared on these hosts afterwards waits for all that was declared on any of them before.",
+    ),
+    native(
+        "serial",
+        "serial(hosts, |node| …)",
+        "Declares tasks for one host after the other: what the function declares for a host waits for all that it declared \
+     for the host before.",
+    ),
+    native("rolling", "rolling(hosts, #{ batch, name }, |node| …)", "Like `serial`, with `batch` (1) hosts at a time."),
+    native(
+        "parallel",
+        "parallel([|| …, || …])",
+        "Declares branches that don't wait for each other, also where they are about the same host.",
+    ),
+    native(
+        "template",
+        "template(path, data)",
+        "The text that a minijinja file makes of `data`. The file is looked for beside the file that calls. A value that \
+     isn't in `data` is an error.",
+    ),
+    native("render", "render(text, data)", "Like `template`, from a text."),
+    native("json", "json(value)", "A value as JSON text, without blanks."),
+    native(
+        "options",
+        "options(function, given, defaults)",
+        "For functions of one's own that take options: checks the map `given` against `defaults`, a key that is wrong or of \
+     the wrong type being an error of that `function`. Returns `#{ own, common }`: `own` are the defaults with what was \
+     given, `common` those of the options that all tasks take. A default `()` takes any type, and any option takes `()`.",
+    ),
+    native("fail", "fail(message)", "Ends the declaration with an error at the playbook's line. No host is touched."),
+    native("warn", "warn(message)", "Says something to the user before the run."),
+    native("print", "print(value)", "Shows a value while a playbook is being written."),
+];

@@ -1,0 +1,593 @@
+//! Lanes against a real sshd on this machine: what is sent arrives as it is, and what can go wrong on the way to a host has
+//! a message of its own.
+//!
+//! Each test has its own sshd, with its own keys and configuration, on a free port of the loopback device.
+
+mod common;
+#[path = "common/events.rs"]
+mod events;
+
+use common::Ran;
+use events::{Told, haflow, until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+/// An sshd that lives as long as this.
+struct Sshd {
+    folder: TempDir,
+    port: u16,
+    user: String,
+    program: Child,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+/// Where sshd is; it isn't always in PATH.
+fn installed() -> Option<PathBuf> {
+    let found = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd"].map(PathBuf::from).into_iter().find(|path| path.exists());
+    if found.is_none() {
+        println!("skipped: sshd isn't installed here (Debian's package is openssh-server)");
+    }
+    found
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("its address").port()
+}
+
+fn make_key(path: &Path) {
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status();
+    assert!(made.expect("ssh-keygen is there").success());
+}
+
+impl Sshd {
+    /// An sshd with `settings` of its own; `None`, with a word on it, if there is none on this machine.
+    fn start(settings: &str) -> Option<Self> {
+        let sshd = installed()?;
+        if is_root() {
+            // Its service makes this, and without it sshd doesn't start.
+            fs::create_dir_all("/run/sshd").expect("a folder");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["key", "other_key", "host_key", "other_host_key"] {
+            make_key(&folder.path().join(name));
+        }
+        let path = |name: &str| folder.path().join(name);
+        let public = |name: &str| fs::read_to_string(path(name)).expect("a public key");
+        fs::write(path("authorized_keys"), public("key.pub")).expect("a file");
+        let user = Ran::of(Command::new("id").arg("-un")).stdout.trim().to_owned();
+        let here = folder.path().display();
+        let port = free_port();
+        for (name, key) in [("known_hosts", "host_key.pub"), ("changed_hosts", "other_host_key.pub")] {
+            fs::write(path(name), format!("[127.0.0.1]:{port} {}", public(key))).expect("a file");
+        }
+        fs::write(path("no_hosts"), "").expect("a file");
+        let config = format!(
+            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {here}/host_key\nAuthorizedKeysFile {here}/authorized_keys\n\
+             PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             PermitRootLogin prohibit-password\nLogLevel VERBOSE\nPrintMotd no\n{settings}\n"
+        );
+        fs::write(path("config"), config).expect("a file");
+        let mut program = Command::new(sshd)
+            .arg("-D")
+            .arg("-f")
+            .arg(path("config"))
+            .arg("-E")
+            .arg(path("log"))
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("sshd starts");
+        until("sshd", || {
+            let ended = program.try_wait().expect("it is ours");
+            assert!(ended.is_none(), "sshd ended: {}", fs::read_to_string(path("log")).unwrap_or_default());
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        let sshd = Self { folder, port, user, program };
+        sshd.inventory(&json!({}), &json!({}));
+        Some(sshd)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("a file");
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).expect("sshd's log")
+    }
+
+    /// Writes the inventory: one host `here`, with these settings instead of the right ones, and these vars.
+    fn inventory(&self, settings: &Value, vars: &Value) {
+        let mut host = json!({
+            "address": "127.0.0.1", "port": self.port, "user": self.user, "vars": vars,
+            "key": self.path("key"), "known_hosts": self.path("known_hosts"),
+        });
+        let host = host.as_object_mut().expect("a map");
+        host.extend(settings.as_object().expect("a map").clone());
+        // JSON's texts and numbers are TOML's as well.
+        let lines: String = host.iter().map(|(key, value)| format!("{key} = {}\n", toml(value))).collect();
+        self.write("inventory.toml", &format!("[hosts.here]\n{lines}"));
+    }
+
+    fn told(&self, command: &str, playbook: &str) -> Told {
+        self.write("playbook.rhai", playbook);
+        Told::by(self.folder.path(), &[command, "playbook.rhai", "-i", "inventory.toml"])
+    }
+
+    /// Starts a run, whose process is known, and leaves it running.
+    fn begin(&self, playbook: &str) -> Child {
+        self.write("playbook.rhai", playbook);
+        common::clean(Command::new(env!("CARGO_BIN_EXE_haflow")), self.folder.path())
+            .env("XDG_RUNTIME_DIR", self.folder.path())
+            .args(["run", "playbook.rhai", "-i", "inventory.toml", "--format", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("haflow starts")
+    }
+}
+
+/// JSON as TOML has it, on one line.
+fn toml(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let entries: Vec<String> = map.iter().map(|(key, value)| format!("{key} = {}", toml(value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+fn signal(program: &Child, signal: Signal) {
+    let id = Pid::from_child(program);
+    kill_process(id, signal).expect("it is ours");
+}
+
+/// Values that a shell would do something with, if it got hold of them.
+fn hostile(trap: &str) -> Vec<String> {
+    let mut values: Vec<String> = vec![
+        format!("$(touch {trap})"),
+        format!("`touch {trap}`"),
+        format!("'; touch {trap}; '"),
+        format!("\"; touch {trap}; \""),
+        format!("'\"$(touch {trap})\"'"),
+        format!("\\'; touch {trap}; #"),
+        format!("x\n$(touch {trap})\ntouch {trap}\n'\ntouch {trap}\n"),
+        format!("EOF\ntouch {trap}\n"),
+        format!("${{x:=$(touch {trap})}}"),
+        format!("$((x[$(touch {trap})]))"),
+        format!("& touch {trap} &"),
+        format!("| touch {trap}"),
+        format!("\r\ntouch {trap}\r\n"),
+        "'''".into(),
+        "\\".into(),
+        "\\\\\\n\\0\\x41\\u00e9\\".into(),
+        "%s%d%n%%".into(),
+        "-n".into(),
+        "-e \\a".into(),
+        "--help".into(),
+        "*".into(),
+        "~".into(),
+        "!!".into(),
+        " leading and trailing ".into(),
+        "\ttabs\t".into(),
+        "many\n\n\nlines\n\n\n".into(),
+        "\n".into(),
+        "bell \u{7} escape \u{1b}[31m one \u{1}".into(),
+        "Grüße, 日本語, עברית, 🦀, e\u{301}".into(),
+        "\u{feff}a mark at the beginning, \u{2028} between, \u{10ffff} at the end".into(),
+    ];
+    let line = "one line of many: ü € 'single' \"double\" `id` $HOME \\ %s\n";
+    values.push(line.repeat((1 << 20) / line.len() + 1));
+    values
+}
+
+const VALUES: &str = r##"
+let node = host("here");
+let folder = node.vars.folder;
+for i in 0..node.vars.values.len() {
+    let value = node.vars.values[i];
+    file(node, `${folder}/content-${i}`, #{ content: value });
+    ensure(node, #{
+        kind: "param", name: `${i}`, params: #{ value: value, path: `${folder}/param-${i}` },
+        probe: #"[ ! -e "$path" ] || cat -- "$path""#,
+        want: value,
+        apply: #"printf '%s\n' "$value" > "$path""#,
+    });
+}
+for name in node.vars.names {
+    file(node, `${folder}/${name}`, #{ content: name });
+}
+"##;
+
+#[test]
+fn values_arrive_byte_for_byte_and_never_run() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let trap = sshd.path("trap");
+    let target = sshd.path("target");
+    fs::create_dir(&target).expect("a folder");
+    let values = hostile(trap.to_str().expect("a path"));
+    // What a file can be called: no slash, and not too long.
+    let names: Vec<String> =
+        values.iter().map(|value| value.replace('/', "_")).filter(|name| (1..200).contains(&name.len())).collect();
+    sshd.inventory(&json!({}), &json!({ "folder": target, "values": values, "names": names }));
+
+    let told = sshd.told("run", VALUES).exits(0);
+    let tasks = (2 * values.len() + names.len()) as u64;
+    assert_eq!((told.count("changed"), told.count("ok")), (tasks, 0));
+    assert!(!trap.exists(), "a value ran");
+    for (index, value) in values.iter().enumerate() {
+        let read = |name: &str| fs::read(target.join(format!("{name}-{index}"))).expect("it was written");
+        assert!(read("content") == value.as_bytes(), "content {index} isn't {:?}…", &value[..value.len().min(80)]);
+        assert!(read("param") == format!("{value}\n").as_bytes(), "param {index} isn't as given");
+    }
+    for name in &names {
+        assert_eq!(fs::read_to_string(target.join(name)).expect("it was written"), *name);
+    }
+
+    let again = sshd.told("run", VALUES).exits(0);
+    assert_eq!((again.count("changed"), again.count("ok")), (0, tasks));
+    let entries = fs::read_dir(&target).expect("a folder").count();
+    assert_eq!(entries as u64, tasks, "something else was left in the folder");
+
+    // Nothing that a terminal would obey comes through, and a value of 1 MB isn't printed.
+    fs::remove_dir_all(&target).expect("it is ours");
+    fs::create_dir(&target).expect("a folder");
+    let arguments = ["run", "playbook.rhai", "-i", "inventory.toml", "--format", "plain", "-v"];
+    let plain = Ran::of(&mut haflow(sshd.folder.path(), arguments));
+    assert_eq!(plain.exit, 0, "{}", plain.stderr);
+    let obeyed = plain.stdout.chars().find(|char| char.is_control() && *char != '\n');
+    assert_eq!(obeyed, None, "a control character is printed");
+    assert!(plain.stdout.len() < 100_000, "{} bytes are printed", plain.stdout.len());
+    assert!(!trap.exists(), "a value ran");
+}
+
+#[test]
+fn attributes_and_links_that_are_hostile_fail_and_never_run() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let (trap, target) = (sshd.path("trap"), sshd.path("target"));
+    let evil = format!("$(touch {0})';touch {0};'", trap.display());
+    sshd.inventory(&json!({}), &json!({ "target": target, "evil": evil }));
+    let told = sshd.told(
+        "run",
+        r##"
+        let node = host("here");
+        let vars = node.vars;
+        parallel([
+            || file(node, vars.target + "/owner", #{ content: "x", owner: vars.evil }),
+            || file(node, vars.target + "/group", #{ content: "x", group: vars.evil }),
+            || file(node, vars.target + "-link", #{ link: vars.evil }),
+            || file(node, vars.target + "-gone/" + vars.evil, #{ absent: true }),
+        ]);
+        "##,
+    );
+    let told = told.exits(1);
+    assert!(!trap.exists(), "a value ran");
+    assert_eq!((told.count("failed"), told.count("changed"), told.count("ok")), (2, 1, 1), "{:?}", told.ran);
+    assert_eq!(fs::read_link(sshd.path("target-link")).expect("a link").to_str(), Some(evil.as_str()));
+}
+
+#[test]
+fn a_hundred_tasks_share_one_connection_and_nothing_is_left_of_it() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let playbook = r#"
+        let node = host("here");
+        parallel([
+            || for i in 0..50 { read(node, #{ name: `a${i}`, probe: "echo $PPID" }); },
+            || for i in 0..50 { act(node, #{ name: `b${i}`, reason: "a test", apply: "true" }); },
+        ]);
+    "#;
+    let told = sshd.told("run", playbook).exits(0);
+    assert_eq!((told.count("ok"), told.count("changed")), (50, 50));
+    let count = |sign: &str| sshd.log().lines().filter(|line| line.contains(sign)).count();
+    assert_eq!(count("Accepted publickey"), 1, "{}", sshd.log());
+    let sessions = count("Starting session");
+    assert!((1..=4).contains(&sessions), "{sessions} sessions for 100 tasks:\n{}", sshd.log());
+    until("the connection's end", || count("Disconnected from") + count("Connection closed by") >= 1);
+    let sockets = fs::read_dir(sshd.path("haflow")).map_or(0, Iterator::count);
+    assert_eq!(sockets, 0, "sockets are left");
+}
+
+/// A way in which a host can't be used, and what is to be said of it.
+struct Barred {
+    name: &'static str,
+    /// sshd's settings.
+    sshd: &'static str,
+    /// The host's settings in the inventory.
+    host: fn(&Sshd) -> Value,
+    step: &'static str,
+    message: &'static str,
+    hint: &'static str,
+    /// Only root can bring it about.
+    root: bool,
+}
+
+const BARRED: [Barred; 9] = [
+    Barred {
+        name: "key refused",
+        sshd: "",
+        host: |sshd| json!({ "key": sshd.path("other_key") }),
+        step: "login",
+        message: "refused to log in",
+        hint: "never asks for a password",
+        root: false,
+    },
+    Barred {
+        name: "host key unknown",
+        sshd: "",
+        host: |sshd| json!({ "known_hosts": sshd.path("no_hosts") }),
+        step: "hostkey",
+        message: "the host key of here isn't known",
+        hint: "compare the fingerprint",
+        root: false,
+    },
+    Barred {
+        name: "host key changed",
+        sshd: "",
+        host: |sshd| json!({ "known_hosts": sshd.path("changed_hosts") }),
+        step: "hostkey",
+        message: "the host key of here has changed",
+        hint: "ssh-keygen -R",
+        root: false,
+    },
+    Barred {
+        name: "nobody listens",
+        sshd: "",
+        host: |_| json!({ "port": free_port() }),
+        step: "network",
+        message: "refused the connection to port",
+        hint: "is sshd running there",
+        root: false,
+    },
+    Barred {
+        name: "name unknown",
+        sshd: "",
+        host: |_| json!({ "address": "no-such-host.invalid" }),
+        step: "network",
+        message: "`no-such-host.invalid` of here can't be resolved",
+        hint: "give the host an `address`",
+        root: false,
+    },
+    Barred {
+        name: "no sh",
+        sshd: "ForceCommand env PATH=/nonexistent /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"",
+        host: |_| json!({}),
+        step: "shell",
+        message: "here gave no POSIX shell",
+        hint: "haflow needs `sh` there",
+        root: false,
+    },
+    Barred {
+        name: "no sudo",
+        sshd: "ForceCommand env PATH=/nonexistent /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"",
+        host: |_| json!({ "become": "nobody" }),
+        step: "sudo",
+        message: "here has no sudo",
+        hint: "install sudo",
+        root: false,
+    },
+    Barred {
+        name: "no such user",
+        sshd: "",
+        host: |_| json!({ "become": "no-such-user" }),
+        step: "sudo",
+        message: "here has no user `no-such-user` to become",
+        hint: "correct `become`",
+        root: true,
+    },
+    Barred {
+        name: "no right to sudo",
+        sshd: "ForceCommand setpriv --reuid 65534 --regid 65534 --clear-groups sh -c \"$SSH_ORIGINAL_COMMAND\"",
+        host: |_| json!({ "become": "root", "user": "root" }),
+        step: "sudo",
+        message: "doesn't let tasks run as `root` without a password",
+        hint: "NOPASSWD",
+        root: true,
+    },
+];
+
+const THREE: &str = r#"
+    let node = host("here");
+    for i in 1..=3 { act(node, #{ name: `${i}`, reason: "a test", apply: "true" }); }
+    read(node, #{ name: "four", probe: "echo 4" });
+"#;
+
+#[test]
+fn each_bar_on_the_way_has_its_own_message_and_every_task_is_told() {
+    let Some(sshd) = installed() else { return };
+    drop(sshd);
+    let mut messages = Vec::new();
+    for barred in BARRED {
+        if barred.root && !(is_root() && Path::new("/usr/bin/sudo").exists()) {
+            println!("skipped: {}: needs root and sudo", barred.name);
+            continue;
+        }
+        let Some(sshd) = Sshd::start(barred.sshd) else { return };
+        sshd.inventory(&(barred.host)(&sshd), &json!({}));
+        let run = sshd.told("run", THREE).exits(1);
+        let name = barred.name;
+        assert_eq!((run.count("unreachable"), run.outcomes().len()), (4, 4), "{name}: {:?}", run.ran);
+        let seen: Vec<&Value> = run.of("host_unreachable").collect();
+        let [seen] = seen[..] else { panic!("{name}: the host is told {} times", seen.len()) };
+        let why = seen["why"].as_str().expect("a reason");
+        assert!(why.contains(barred.message), "{name}: {why}");
+        assert!(seen["hint"].as_str().is_some_and(|hint| hint.contains(barred.hint)), "{name}: {seen}");
+        assert!(!why.contains('\n'), "{name}: more than a line: {why}");
+        for event in run.of("task_finished") {
+            assert_eq!(event["why"], why, "{name}");
+        }
+        let plan = sshd.told("plan", THREE).exits(1);
+        let looked = plan.with("unreachable").len() + plan.with("act").len();
+        assert_eq!((plan.outcomes().len(), looked), (4, 4), "{name}: {:?}", plan.ran);
+
+        let hosts = Told::by(sshd.folder.path(), &["hosts", "-i", "inventory.toml"]).exits(1);
+        assert_eq!(hosts.events[0]["step"], barred.step, "{name}: {:?}", hosts.ran);
+        messages.push(why.to_owned());
+    }
+    let count = messages.len();
+    messages.sort();
+    messages.dedup();
+    assert_eq!(messages.len(), count, "two of them read alike");
+}
+
+#[test]
+fn a_slow_login_that_talks_a_lot_is_survived() {
+    // As a login script might: banners on both streams, and no newline at their end.
+    let talk = "#!/bin/sh\nn=0\nwhile [ $n -lt 3000 ]; do echo 'Welcome! *** 0 end $(id)'; echo 'Mind the gap' >&2; n=$((n+1)); done\n\
+                sleep 1\nprintf 'no end of line'\nprintf 'here neither' >&2\nexec sh -c \"$SSH_ORIGINAL_COMMAND\"\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let login = folder.path().join("login");
+    fs::write(&login, talk).expect("a file");
+    let Some(sshd) = Sshd::start(&format!("ForceCommand sh {}", login.display())) else { return };
+    let told = sshd.told(
+        "run",
+        r#"
+        let node = host("here");
+        let said = read(node, #{ name: "said", probe: "echo exactly this" });
+        gate(node, #{ name: "exact", params: #{ said: said }, probe: #"printf '%s' "$said""#, want: "exactly this", within: 0 });
+        "#,
+    );
+    assert_eq!(told.exits(0).count("ok"), 2);
+}
+
+#[test]
+fn tasks_run_as_the_users_that_they_name() {
+    if !is_root() || !Path::new("/usr/bin/sudo").exists() {
+        println!("skipped: becoming another user needs root and sudo");
+        return;
+    }
+    let Some(sshd) = Sshd::start("") else { return };
+    let target = sshd.path("target");
+    fs::create_dir(&target).expect("a folder");
+    // Anybody may write there, and get there.
+    for (path, mode) in [(sshd.folder.path(), 0o755), (&target, 0o1777)] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("it is ours");
+    }
+    let playbook = r#"
+        let node = host("here");
+        let folder = node.vars.folder;
+        for user in ["nobody", "daemon", ()] {
+            act(node, #{ name: `as ${user ?? "default"}`, reason: "a test", apply: #"id -un > "$folder/$(id -un)""#, params: #{ folder: folder }, user: user });
+        }
+        file(node, folder + "/file", #{ content: "x", user: "daemon" });
+    "#;
+    sshd.inventory(&json!({}), &json!({ "folder": target }));
+    assert_eq!(sshd.told("run", playbook).exits(0).count("changed"), 4);
+    let owner = |name: &str| Ran::of(Command::new("stat").args(["-c", "%U"]).arg(target.join(name))).stdout;
+    for user in ["nobody", "daemon", "root"] {
+        assert_eq!(owner(user), format!("{user}\n"));
+    }
+    assert_eq!(owner("file"), "daemon\n");
+
+    // The same where the inventory says it.
+    sshd.inventory(&json!({ "become": "nobody" }), &json!({ "folder": target }));
+    let told = sshd.told("run", r#"read(host("here"), #{ name: "who", probe: "id -un" }); act(host("here"), #{ name: "me", reason: "a test", apply: #"id -un > "$folder/me""#, params: #{ folder: host("here").vars.folder } });"#);
+    told.exits(0);
+    assert_eq!(owner("me"), "nobody\n");
+}
+
+/// An act that says that it has begun, and then waits for a file `go`.
+const LONG: &str = r#"
+    let node = host("here");
+    act(node, #{
+        name: "long", reason: "a test", params: #{ folder: node.vars.folder },
+        apply: #"echo $$ > "$folder/began.new"; mv "$folder/began.new" "$folder/began"; while [ ! -e "$folder/go" ]; do sleep 0.05; done; echo done > "$folder/done""#,
+    });
+    act(node, #{ name: "next", reason: "a test", apply: "true" });
+"#;
+
+fn ended(run: Child) -> Told {
+    Told::from(Ran::from(run.wait_with_output().expect("it ends")))
+}
+
+#[test]
+fn an_interrupt_lets_what_runs_end_and_begins_nothing_more() {
+    let Some(sshd) = Sshd::start("") else { return };
+    sshd.inventory(&json!({}), &json!({ "folder": sshd.folder.path() }));
+    let run = sshd.begin(LONG);
+    until("the act to begin", || sshd.path("began").exists());
+    signal(&run, Signal::INT);
+    // It must wait now: the act hasn't ended, and can't before it may.
+    sshd.write("go", "");
+    let told = ended(run).exits(130);
+    assert!(sshd.path("done").exists(), "the act was cut off");
+    assert_eq!(told.with("changed"), ["here/act:long"]);
+    assert_eq!(told.with("cancelled"), ["here/act:next"]);
+    assert_eq!(told.of("interrupted").count(), 1);
+}
+
+#[test]
+fn a_second_interrupt_kills_what_runs_with_all_that_it_started() {
+    let Some(sshd) = Sshd::start("") else { return };
+    sshd.inventory(&json!({}), &json!({ "folder": sshd.folder.path() }));
+    let mut run = sshd.begin(LONG);
+    until("the act to begin", || sshd.path("began").exists());
+    let script = fs::read_to_string(sshd.path("began")).expect("its process");
+    let lives = || Path::new("/proc").join(script.trim()).join("cmdline").exists();
+    assert!(lives(), "the test looks for the wrong process");
+    signal(&run, Signal::INT);
+    // The first one has come when it is told.
+    let mut told = std::io::BufReader::new(run.stdout.take().expect("it is piped"));
+    let mut text = String::new();
+    while !text.contains("\"interrupted\"") {
+        let read = std::io::BufRead::read_line(&mut told, &mut text).expect("it talks");
+        assert!(read > 0, "it ended: {text}");
+    }
+    signal(&run, Signal::INT);
+    std::io::Read::read_to_string(&mut told, &mut text).expect("it talks");
+    let exit = run.wait().expect("it ends").code();
+    assert_eq!(exit, Some(130), "{text}");
+    let told = Told::from(Ran { exit: 130, stdout: text, stderr: String::new() });
+    assert_eq!(told.with("in_doubt"), ["here/act:long"], "{:?}", told.ran);
+    assert_eq!(told.with("cancelled"), ["here/act:next"]);
+    until("the script's end", || !lives());
+    assert!(!sshd.path("done").exists(), "the act went on");
+}
+
+#[test]
+fn a_connection_lost_during_an_act_leaves_it_in_doubt() {
+    let Some(sshd) = Sshd::start("") else { return };
+    sshd.inventory(&json!({}), &json!({ "folder": sshd.folder.path() }));
+    let run = sshd.begin(LONG);
+    until("the act to begin", || sshd.path("began").exists());
+    for process in children(sshd.program.id()) {
+        // All of this sshd's connections are ours.
+        let _ = kill_process(Pid::from_raw(process).expect("a process"), Signal::KILL);
+    }
+    let told = ended(run).exits(1);
+    sshd.write("go", "");
+    assert_eq!(told.with("in_doubt"), ["here/act:long"], "{:?}", told.ran);
+    assert_eq!(told.outcomes().len(), 2);
+    assert!(told.task("here/act:long")["why"].as_str().is_some_and(|why| why.contains("connection was lost")));
+    // The script's own end is there: nothing on the host hung on the connection.
+    until("the act's end", || sshd.path("done").exists());
+}
+
+/// The processes that a process has started.
+fn children(of: u32) -> Vec<i32> {
+    let parent = |process: i32| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    let all = fs::read_dir("/proc").expect("proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    all.filter(|process| parent(*process) == Some(of)).collect()
+}

@@ -34,7 +34,10 @@ impl Drop for Sshd {
 
 /// Where sshd is; it isn't always in PATH.
 fn installed() -> Option<PathBuf> {
-    let found = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd"].map(PathBuf::from).into_iter().find(|path| path.exists());
+    let found = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| path.exists());
     if found.is_none() {
         println!("skipped: sshd isn't installed here (Debian's package is openssh-server)");
     }

@@ -7,11 +7,11 @@
 
 use crate::common::{Ran, clean};
 use std::fmt::Write as _;
-use std::{fs, iter, thread};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, iter, thread};
 
 /// So many are played at once.
 const AT_ONCE: usize = 4;
@@ -44,14 +44,16 @@ pub(crate) fn play(transcripts: &[(PathBuf, Option<PathBuf>)]) -> Vec<Played> {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let next = AtomicUsize::new(0);
     let take = || transcripts.get(next.fetch_add(1, Ordering::Relaxed));
-    let work = || iter::from_fn(take).map(|(file, folder)| play_file(file, folder.as_deref(), update)).collect::<Vec<_>>();
+    let work =
+        || iter::from_fn(take).map(|(file, folder)| play_file(file, folder.as_deref(), update)).collect::<Vec<_>>();
     let mut all: Vec<Played> = thread::scope(|scope| {
         let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("it plays")).collect()
     });
     all.sort_by(|a, b| a.name.cmp(&b.name));
     let wrong: Vec<&Played> = all.iter().filter(|played| !update && !played.as_expected).collect();
-    let shown: String = wrong.iter().fold(String::new(), |all, wrong| format!("{all}\n=== {}\n{}", wrong.name, wrong.text));
+    let shown: String =
+        wrong.iter().fold(String::new(), |all, wrong| format!("{all}\n=== {}\n{}", wrong.name, wrong.text));
     assert!(wrong.is_empty(), "not as expected; UPDATE_GOLDEN=1 writes them anew. They are now:{shown}");
     all
 }
@@ -102,7 +104,9 @@ fn play_one(name: String, text: &str, files: Option<&Path>) -> Played {
             while lines.next_if(|line| !line.starts_with("$ ")).is_some() {}
             let mut shell = clean(Command::new("timeout"), &here);
             let path = std::env::var_os("PATH").unwrap_or_default();
-            shell.args(["--kill-after=5", "60", "sh", "-c", command]).env("PATH", format!("{}:{}", programs.display(), path.display()));
+            shell
+                .args(["--kill-after=5", "60", "sh", "-c", command])
+                .env("PATH", format!("{}:{}", programs.display(), path.display()));
             let ran = Ran::of(&mut shell);
             now.push_str(&shown(&ran));
             if command.contains("haflow") {
@@ -126,7 +130,11 @@ fn shown(ran: &Ran) -> String {
 
 /// A text whose last line has its end.
 fn ended(text: &str) -> String {
-    if text.is_empty() || text.ends_with('\n') { text.to_owned() } else { format!("{text}\n-- without the line's end\n") }
+    if text.is_empty() || text.ends_with('\n') {
+        text.to_owned()
+    } else {
+        format!("{text}\n-- without the line's end\n")
+    }
 }
 
 fn program(path: &Path, text: &str) {

@@ -112,7 +112,9 @@ pub(crate) fn passes(when: &When, output: &Known) -> Result<(), String> {
             _ => false,
         },
         // A number matches by its digits.
-        Test::Matches(pattern) => regex::Regex::new(pattern).is_ok_and(|regex| regex.is_match(&crate::shell::variable(&value))),
+        Test::Matches(pattern) => {
+            regex::Regex::new(pattern).is_ok_and(|regex| regex.is_match(&crate::shell::variable(&value)))
+        }
         Test::IsEmpty => match &value {
             Value::Null => true,
             Value::String(text) => text.is_empty(),

@@ -224,7 +224,11 @@ fn explain(host: &Host, said: &str) -> Unreachable {
     } else if has("Could not resolve hostname") {
         (
             Step::Network,
-            if name.as_str() == to { format!("the name `{to}` can't be resolved") } else { format!("the name `{to}` of {name} can't be resolved") },
+            if name.as_str() == to {
+                format!("the name `{to}` can't be resolved")
+            } else {
+                format!("the name `{to}` of {name} can't be resolved")
+            },
             Some("give the host an `address` in the inventory, or correct the name".into()),
         )
     } else if has("Connection refused") {

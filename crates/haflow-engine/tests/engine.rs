@@ -182,7 +182,10 @@ async fn decisions(graph: &Graph) -> BTreeMap<String, Decision> {
         plan
     };
     let (plan, ()) = tokio::join!(plan, async { while records.recv().await.is_some() {} });
-    plan.decisions.into_iter().map(|planned| (graph.task(planned.task).unwrap().name.clone(), planned.decision)).collect()
+    plan.decisions
+        .into_iter()
+        .map(|planned| (graph.task(planned.task).unwrap().name.clone(), planned.decision))
+        .collect()
 }
 
 #[tokio::test]

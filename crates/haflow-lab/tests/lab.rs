@@ -1,8 +1,8 @@
 //! A lab for real: hosts are booted, logged in to, cut off, killed, and nothing is left of them.
 
 use std::{
-    io::Write as _,
     fs,
+    io::Write as _,
     process::{Command, Output},
     sync::Mutex,
 };

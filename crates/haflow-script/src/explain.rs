@@ -4,7 +4,7 @@ use crate::place::{keys, variables};
 use crate::raise::Problem;
 use crate::reference::NATIVES;
 use crate::runtime::{MAX_CALLS, MAX_ELEMENTS, MAX_TEXT};
-use crate::session::{MAX_OPERATIONS, Session};
+use crate::session::{MAX_OPERATIONS, MAX_TIME, Session};
 use haflow_model::nearest;
 use rhai::{Engine, EvalAltResult, LexError, ParseErrorType};
 
@@ -25,11 +25,12 @@ pub(crate) fn explain(session: &Session, engine: &Engine, error: &EvalAltResult,
         EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_function(engine, signature),
         EvalAltResult::ErrorModuleNotFound(name, _) => Problem::new(format!("there is no module `{name}`"))
             .help(format!("import it first: import \"{name}\" as {name};")),
-        EvalAltResult::ErrorTooManyOperations(_) => {
-            Problem::new(format!("the script takes more than {} million steps", MAX_OPERATIONS / 1_000_000)).help(
-                "look for a loop that never ends at this line; a playbook only declares, so it has little to compute",
-            )
-        }
+        EvalAltResult::ErrorTooManyOperations(_) => Problem::new(format!(
+            "the script takes more than {} million steps or {} seconds",
+            MAX_OPERATIONS / 1_000_000,
+            MAX_TIME.as_secs()
+        ))
+        .help("look for a loop that never ends at this line; a playbook only declares, so it has little to compute"),
         EvalAltResult::ErrorStackOverflow(_) => {
             Problem::new(format!("functions call each other more than {MAX_CALLS} deep"))
                 .help("look for a function that calls itself; a `for` loop does instead")

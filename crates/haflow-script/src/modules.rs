@@ -4,7 +4,7 @@ use crate::boundary::enclose;
 use crate::check;
 use crate::diagnose;
 use crate::jail;
-use crate::place::Site;
+use crate::place::{Site, straightened};
 use crate::raise::{NOWHERE, Stop, complete};
 use crate::session::Session;
 use haflow_model::{Diagnostic, nearest};
@@ -119,7 +119,7 @@ impl Modules {
         let text = String::from_utf8(bytes)
             .map_err(|_| wrong(format!("the module `{name}` isn't UTF-8"), format!("save {file} as UTF-8")))?;
         let file = session.add_source(&file, &text);
-        let mut ast = engine.compile(&text).map_err(|error| {
+        let mut ast = engine.compile(&*straightened(&text)).map_err(|error| {
             let diagnostic = diagnose::syntax(&error, &file, &text).at(site.clone().into(), "imported here");
             complete(diagnostic, &session.state().sources)
         })?;
@@ -186,7 +186,7 @@ fn embedded(engine: &Engine, module: &Module) -> AST {
     let mut parsed = locked(PARSED.get_or_init(Mutex::default));
     let ast = parsed.entry(module.name).or_insert_with(|| {
         let mut ast = engine
-            .compile(module.text)
+            .compile(&*straightened(module.text))
             .unwrap_or_else(|error| panic!("the embedded module {} is broken: {error}", module.name));
         ast.set_source(module.file());
         ast

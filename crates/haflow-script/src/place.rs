@@ -2,6 +2,8 @@
 
 use haflow_model::Place;
 use rhai::Position;
+use std::borrow::Cow;
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 /// A position in a file.
@@ -30,6 +32,37 @@ impl From<Site> for Place {
 pub(crate) struct Trace {
     pub(crate) place: Place,
     pub(crate) declared_in: Option<Place>,
+}
+
+/// The text as rhai must read it, so that the positions that it tells are those of `text`.
+///
+/// rhai 1.27 doesn't count a line that ends in a quote inside a raw string, which shell text is full of. What it misses is put in
+/// behind the string, as blank lines, and then blanks up to the column where the string ends.
+pub(crate) fn straightened(text: &str) -> Cow<'_, str> {
+    let mut straight = String::new();
+    let (mut at, mut copied) = (0, 0);
+    while let Some((skipped, token)) = Token::first(&text[at..]) {
+        let begin = at + skipped;
+        at += skipped + token.end;
+        let word = &text[begin..at];
+        if !word.starts_with('#') || !word.ends_with('#') {
+            continue;
+        }
+        let body = word.trim_start_matches('#').strip_prefix('"').unwrap_or_default();
+        let missed = body.lines().rev().skip(1).filter(|line| line.trim_end_matches('#').ends_with('"')).count();
+        if missed > 0 {
+            let column = word.lines().next_back().map_or(0, |line| line.chars().count());
+            straight.push_str(&text[copied..at]);
+            straight.extend(repeat_n('\n', missed));
+            straight.extend(repeat_n(' ', column));
+            copied = at;
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    straight.push_str(&text[copied..]);
+    Cow::Owned(straight)
 }
 
 /// How many characters belong to what begins at a place: a word, a path of words, a text, or one sign.
@@ -262,6 +295,20 @@ mod tests {
         let text = "rabbitmq::join(a, \"é b\")";
         let at = |column| length_at(text, &Place::new("p", 1, column));
         assert_eq!([at(1), at(15), at(16), at(19)], [14, 1, 1, 5]);
+    }
+
+    #[test]
+    fn lines_that_end_in_a_quote_inside_a_raw_string_are_counted() {
+        let mut engine = rhai::Engine::new();
+        engine.set_strict_variables(true);
+        let error_at = |text: &str| {
+            let error = engine.compile(&*straightened(text)).expect_err("a variable is unknown");
+            (error.position().line(), error.position().position())
+        };
+        let text = "let a = ##\"\nx \"$u\"\ny \"#\n\"\nz\"##; b\n";
+        assert_eq!(error_at(text), (Some(5), Some(7)));
+        assert_eq!(error_at("let a = ##\"\nx \"$u\"\n\"##;\nlet c = d;"), (Some(4), Some(9)));
+        assert!(matches!(straightened("let a = #\"x\ny\"#;"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::modules::{Modules, Resolver, stdlib};
 use crate::natives::Natives;
-use crate::place::Site;
+use crate::place::{Site, straightened};
 use crate::raise::{NOWHERE, Problem, Stop, complete, token};
 use crate::request::{DeclareError, Declared};
 use crate::session::Session;
@@ -97,7 +97,7 @@ pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<Declared, Declar
         |engine: &Engine, error: Box<EvalAltResult>| declare_error(diagnose::stop(session, engine, *error, &file));
     let (engine, modules) = engine(session).map_err(|error| failed(&Engine::new_raw(), error))?;
     let mut ast = engine
-        .compile(text)
+        .compile(&*straightened(text))
         .map_err(|error| complete(diagnose::syntax(&error, &file, text), &session.state().sources))?;
     ast.set_source(&*file);
     check::check(&engine, &modules, session, &ast, &file)?;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// One declaration under way.
 pub(crate) struct Session {
@@ -22,6 +23,9 @@ pub(crate) struct Session {
     /// What was given with `-e`.
     pub(crate) given: BTreeMap<String, String>,
     pub(crate) interrupt: Option<Arc<AtomicBool>>,
+    started: Instant,
+    /// How long the script has waited for facts.
+    waited: Mutex<Duration>,
     /// Operations so far, over all calls.
     operations: AtomicU64,
     /// Whether `stop` in the state is set.
@@ -74,6 +78,9 @@ pub(crate) struct State {
 /// Beyond so many operations a script is taken to be endless.
 pub(crate) const MAX_OPERATIONS: u64 = 50_000_000;
 
+/// Beyond this time too, whatever its operations are.
+pub(crate) const MAX_TIME: Duration = Duration::from_secs(30);
+
 impl Session {
     pub(crate) fn new(
         playbook: Arc<str>,
@@ -90,6 +97,8 @@ impl Session {
             given,
             interrupt,
             operations: AtomicU64::new(0),
+            started: Instant::now(),
+            waited: Mutex::default(),
             stopping: AtomicBool::new(false),
             state: Mutex::default(),
             ask: Mutex::new(ask),
@@ -106,13 +115,20 @@ impl Session {
         // Only the script's thread counts.
         let operations = self.operations.load(Ordering::Relaxed) + 1;
         self.operations.store(operations, Ordering::Relaxed);
-        if operations > MAX_OPERATIONS {
+        // A step may be slow: rhai measures a list each time that something is pushed to it.
+        if operations > MAX_OPERATIONS || operations.is_multiple_of(1024) && self.ran() > MAX_TIME {
             return Some(Stop::Operations);
         }
         if self.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
             return Some(Stop::Interrupted);
         }
         if self.stopping.load(Ordering::Relaxed) { self.state().stop.clone() } else { None }
+    }
+
+    /// How long the script has run, without the time that it waited for facts.
+    fn ran(&self) -> Duration {
+        let waited = *self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        self.started.elapsed().saturating_sub(waited)
     }
 
     /// Stops the script at its next operation.
@@ -135,9 +151,12 @@ impl Session {
         hosts: Vec<Host>,
     ) -> Result<BTreeMap<HostName, Value>, Vec<FactFailure>> {
         let (answer, answered) = channel();
+        let began = Instant::now();
         let sent =
             self.ask.lock().unwrap_or_else(PoisonError::into_inner).send(Message::Ask(Ask { query, hosts, answer }));
-        match sent.map(|()| answered.recv()) {
+        let answered = sent.map(|()| answered.recv());
+        *self.waited.lock().unwrap_or_else(PoisonError::into_inner) += began.elapsed();
+        match answered {
             Ok(Ok(answer)) => answer,
             _ => Err(Vec::new()),
         }

@@ -103,18 +103,23 @@ impl Bench {
         let bare = || self.raw("rm -rf /etc/haflow-bench; mkdir /etc/haflow-bench");
         self.compare("100 files on each of 3 hosts, first run", || self.haflow(&playbook), || self.raw(&script), bare);
         self.haflow(&playbook);
-        self.compare("100 files on each of 3 hosts, nothing to change", || self.haflow(&playbook), || self.raw(&script), || {});
+        self.compare(
+            "100 files on each of 3 hosts, nothing to change",
+            || self.haflow(&playbook),
+            || self.raw(&script),
+            || {},
+        );
     }
 
     /// Declaration alone: a hundred thousand tasks in a loop, to the order of the graph.
     fn declare(&self) {
         let playbook = self.folder.path().join("many.rhai");
-        let text = r#"
+        let text = r##"
             let node = group("many", #{ at_least: 1, lab: 1 })[0];
             for number in 0..100000 {
                 ensure(node, #{ kind: "number", name: `${number}`, params: #{ n: number }, probe: "cat /tmp/n", want: `${number}`, apply: #"echo "$n" > /tmp/n"# });
             }
-        "#;
+        "##;
         fs::write(&playbook, text).expect("the playbook");
         let mut times: Vec<Duration> = Vec::new();
         for _ in 0..ROUNDS {
@@ -191,5 +196,10 @@ fn peak(playbook: &Path) -> Option<u64> {
 
 fn run(command: &mut Command) {
     let output = command.output().expect("it starts");
-    assert!(output.status.success(), "{command:?}\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -282,8 +282,11 @@ impl Session {
         let interrupt = Interrupt::default();
         let stopped = Arc::new(AtomicBool::new(false));
         runtime.spawn(listen(interrupt.clone(), Arc::clone(&stopped)));
-        let hosts = Hosts::over_ssh(&inventory.hosts)
-            .map_err(|source| Error::Io { doing: "make a folder for sockets in", path: std::env::temp_dir(), source })?;
+        let hosts = Hosts::over_ssh(&inventory.hosts).map_err(|source| Error::Io {
+            doing: "make a folder for sockets in",
+            path: std::env::temp_dir(),
+            source,
+        })?;
         let mut read = |query: &FactQuery, of: &[Host]| {
             runtime.block_on(async {
                 tokio::select! {

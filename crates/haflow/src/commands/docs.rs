@@ -1,7 +1,7 @@
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::report::say;
 use crate::reference::{self, Page};
+use crate::report::say;
 use clap::Args;
 use haflow_model::nearest;
 

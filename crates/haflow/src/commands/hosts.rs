@@ -38,8 +38,11 @@ impl Hosts {
             path: "the runtime".into(),
             source,
         })?;
-        let hosts = haflow_engine::Hosts::over_ssh(&inventory.hosts)
-            .map_err(|source| Error::Io { doing: "make a folder for sockets in", path: std::env::temp_dir(), source })?;
+        let hosts = haflow_engine::Hosts::over_ssh(&inventory.hosts).map_err(|source| Error::Io {
+            doing: "make a folder for sockets in",
+            path: std::env::temp_dir(),
+            source,
+        })?;
         let reached = runtime.block_on(reach_all(&hosts));
         for reach in &reached {
             match self.format {
@@ -49,7 +52,11 @@ impl Hosts {
         }
         let held_up = reached.iter().filter(|reach| !reach.is_fine()).count();
         if self.format == Told::Plain {
-            say(&format!("{}, {} fine, {held_up} with something in the way", count(reached.len(), "host"), reached.len() - held_up));
+            say(&format!(
+                "{}, {} fine, {held_up} with something in the way",
+                count(reached.len(), "host"),
+                reached.len() - held_up
+            ));
         }
         Ok(if held_up == 0 { Exit::Done } else { Exit::Failed })
     }

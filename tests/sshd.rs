@@ -8,13 +8,14 @@ mod common;
 mod events;
 
 use common::Ran;
-use events::{Told, haflow, until};
+use events::{Told, haflow};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// An sshd that lives as long as this.
@@ -46,6 +47,16 @@ fn installed() -> Option<PathBuf> {
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Waits until something holds, and panics if that takes too long.
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "still waiting for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A port that nobody listens on.
@@ -132,7 +143,11 @@ impl Sshd {
 
     fn told(&self, command: &str, playbook: &str) -> Told {
         self.write("playbook.rhai", playbook);
-        Told::by(self.folder.path(), &[command, "playbook.rhai", "-i", "inventory.toml"])
+        self.haflow(&[command, "playbook.rhai", "-i", "inventory.toml", "--format", "json"]).into()
+    }
+
+    fn haflow(&self, arguments: &[&str]) -> Ran {
+        Ran::of(&mut haflow(self.folder.path(), arguments.iter().copied()))
     }
 
     /// Starts a run, whose process is known, and leaves it running.
@@ -255,8 +270,7 @@ fn values_arrive_byte_for_byte_and_never_run() {
     // Nothing that a terminal would obey comes through, and a value of 1 MB isn't printed.
     fs::remove_dir_all(&target).expect("it is ours");
     fs::create_dir(&target).expect("a folder");
-    let arguments = ["run", "playbook.rhai", "-i", "inventory.toml", "--format", "plain"];
-    let plain = Ran::of(&mut haflow(sshd.folder.path(), arguments));
+    let plain = sshd.haflow(&["run", "playbook.rhai", "-i", "inventory.toml", "--format", "plain"]);
     assert_eq!(plain.exit, 0, "{}", plain.stderr);
     let obeyed = plain.stdout.chars().find(|char| char.is_control() && *char != '\n');
     assert_eq!(obeyed, None, "a control character is printed");
@@ -436,7 +450,7 @@ fn each_bar_on_the_way_has_its_own_message_and_every_task_is_told() {
         let looked = plan.with("unreachable").len() + plan.with("act").len();
         assert_eq!((plan.outcomes().len(), looked), (4, 4), "{name}: {:?}", plan.ran);
 
-        let hosts = Told::by(sshd.folder.path(), &["hosts", "-i", "inventory.toml"]).exits(1);
+        let hosts = Told::from(sshd.haflow(&["hosts", "-i", "inventory.toml", "--format", "json"])).exits(1);
         assert_eq!(hosts.events[0]["step"], barred.step, "{name}: {:?}", hosts.ran);
         messages.push(why.to_owned());
     }

@@ -5,7 +5,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 /// What a run or a plan told.
 #[derive(Debug, Clone)]
@@ -26,12 +25,6 @@ pub(crate) fn haflow<'a>(folder: &Path, arguments: impl IntoIterator<Item = &'a 
 }
 
 impl Told {
-    /// Runs haflow with `--format json` and reads its events.
-    pub(crate) fn by(folder: &Path, arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().copied().chain(["--format", "json"]);
-        Self::from(Ran::of(&mut haflow(folder, arguments)))
-    }
-
     /// All events of one kind.
     pub(crate) fn of(&self, event: &str) -> impl Iterator<Item = &Value> {
         self.events.iter().filter(move |told| told["event"] == event)
@@ -92,15 +85,5 @@ impl From<Ran> for Told {
         };
         let events = ran.stdout.lines().map(event).collect();
         Self { ran, events }
-    }
-}
-
-/// Waits until something holds, and panics if that takes too long.
-#[track_caller]
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "still waiting for {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }

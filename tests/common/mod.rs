@@ -1,5 +1,6 @@
 //! What the whole-program tests share: programs are run in a clean environment, and what they did is text.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -13,7 +14,7 @@ pub(crate) fn clean(mut command: Command, folder: &Path) -> Command {
 /// What a program did.
 #[derive(Debug, Clone)]
 pub(crate) struct Ran {
-    /// Its exit code.
+    /// Its exit code; 128 and the signal's number if a signal ended it.
     pub(crate) exit: i32,
     /// What it printed.
     pub(crate) stdout: String,
@@ -33,7 +34,7 @@ impl From<Output> for Ran {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("haflow prints UTF-8");
         Self {
-            exit: output.status.code().expect("no signal ended it"),
+            exit: output.status.code().or(output.status.signal().map(|signal| 128 + signal)).expect("it ended"),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
         }

@@ -7,15 +7,16 @@ use crate::decide::Ready;
 use crate::hosts::Hosts;
 use crate::state::Seen;
 use crate::step::{self, Trouble};
-use haflow_model::{Graph, HostName, NodeId};
+use haflow_model::{Failure, Graph, HostName, NodeId};
 use std::collections::{BTreeMap, VecDeque};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 /// At most this many tasks in one round trip.
 const MOST: usize = 32;
 
 /// A lane: a host, and the user of its tasks.
-type Key = (HostName, Option<String>);
+pub(crate) type Key = (HostName, Option<String>);
 
 /// The tasks that may be looked at, by lane.
 #[derive(Debug)]
@@ -76,18 +77,19 @@ impl<'g> Ahead<'g> {
     }
 
     /// The lane of a batch is free again.
-    pub(crate) fn free(&mut self, looked: &Looked<'g>) {
-        if let Some(queue) = self.lanes.get_mut(&looked.key) {
+    pub(crate) fn free(&mut self, key: &Key) {
+        if let Some(queue) = self.lanes.get_mut(key) {
             queue.busy = false;
         }
     }
 }
 
-/// What a batch showed.
+/// What a look before a task's turn showed.
 #[derive(Debug)]
 pub(crate) struct Looked<'g> {
-    key: Key,
-    pub(crate) seen: Vec<(NodeId, Ready<'g>, Result<Seen, Trouble>)>,
+    pub(crate) id: NodeId,
+    pub(crate) task: Ready<'g>,
+    pub(crate) seen: Result<Seen, Trouble>,
 }
 
 impl<'g> Batch<'g> {
@@ -96,30 +98,43 @@ impl<'g> Batch<'g> {
         self.tasks.iter().map(|(id, _)| *id)
     }
 
-    /// Looks at all of them. Where one of several breaks the lane or takes too long, each is looked at by itself.
-    pub(crate) async fn look(self, hosts: &Hosts, kill: &CancellationToken) -> Looked<'g> {
+    /// Looks at all of them, tells each when it has been seen, and returns the lane's key. Where one of several breaks the
+    /// lane or takes too long, the rest are looked at one by one.
+    pub(crate) async fn look(
+        self,
+        hosts: &Hosts,
+        kill: &CancellationToken,
+        told: UnboundedSender<Looked<'g>>,
+    ) -> Key {
         let (host, user) = &self.key;
         let (ids, tasks): (Vec<NodeId>, Vec<Ready<'_>>) = self.tasks.into_iter().unzip();
+        let mut seen: Vec<bool> = vec![false; ids.len()];
+        let tell = |index: usize, seen| {
+            // Who doesn't listen any more has ended.
+            let _ = told.send(Looked { id: ids[index], task: tasks[index].clone(), seen });
+        };
         let all = async {
             let mut lane = hosts.lane(host, user.as_deref()).await?;
-            step::look_all(&mut lane, &tasks, kill).await
+            let each = |index, found: Result<Seen, Failure>| {
+                seen[index] = true;
+                tell(index, found.map_err(Trouble::from));
+            };
+            step::look_all(&mut lane, &tasks, kill, each).await
         };
-        let seen = match all.await {
-            Ok(seen) => seen.into_iter().map(|seen| seen.map_err(Trouble::from)).collect(),
-            Err(trouble) if tasks.len() == 1 => vec![Err(trouble)],
-            Err(_) => {
-                let mut seen = Vec::new();
-                for task in &tasks {
+        if let Err(trouble) = all.await {
+            let left: Vec<usize> = (0..ids.len()).filter(|index| !seen[*index]).collect();
+            if let [only] = left[..] {
+                tell(only, Err(trouble));
+            } else {
+                for index in left {
                     let one = async {
                         let mut lane = hosts.lane(host, user.as_deref()).await?;
-                        step::look(&mut lane, task, kill).await
+                        step::look(&mut lane, &tasks[index], kill).await
                     };
-                    seen.push(one.await);
+                    tell(index, one.await);
                 }
-                seen
             }
-        };
-        let seen = ids.into_iter().zip(tasks).zip(seen).map(|((id, task), seen)| (id, task, seen)).collect();
-        Looked { key: self.key, seen }
+        }
+        self.key
     }
 }

@@ -1,6 +1,6 @@
 //! Runs a graph: each task when its turn comes, as many at once as may be, and an outcome for every one.
 
-use crate::ahead::{Ahead, Batch, Looked};
+use crate::ahead::{Ahead, Batch, Key, Looked};
 use crate::decide::{Ready, passes};
 use crate::events::Events;
 use crate::hosts::Hosts;
@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
 /// How a run goes about it.
@@ -110,7 +111,7 @@ fn begin<'f>(
     id: NodeId,
     ready: Ready<'f>,
     seen: Option<Seen>,
-) -> Pin<Box<dyn Future<Output = Step<'f>> + Send + 'f>> {
+) -> Pin<Box<dyn Future<Output = Step> + Send + 'f>> {
     Box::pin(async move {
         let started = Instant::now();
         let ended = worker.task(&ready, seen).await;
@@ -119,18 +120,19 @@ fn begin<'f>(
 }
 
 /// What a future of the run comes back with.
-enum Step<'r> {
-    /// Tasks were looked at before their turn.
-    Looked(Looked<'r>),
+enum Step {
+    /// A lane has nothing more to look at before its turn.
+    Free(Key),
     /// A task ended.
     Ended(NodeId, Ended, Duration),
 }
 
-type Running<'f> = FuturesUnordered<Pin<Box<dyn Future<Output = Step<'f>> + Send + 'f>>>;
+type Running<'f> = FuturesUnordered<Pin<Box<dyn Future<Output = Step> + Send + 'f>>>;
 
 impl<'r> Run<'r> {
     async fn all(&mut self, worker: &'r Worker<'r>, settings: &Settings, interrupt: &Interrupt) {
         let mut running = Running::new();
+        let (ahead, mut looked) = unbounded_channel();
         let mut tasks = 0;
         let mut stopped = false;
         let mut told = false;
@@ -156,7 +158,8 @@ impl<'r> Run<'r> {
             } else if !stopped {
                 while let Some(batch) = self.batch() {
                     self.looking.extend(batch.ids());
-                    running.push(Box::pin(async { Step::Looked(batch.look(worker.hosts, worker.kill).await) }));
+                    let look = batch.look(worker.hosts, worker.kill, ahead.clone());
+                    running.push(Box::pin(async { Step::Free(look.await) }));
                 }
             }
             if interrupt.stop.is_cancelled() && !told && tasks > 0 {
@@ -164,6 +167,11 @@ impl<'r> Run<'r> {
                 self.events.emit(Event::Interrupted).await;
             }
             let step = tokio::select! {
+                biased;
+                Some(looked) = looked.recv() => {
+                    self.looked(looked, worker, &mut running);
+                    continue;
+                }
                 step = running.next() => step,
                 () = interrupt.stop.cancelled(), if !stopped => continue,
             };
@@ -174,18 +182,7 @@ impl<'r> Run<'r> {
                         settings.fail_fast && !ended.0.satisfied() && !matches!(ended.0, Outcome::Skipped { .. });
                     self.end(id, ended, took).await;
                 }
-                Some(Step::Looked(looked)) => {
-                    self.ahead.free(&looked);
-                    for (id, _, seen) in looked.seen {
-                        self.looking.remove(&id);
-                        // What can't be seen now is looked at again at its turn.
-                        let seen = seen.ok().filter(|_| worker.is_quiet());
-                        match self.held.remove(&id) {
-                            Some(ready) => running.push(begin(worker, id, ready, seen)),
-                            None => self.seen.extend(seen.map(|seen| (id, seen))),
-                        }
-                    }
-                }
+                Some(Step::Free(key)) => self.ahead.free(&key),
                 // Nothing runs, so nothing more becomes ready.
                 None => break,
             }
@@ -194,6 +191,17 @@ impl<'r> Run<'r> {
             self.graph.tasks().map(|(id, _)| id).filter(|id| self.outcomes[id.index()].is_none()).collect();
         for id in rest {
             self.record(id, Outcome::Cancelled, Duration::ZERO).await;
+        }
+    }
+
+    /// A task was looked at before its turn. What can't be seen now is looked at again then.
+    fn looked(&mut self, looked: Looked<'r>, worker: &'r Worker<'r>, running: &mut Running<'r>) {
+        let Looked { id, seen, .. } = looked;
+        self.looking.remove(&id);
+        let seen = seen.ok().filter(|_| worker.is_quiet());
+        match self.held.remove(&id) {
+            Some(ready) => running.push(begin(worker, id, ready, seen)),
+            None => self.seen.extend(seen.map(|seen| (id, seen))),
         }
     }
 

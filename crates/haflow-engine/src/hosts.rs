@@ -149,27 +149,30 @@ impl Lent<'_> {
         timeout: Duration,
         kill: &CancellationToken,
     ) -> Result<Output, LaneError> {
-        let outputs = self.run_all(&[script], timeout, kill).await?;
-        outputs.into_iter().next().ok_or_else(|| LaneError::Lost("an answer is missing".into()))
+        let mut output = None;
+        self.run_all(&[script], timeout, kill, |come| output = Some(come)).await?;
+        output.ok_or_else(|| LaneError::Lost("an answer is missing".into()))
     }
 
-    /// Runs scripts one after the other with a single round trip, each as [`Lent::run`] does; an output for each.
+    /// Runs scripts one after the other with a single round trip, each as [`Lent::run`] does, and hands over each output
+    /// when it has come.
     pub async fn run_all(
         &mut self,
         scripts: &[Script<'_>],
         timeout: Duration,
         kill: &CancellationToken,
-    ) -> Result<Vec<Output>, LaneError> {
+        each: impl FnMut(Output),
+    ) -> Result<(), LaneError> {
         // Taken out for as long as the scripts run: a lane with half an answer in it isn't lent again.
         let Some(mut lane) = self.lane.take() else {
             return Err(LaneError::Lost("the lane broke before".into()));
         };
-        let outputs = tokio::select! {
-            outputs = lane.run(scripts, timeout) => outputs,
+        let ran = tokio::select! {
+            ran = lane.run(scripts, timeout, each) => ran,
             () = kill.cancelled() => Err(LaneError::Killed),
         };
-        match &outputs {
-            Ok(_) => self.lane = Some(lane),
+        match &ran {
+            Ok(()) => self.lane = Some(lane),
             Err(LaneError::TimedOut { .. } | LaneError::Killed | LaneError::TooMuch) => {
                 if let (Some(group), Some(Ok((Some(connection), _)))) = (lane.group(), self.reached.connection.get()) {
                     connection.kill(self.reached.sudo(self.user.as_deref()), group, GRACE).await;
@@ -177,7 +180,7 @@ impl Lent<'_> {
             }
             Err(LaneError::Lost(_)) => {}
         }
-        outputs
+        ran
     }
 }
 

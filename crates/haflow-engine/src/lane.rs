@@ -114,9 +114,14 @@ impl Lane {
         Ok(lane)
     }
 
-    /// Runs scripts one after the other with a single round trip, each for at most `timeout`; an output for each.
-    /// All of them run, whatever the first ones' exit codes are.
-    pub async fn run(&mut self, scripts: &[Script<'_>], timeout: Duration) -> Result<Vec<Output>, LaneError> {
+    /// Runs scripts one after the other with a single round trip, each for at most `timeout`, and hands over each output
+    /// when it has come. All of them run, whatever the first ones' exit codes are.
+    pub async fn run(
+        &mut self,
+        scripts: &[Script<'_>],
+        timeout: Duration,
+        mut each: impl FnMut(Output),
+    ) -> Result<(), LaneError> {
         let frames: Vec<Frame> = scripts.iter().map(|_| self.frame()).collect();
         let mut text = String::new();
         for (frame, script) in frames.iter().zip(scripts) {
@@ -129,14 +134,13 @@ impl Lane {
             stdin.flush().await
         };
         let read = async {
-            let mut outputs = Vec::with_capacity(frames.len());
             let mut carried = (Vec::new(), Vec::new());
             for frame in &frames {
                 let (mut out, mut err) = (frame.collector(), frame.collector());
                 out.push(&carried.0);
                 err.push(&carried.1);
                 match tokio::time::timeout(timeout, gather(stdout, stderr, &mut out, &mut err)).await {
-                    Ok(Ok(output)) => outputs.push(output),
+                    Ok(Ok(output)) => each(output),
                     Ok(Err(error)) => return Err(error),
                     Err(_) => {
                         return Err(LaneError::TimedOut { after: timeout, stdout: out.rest(), stderr: err.rest() });
@@ -144,12 +148,11 @@ impl Lane {
                 }
                 carried = (out.rest(), err.rest());
             }
-            Ok(outputs)
+            Ok(())
         };
-        let (written, outputs) = tokio::join!(write, read);
-        let outputs = outputs?;
-        written.map_err(|error| LaneError::Lost(error.to_string()))?;
-        Ok(outputs)
+        let (written, read) = tokio::join!(write, read);
+        read?;
+        written.map_err(|error| LaneError::Lost(error.to_string()))
     }
 
     /// The process group of the shell and of all that runs in it, to be killed when [`Lane::run`] ended early.

@@ -1,6 +1,6 @@
 //! Says what a run would do: looks at every task's thing, changes nothing, and decides.
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, Looked};
 use crate::decide::{Ready, decide, passes};
 use crate::events::Events;
 use crate::hosts::Hosts;
@@ -12,6 +12,7 @@ use haflow_model::{
 };
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
 /// What looking at a task's thing showed.
@@ -56,6 +57,7 @@ async fn look_all(graph: &Graph, hosts: &Hosts, events: &Events, stop: &Cancella
         ahead.offer(*id);
     }
     let mut running = FuturesUnordered::new();
+    let (told, mut looked) = unbounded_channel();
     loop {
         while let Some(batch) = ahead.batch(|id| match prepare(graph.task(id)?, &outputs) {
             Ok(ready) => Some(ready),
@@ -64,24 +66,31 @@ async fn look_all(graph: &Graph, hosts: &Hosts, events: &Events, stop: &Cancella
                 None
             }
         }) {
-            running.push(batch.look(hosts, stop));
+            running.push(batch.look(hosts, stop, told.clone()));
         }
-        let Some(looked) = running.next().await else { break };
-        ahead.free(&looked);
-        for (id, task, seen) in looked.seen {
-            let look = looked_at(&task, seen);
-            if let Look::Seen(_, Some(output)) = &look {
-                if let Known::Secret(secret) = output {
-                    events.conceal(secret);
+        let Looked { id, task, seen } = tokio::select! {
+            biased;
+            Some(looked) = looked.recv() => looked,
+            key = running.next() => match key {
+                Some(key) => {
+                    ahead.free(&key);
+                    continue;
                 }
-                outputs.insert(id, output.clone());
+                None => break,
+            },
+        };
+        let look = looked_at(&task, seen);
+        if let Look::Seen(_, Some(output)) = &look {
+            if let Known::Secret(secret) = output {
+                events.conceal(secret);
             }
-            looks[id.index()] = Some(look);
-            for edge in graph.after(id).filter(|edge| edge.kind == EdgeKind::Data) {
-                waiting[edge.to.index()] -= 1;
-                if waiting[edge.to.index()] == 0 {
-                    ahead.offer(edge.to);
-                }
+            outputs.insert(id, output.clone());
+        }
+        looks[id.index()] = Some(look);
+        for edge in graph.after(id).filter(|edge| edge.kind == EdgeKind::Data) {
+            waiting[edge.to.index()] -= 1;
+            if waiting[edge.to.index()] == 0 {
+                ahead.offer(edge.to);
             }
         }
     }

@@ -115,21 +115,34 @@ pub(crate) async fn look(lane: &mut Lent<'_>, task: &Ready<'_>, kill: &Cancellat
     Ok(interpret(task, &output)?)
 }
 
-/// Reads the states of several tasks' things on one host, as one user, in one round trip.
+/// Reads the states of several tasks' things on one host, as one user, in one round trip. Each is handed over, with the
+/// task's index, when it has come.
 pub(crate) async fn look_all(
     lane: &mut Lent<'_>,
     tasks: &[Ready<'_>],
     kill: &CancellationToken,
-) -> Result<Vec<Result<Seen, Failure>>, Trouble> {
+    mut each: impl FnMut(usize, Result<Seen, Failure>),
+) -> Result<(), Trouble> {
     let timeout = tasks.iter().map(|task| task.task.policy.timeout).max().unwrap_or_default();
-    let probes: Vec<Prepared<'_>> = tasks.iter().filter_map(probe).collect();
+    let mut probed = Vec::new();
+    let mut probes = Vec::new();
+    for (index, task) in tasks.iter().enumerate() {
+        match probe(task) {
+            Some(probe) => {
+                probed.push(index);
+                probes.push(probe);
+            }
+            None => each(index, Ok(Seen::Nothing)),
+        }
+    }
     let scripts: Vec<Script<'_>> = probes.iter().map(Prepared::script).collect();
-    let mut outputs = lane.run_all(&scripts, timeout, kill).await?.into_iter();
-    let seen = |task| match probe(task).and_then(|_| outputs.next()) {
-        Some(output) => interpret(task, &output),
-        None => Ok(Seen::Nothing),
+    let mut probed = probed.into_iter();
+    let come = |output: Output| {
+        if let Some(index) = probed.next() {
+            each(index, interpret(&tasks[index], &output));
+        }
     };
-    Ok(tasks.iter().map(seen).collect())
+    Ok(lane.run_all(&scripts, timeout, kill, come).await?)
 }
 
 /// What an apply did, and what there is after it.
@@ -159,8 +172,9 @@ pub(crate) async fn apply(
         (action, ..) => unreachable!("nothing to apply in {action:?}"),
     };
     if let Some(probe) = probe(task) {
-        let mut outputs = lane.run_all(&[prepared.script(), probe.script()], timeout, kill).await?.into_iter();
-        let (Some(output), Some(after)) = (outputs.next(), outputs.next()) else {
+        let mut outputs = Vec::new();
+        lane.run_all(&[prepared.script(), probe.script()], timeout, kill, |output| outputs.push(output)).await?;
+        let (Some(after), Some(output)) = (outputs.pop(), outputs.pop()) else {
             return Err(Trouble::Lost("an answer is missing".into()));
         };
         return Ok(Applied { output, after: interpret(task, &after) });

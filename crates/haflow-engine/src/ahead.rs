@@ -100,12 +100,7 @@ impl<'g> Batch<'g> {
 
     /// Looks at all of them, tells each when it has been seen, and returns the lane's key. Where one of several breaks the
     /// lane or takes too long, the rest are looked at one by one.
-    pub(crate) async fn look(
-        self,
-        hosts: &Hosts,
-        kill: &CancellationToken,
-        told: UnboundedSender<Looked<'g>>,
-    ) -> Key {
+    pub(crate) async fn look(self, hosts: &Hosts, kill: &CancellationToken, told: UnboundedSender<Looked<'g>>) -> Key {
         let (host, user) = &self.key;
         let (ids, tasks): (Vec<NodeId>, Vec<Ready<'_>>) = self.tasks.into_iter().unzip();
         let mut seen: Vec<bool> = vec![false; ids.len()];

@@ -6,6 +6,7 @@ use crate::state::{Known, failed};
 use haflow_model::{Change, Content, Decision, Diff, Failure, File, FileState, Value};
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
+use std::fmt::Write as _;
 
 const PROBE: &str = include_str!("file_probe.sh");
 const WRITE: &str = include_str!("file_write.sh");
@@ -318,7 +319,10 @@ fn field(name: &str, was: Option<String>, want: Option<String>) -> Change {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn short(digest: &str) -> String {

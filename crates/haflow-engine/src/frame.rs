@@ -4,6 +4,7 @@
 
 use crate::shell::quote;
 use memchr::memmem::Finder;
+use std::fmt::Write as _;
 
 /// The word behind the marker before a script's output.
 pub(crate) const BEGIN: &str = "begin";
@@ -26,9 +27,10 @@ impl Frame {
     pub(crate) fn encode(&self, variables: &[(String, String)], script: &str) -> String {
         let marker = &self.marker;
         let mut text = String::with_capacity(script.len() + 512);
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "sh /dev/fd/3 3<<'{marker}' </dev/null\nprintf '{marker} {BEGIN}\\n'; printf '{marker} {BEGIN}\\n' >&2\n"
-        ));
+        );
         for (name, value) in variables {
             text.push_str(name);
             text.push('=');
@@ -37,9 +39,10 @@ impl Frame {
         }
         text.push_str(script);
         // A here-document's end is a whole line, so the script's last line needs its newline.
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "\n{marker}\n__haflow=$?; printf '{marker} %s\\n' \"$__haflow\"; printf '{marker} {END}\\n' >&2\n"
-        ));
+        );
         text
     }
 
@@ -84,6 +87,12 @@ impl Collector {
     /// Takes in more of the stream.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Where more of the stream is read to, with room for a good deal of it.
+    pub(crate) fn room(&mut self) -> &mut Vec<u8> {
+        self.bytes.reserve(16 << 10);
+        &mut self.bytes
     }
 
     /// The next piece, if its marker line has come whole. What follows it stays.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 /// At most this many lanes on a host: sshd allows ten sessions, and a slot frees late.
 const LANES_PER_HOST: usize = 4;
-/// At most this many connects at once, well under sshd's MaxStartups on a bastion.
+/// At most this many connects at once, well under what sshd on a bastion takes (`MaxStartups`).
 const CONNECTS_AT_ONCE: usize = 8;
 /// How long a killed script may take to end by itself.
 const GRACE: Duration = Duration::from_secs(5);

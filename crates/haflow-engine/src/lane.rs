@@ -208,21 +208,13 @@ async fn pump(
     out: &mut Collector,
     err: &mut Collector,
 ) -> Result<(), LaneError> {
-    let mut from_out = [0_u8; 16 << 10];
-    let mut from_err = [0_u8; 4 << 10];
     let ended = tokio::select! {
-        read = stdout.read(&mut from_out) => read.map(|count| {
-            out.push(&from_out[..count]);
-            count == 0
-        }),
-        read = stderr.read(&mut from_err) => read.map(|count| {
-            err.push(&from_err[..count]);
-            count == 0
-        }),
+        read = stdout.read_buf(out.room()) => read,
+        read = stderr.read_buf(err.room()) => read,
     };
     match ended {
-        Ok(false) => Ok(()),
-        Ok(true) => {
+        Ok(1..) => Ok(()),
+        Ok(0) => {
             // Whoever ended the shell may have said why.
             let mut said = Vec::new();
             let _ = tokio::time::timeout(Duration::from_secs(2), stderr.read_to_end(&mut said)).await;

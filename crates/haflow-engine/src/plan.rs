@@ -8,7 +8,7 @@ use crate::state::{Known, Seen};
 use crate::step::Trouble;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
-    Action, Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, OutputRef, Param, Plan, Planned, Task, TaskRef,
+    Action, Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, OutputRef, Param, Plan, Planned, Task,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
@@ -39,8 +39,10 @@ pub async fn plan(graph: &Graph, hosts: &Hosts, events: &Events, playbook: &str,
     let ((), looks) = tokio::join!(crate::connect_all(hosts, &names, events), look_all(graph, hosts, events, stop));
     let plan = settle(graph, looks);
     for Planned { task, decision, assumed } in &plan.decisions {
-        let task = TaskRef::from(graph.task(*task).expect("decisions are on tasks"));
-        events.emit(Event::TaskPlanned { task, decision: decision.clone(), assumed: assumed.clone() }).await;
+        if let Some(task) = graph.task(*task) {
+            let (decision, assumed) = (decision.clone(), assumed.clone());
+            events.emit(Event::TaskPlanned { task: task.into(), decision, assumed }).await;
+        }
     }
     events.emit(Event::PlanFinished { counts: plan.counts(), took_ms: crate::millis(started.elapsed()) }).await;
     plan
@@ -151,10 +153,10 @@ fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Plan {
             }
             (decision, _) => decision,
         };
-        let moves = matches!(decision, Decision::Change { .. } | Decision::Act { .. } | Decision::Unknown { .. });
-        may_trigger[id.index()] = moves;
+        let changes = matches!(decision, Decision::Change { .. } | Decision::Act { .. } | Decision::Unknown { .. });
+        may_trigger[id.index()] = changes;
         let reads = matches!(task.action, Action::Read(_) | Action::Gate(_));
-        moved[id.index()] = if moves && !reads { Some(*id) } else { before };
+        moved[id.index()] = if changes && !reads { Some(*id) } else { before };
         let from_now = matches!(decision, Decision::UpToDate | Decision::Change { .. });
         let assumed = before.filter(|_| from_now).and_then(|before| graph.task(before)).map(Task::id);
         decisions.push(Planned { task: *id, decision, assumed });

@@ -259,7 +259,7 @@ fn no_shell(host: &Host, user: Option<&str>, error: &LaneError) -> Unreachable {
     };
     match user {
         Some(user) => {
-            let (message, hint) = if said.contains("not found") && !said.contains("sudo:") {
+            let (message, hint) = if said.contains("sudo: not found") || said.contains("sudo: command not found") {
                 (
                     format!("{name} has no sudo"),
                     "install sudo, or log in as the user that tasks shall run as".to_owned(),

@@ -124,21 +124,21 @@ pub(crate) async fn look_all(
     mut each: impl FnMut(usize, Result<Seen, Failure>),
 ) -> Result<(), Trouble> {
     let timeout = tasks.iter().map(|task| task.task.policy.timeout).max().unwrap_or_default();
-    let mut probed = Vec::new();
-    let mut probes = Vec::new();
+    let mut order = Vec::new();
+    let mut prepared = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
         match probe(task) {
             Some(probe) => {
-                probed.push(index);
-                probes.push(probe);
+                order.push(index);
+                prepared.push(probe);
             }
             None => each(index, Ok(Seen::Nothing)),
         }
     }
-    let scripts: Vec<Script<'_>> = probes.iter().map(Prepared::script).collect();
-    let mut probed = probed.into_iter();
+    let scripts: Vec<Script<'_>> = prepared.iter().map(Prepared::script).collect();
+    let mut order = order.into_iter();
     let come = |output: Output| {
-        if let Some(index) = probed.next() {
+        if let Some(index) = order.next() {
             each(index, interpret(&tasks[index], &output));
         }
     };

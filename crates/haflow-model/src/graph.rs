@@ -280,6 +280,10 @@ impl Graph {
 
     /// The same graph with only the tasks that `chosen` chooses, and the reads whose outputs those use. The order among what
     /// is left stays. A task whose triggers are all left out goes with them: it would otherwise act each time.
+    ///
+    /// # Panics
+    ///
+    /// Never: leaving out nodes makes no cycle.
     #[must_use]
     pub fn only(&self, chosen: impl Fn(&Task) -> bool) -> Self {
         let mut keep: Vec<bool> = self

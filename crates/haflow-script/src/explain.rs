@@ -103,7 +103,15 @@ pub(crate) fn explain_syntax(error: &ParseErrorType, text: &str) -> Problem {
         ParseErrorType::UnexpectedEOF => {
             Problem::new("the file ends too early").help("look for a `{`, `(` or `[` that isn't closed")
         }
-        ParseErrorType::MissingToken(token, about) => Problem::new(format!("`{token}` is missing{}", about_end(about))),
+        ParseErrorType::MissingToken(token, about) => {
+            let help = match token.as_str() {
+                ";" => "end the statement before this with `;`; a text with quotes in it is written #\"…\"#".to_owned(),
+                "," => "put a comma between the two; a text with quotes in it is written #\"…\"#".to_owned(),
+                "}" | ")" | "]" => format!("close with `{token}` what was opened before"),
+                token => format!("put `{token}` here"),
+            };
+            Problem::new(format!("`{token}` is missing{}", about_end(about))).help(help)
+        }
         ParseErrorType::Reserved(word) => Problem::new(format!("`{word}` is a word that rhai keeps for itself"))
             .help("choose another name; as the key of a map, write it in quotes"),
         ParseErrorType::BadInput(LexError::ImproperSymbol(symbol, _)) if symbol == "eval" => {

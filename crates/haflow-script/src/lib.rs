@@ -81,13 +81,21 @@ fn read(playbook: &Path, name: &Arc<str>) -> Result<String, Diagnostic> {
     let bytes = std::fs::read(playbook).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Diagnostic::new(format!("there is no playbook `{name}`"))
             .help("check the path; a playbook is a file whose name ends in .rhai"),
+        std::io::ErrorKind::IsADirectory => {
+            Diagnostic::new(format!("the playbook `{name}` is a folder")).help("name the file in it")
+        }
         _ => Diagnostic::new(format!("failed to read the playbook `{name}`: {error}")),
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = String::from_utf8_lossy(valid).matches('\n').count() + 1;
-        let place = Place::new(place.file, u32::try_from(line).unwrap_or(0), 0);
-        Diagnostic::new(format!("the playbook `{name}` isn't UTF-8")).at(place, "").help("save it as UTF-8")
+        let before = String::from_utf8_lossy(valid);
+        let line = u32::try_from(before.matches('\n').count() + 1).unwrap_or(0);
+        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+        let place = Place::new(place.file, line, u32::try_from(column).unwrap_or(0));
+        Diagnostic::new(format!("the playbook `{name}` isn't UTF-8"))
+            .at(place, "this byte isn't")
+            .help("save it as UTF-8")
+            .source(name.clone(), String::from_utf8_lossy(error.as_bytes()).as_ref())
     })
 }
 

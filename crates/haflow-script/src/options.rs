@@ -88,7 +88,9 @@ impl Options {
 
     /// What must be given.
     pub(crate) fn need<T>(&self, key: &str, value: Option<T>) -> Result<T, Problem> {
-        value.ok_or_else(|| Problem::new(format!("`{}` needs the option `{key}`", self.function)))
+        value.ok_or_else(|| {
+            Problem::new(format!("`{}` needs the option `{key}`", self.function)).help(format!("add it: `{key}: …`"))
+        })
     }
 
     /// What is wrong with an option's value.

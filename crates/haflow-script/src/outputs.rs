@@ -174,7 +174,9 @@ fn after(call: &Call<'_>, [task, other]: [Dynamic; 2]) -> Result<Dynamic, Raise>
     let place = call.trace().place;
     for from in nodes(&other, "after")? {
         if from == to {
-            return Err(Problem::new("a task can't come after itself").into());
+            return Err(Problem::new("a task can't come after itself")
+                .help("name the task that it shall come after, or leave `after` out")
+                .into());
         }
         call.session.state().draft.edge(from, to, EdgeKind::Order, place.clone());
     }

@@ -67,8 +67,8 @@ impl Choice {
         };
         for pattern in &self.limit {
             if !hosts.keys().any(|host| named(pattern, host)) {
-                let names = hosts.keys().map(|host| host.as_str());
-                let near = nearest(pattern, names).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                let near = nearest(pattern, hosts.keys().map(|host| host.as_str()))
+                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                 return Err(Error::Usage {
                     message: format!("--limit {pattern} fits no host of this playbook{near}"),
                     help: "give names, groups or patterns such as `rabbit*`".into(),
@@ -122,7 +122,7 @@ impl Playbook {
 
     /// What the playbook declares where no host is asked: facts are assumed, and hosts imagined if there is no inventory.
     pub(crate) fn imagine(&self, inventory: Option<&Inventory>) -> Result<Declared, Error> {
-        Ok(self.declare(inventory, &mut haflow_script::assumed_facts, None)?)
+        self.declare(inventory, &mut haflow_script::assumed_facts, None)
     }
 
     fn declare(
@@ -368,7 +368,7 @@ async fn say_what_takes_long(of: &[Host]) {
     let names: Vec<&str> = of.iter().take(5).map(|host| host.name.as_str()).collect();
     let more = if of.len() > 5 { format!(" and {} more", of.len() - 5) } else { String::new() };
     eprintln!("reading facts of {}{more} …", names.join(", "));
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn read_fact(

@@ -21,8 +21,8 @@ pub(super) struct Run {
     #[command(flatten)]
     output: Output,
     /// Say what would be done, and change nothing: the same as `haflow plan`
-    #[arg(long)]
-    dry_run: bool,
+    #[arg(long = "dry-run")]
+    plan_only: bool,
     /// At most this many tasks at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     parallel: u16,
@@ -36,7 +36,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self) -> Result<Exit, Error> {
-        if self.dry_run {
+        if self.plan_only {
             return plan::plan(&self.playbook, &self.place, &self.choice, &self.output);
         }
         let session = Session::open(&self.playbook, &self.place, &self.choice)?;

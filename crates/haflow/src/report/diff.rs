@@ -33,8 +33,11 @@ pub(super) fn diff(page: &mut Page, diff: &Diff) {
     }
 }
 
+/// A value longer than this is cut, in characters.
+const LONG: usize = 300;
+
 fn field_change(page: &mut Page, field: &str, was: Option<&Value>, want: Option<&Value>) {
-    let (was, want) = (value(was), value(want));
+    let (was, want) = (cut(value(was)), cut(value(want)));
     let head = if field.is_empty() { String::new() } else { format!("{field}: ") };
     if width(&head) + width(&was) + width(&want) + 3 <= page.room() {
         page.line(&[(Tone::Plain, &head), (Tone::Bad, &was), (Tone::Plain, " → "), (Tone::Good, &want)]);
@@ -47,6 +50,14 @@ fn field_change(page: &mut Page, field: &str, was: Option<&Value>, want: Option<
         page.line(&[(Tone::Bad, "- "), (Tone::Bad, &was)]);
         page.line(&[(Tone::Good, "+ "), (Tone::Good, &want)]);
     });
+}
+
+/// The beginning of a long value, and how long it is.
+fn cut(text: String) -> String {
+    match text.char_indices().nth(LONG) {
+        Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.chars().count()),
+        None => text,
+    }
 }
 
 /// A value as short as it can be told: text without quotes where nothing is lost by that.

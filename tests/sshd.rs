@@ -52,7 +52,7 @@ fn is_root() -> bool {
 /// Waits until something holds, and panics if that takes too long.
 #[track_caller]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < deadline, "still waiting for {what}");
         std::thread::sleep(Duration::from_millis(20));
@@ -137,8 +137,9 @@ impl Sshd {
         let host = host.as_object_mut().expect("a map");
         host.extend(settings.as_object().expect("a map").clone());
         // JSON's texts and numbers are TOML's as well.
-        let lines: String = host.iter().map(|(key, value)| format!("{key} = {}\n", toml(value))).collect();
-        self.write("inventory.toml", &format!("[hosts.here]\n{lines}"));
+        let mut lines = vec!["[hosts.here]".to_owned()];
+        lines.extend(host.iter().map(|(key, value)| format!("{key} = {}", toml(value))));
+        self.write("inventory.toml", &lines.join("\n"));
     }
 
     fn told(&self, command: &str, playbook: &str) -> Told {
@@ -227,9 +228,9 @@ for i in 0..node.vars.values.len() {
     file(node, `${folder}/content-${i}`, #{ content: value });
     ensure(node, #{
         kind: "param", name: `${i}`, params: #{ value: value, path: `${folder}/param-${i}` },
-        probe: #"[ ! -e "$path" ] || cat -- "$path""#,
+        probe: #"[ ! -e "$path" ] || cat -- "$path" "#,
         want: value,
-        apply: #"printf '%s\n' "$value" > "$path""#,
+        apply: #"printf '%s\n' "$value" > "$path" "#,
     });
 }
 for name in node.vars.names {
@@ -474,7 +475,9 @@ fn a_slow_login_that_talks_a_lot_is_survived() {
         r##"
         let node = host("here");
         let said = read(node, #{ name: "said", probe: "echo exactly this" });
-        gate(node, #{ name: "exact", params: #{ said: said }, probe: #"printf '%s' "$said""#, want: "exactly this", within: 0 });
+        gate(node, #{
+            name: "exact", within: 0, params: #{ said: said }, probe: #"printf '%s' "$said" "#, want: "exactly this",
+        });
         "##,
     );
     assert_eq!(told.exits(0).count("ok"), 2);
@@ -499,7 +502,7 @@ fn tasks_run_as_the_users_that_they_name() {
         for user in ["nobody", "daemon", ()] {
             act(node, #{
                 name: `as ${user ?? "root"}`, reason: "a test", user: user,
-                params: #{ folder: folder }, apply: #"touch "$folder/$(id -un)""#,
+                params: #{ folder: folder }, apply: #"touch "$folder/$(id -un)" "#,
             });
         }
         file(node, folder + "/file", #{ content: "x", user: "daemon" });
@@ -516,7 +519,7 @@ fn tasks_run_as_the_users_that_they_name() {
     sshd.inventory(&json!({ "become": "nobody" }), &json!({ "folder": target }));
     let me = r##"
         let node = host("here");
-        act(node, #{ name: "me", reason: "a test", apply: #"touch "$folder/me""#, params: #{ folder: node.vars.folder } });
+        act(node, #{ name: "me", reason: "a test", apply: #"touch "$folder/me" "#, params: #{ folder: node.vars.folder } });
     "##;
     sshd.told("run", me).exits(0);
     assert_eq!(owner("me"), "nobody\n");

@@ -30,7 +30,7 @@ fn file(call: &Call<'_>, [host, path, options]: [Dynamic; 3]) -> Result<Dynamic,
     if mode.is_some() && matches!(state, FileState::Link(_)) {
         return Err(Problem::new("a link has no mode of its own").option("mode").into());
     }
-    let file = File { path, state, mode, owner: owner(&mut options, "owner")?, group: owner(&mut options, "group")? };
+    let file = File { path, state, mode, owner: options.account("owner")?, group: options.account("group")? };
     if file.state == FileState::Absent && (file.mode.is_some() || file.owner.is_some() || file.group.is_some()) {
         return Err(Problem::new("what shall be absent can't have a mode or an owner").option("absent").into());
     }
@@ -47,7 +47,8 @@ fn absolute(path: &Dynamic) -> Result<String, Problem> {
         );
     }
     if text.chars().any(char::is_control) {
-        return Err(Problem::new(format!("the path {:?} has a control character", text.as_str())));
+        return Err(Problem::new(format!("the path {:?} has a control character", text.as_str()))
+            .help("write the path without it: \\n and \\t in quotes are a line break and a tab"));
     }
     Ok(text.to_string())
 }
@@ -115,19 +116,4 @@ fn mode(options: &Options, given: &Dynamic) -> Result<u32, Problem> {
     };
     mode.filter(|mode| *mode <= 0o7777)
         .ok_or_else(|| options.wrong("mode", "permission bits such as \"0644\" or 0o644", given))
-}
-
-/// A name, or a number.
-fn owner(options: &mut Options, key: &str) -> Result<Option<String>, Problem> {
-    let Some(given) = options.any(key) else { return Ok(None) };
-    let text = match (given.as_int(), given.as_immutable_string_ref()) {
-        (Ok(number), _) if number >= 0 => number.to_string(),
-        (_, Ok(name)) => name.to_string(),
-        _ => return Err(options.wrong(key, "a name or a number", &given)),
-    };
-    let fits = |c: char| !(c.is_control() || c.is_whitespace() || c == ':');
-    if text.is_empty() || !text.chars().all(fits) {
-        return Err(Problem::new(format!("{text:?} can't be the name of a user or group")).option(key));
-    }
-    Ok(Some(text))
 }

@@ -99,5 +99,10 @@ fn fitting(function: &str, key: &str, default: &Dynamic, value: Dynamic) -> Resu
         return Ok(f64::from(small).into());
     }
     let (wanted, given) = (type_word(default), shown(&value));
-    Err(Problem::new(format!("option `{key}` of `{function}` wants {wanted}, not {given}")).option(key))
+    let help = if wanted == "a bool" {
+        format!("write it as `{key}: true` or `{key}: false`, without quotes")
+    } else {
+        format!("`{key}` takes {wanted}")
+    };
+    Err(Problem::new(format!("option `{key}` of `{function}` wants {wanted}, not {given}")).help(help).option(key))
 }

@@ -48,6 +48,26 @@ impl Options {
             .transpose()
     }
 
+    /// The name or number of a user or a group.
+    pub(crate) fn account(&mut self, key: &str) -> Result<Option<String>, Problem> {
+        let Some(given) = self.any(key) else { return Ok(None) };
+        let name = match (given.as_int(), given.as_immutable_string_ref()) {
+            (Ok(number), _) if number >= 0 => return Ok(Some(number.to_string())),
+            (_, Ok(name)) => name.clone(),
+            _ => return Err(self.wrong(key, "a name or a number", &given)),
+        };
+        let sound = |c: char| c.is_alphanumeric() || "_-.@+$\\".contains(c);
+        if name.is_empty() || name.starts_with('-') || !name.chars().all(sound) {
+            return Err(Problem::new(format!(
+                "option `{key}` of `{}` is {name:?}, which is nobody's name",
+                self.function
+            ))
+            .help("a name has letters, digits, `_`, `-` and `.`, and doesn't begin with `-`")
+            .option(key));
+        }
+        Ok(Some(name.to_string()))
+    }
+
     pub(crate) fn bool(&mut self, key: &str) -> Result<Option<bool>, Problem> {
         self.any(key).map(|value| value.as_bool().map_err(|_| self.wrong(key, "true or false", &value))).transpose()
     }
@@ -95,7 +115,17 @@ impl Options {
 
     /// What is wrong with an option's value.
     pub(crate) fn wrong(&self, key: &str, wanted: &str, given: &Dynamic) -> Problem {
-        Problem::new(format!("option `{key}` of `{}` wants {wanted}, not {}", self.function, shown(given))).option(key)
+        let example = match wanted {
+            wanted if wanted.starts_with("a text") => "\"…\"",
+            "true or false" => "true",
+            wanted if wanted.starts_with("a duration") => "\"5m\"",
+            wanted if wanted.contains("list") => "[\"…\"]",
+            wanted if wanted.contains("map") => "#{ … }",
+            _ => "…",
+        };
+        Problem::new(format!("option `{key}` of `{}` wants {wanted}, not {}", self.function, shown(given)))
+            .help(format!("write it as `{key}: {example}`"))
+            .option(key)
     }
 }
 

@@ -88,7 +88,9 @@ fn kind(options: &mut Options, default: &Dynamic) -> Result<ParamType, Problem> 
     };
     if of_default.is_some_and(|of_default| of_default != kind) || of_default.is_none() && !default.is_unit() {
         let default = shown(default);
-        return Err(Problem::new(format!("the default is {default}, and the type is {word}")).option("type"));
+        return Err(Problem::new(format!("the default is {default}, and the type is {word}"))
+            .help("leave `type` out: a param has the type of its default")
+            .option("type"));
     }
     Ok(kind)
 }

@@ -194,7 +194,7 @@ impl Common {
             on,
             when,
             policy,
-            user: options.text("user")?.map(Into::into),
+            user: options.account("user")?,
             tags: options.texts("tags")?,
             destroys: options.text("destroys")?.map(Into::into),
         })

@@ -48,7 +48,11 @@ pub(crate) fn shown(value: &Dynamic) -> String {
         return word.to_owned();
     }
     let text = if value.is_string() { format!("\"{value}\"") } else { value.to_string() };
-    if text.chars().count() > 60 || text.contains('\n') { word.to_owned() } else { format!("{word}, {text}") }
+    if text.chars().count() > 60 || text.contains('\n') {
+        word.to_owned()
+    } else {
+        format!("the {} {text}", word.trim_start_matches("an ").trim_start_matches("a "))
+    }
 }
 
 fn is_plain(value: &Dynamic) -> bool {

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo '{"web": {"hosts": ["web1", "web2"], "vars": {"region": "eu"}}, "_meta": {"hostvars": {}}}'

@@ -5,13 +5,15 @@ folder=${path%/*}
 new="${folder:-/}/.${path##*/}.haflow-$$"
 trap 'rm -f -- "$new"' EXIT
 trap 'exit 129' HUP INT TERM
+# The shell's own printf costs no process, but doesn't say what went wrong: cat does.
+write() { printf '%s' "$content" > "$new" 2>/dev/null || printf '%s' "$content" | cat > "$new"; }
 if [ "$plain" = yes ]; then
   # Made with the wanted mode and by the wanted owner: nothing more is to be set.
   umask "$mask"
-  printf '%s' "$content" > "$new"
+  write
 else
   umask 077
-  printf '%s' "$content" > "$new"
+  write
   if [ -n "$owner" ]; then
     chown -- "$owner" "$new"
   elif [ -e "$path" ]; then

@@ -254,7 +254,7 @@ fn explain(host: &Host, said: &str) -> Unreachable {
 fn no_shell(host: &Host, user: Option<&str>, error: &LaneError) -> Unreachable {
     let name = &host.name;
     let said = match error {
-        LaneError::Lost(said) => said.clone(),
+        LaneError::Lost(said) => said.lines().next().unwrap_or_default().to_owned(),
         other => other.to_string(),
     };
     match user {

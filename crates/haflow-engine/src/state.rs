@@ -49,6 +49,9 @@ impl Known {
     }
 }
 
+/// What every program says of a full disk (ENOSPC), in the language that lanes ask for.
+const FULL: &str = "No space left on device";
+
 /// Lines of each stream that a failure shows.
 const TAIL: usize = 12;
 
@@ -56,15 +59,15 @@ const TAIL: usize = 12;
 pub(crate) fn failed(message: impl Into<String>, output: &Output) -> Failure {
     let stderr = tail(&output.stderr, TAIL);
     let hint = match output.exit {
-        _ if stderr.contains("No space left on device") => {
-            Some("a disk of the host is full: see `df -h` there".to_owned())
-        }
+        _ if stderr.contains(FULL) => Some("make room there: `df -h` shows which disk it is".to_owned()),
         _ if stderr.contains("Read-only file system") => Some("the file system is mounted read-only".to_owned()),
         127 => Some("a program that the script needs isn't installed there".to_owned()),
         137 => Some("it was killed: by the kernel for want of memory (see `dmesg`), or by somebody".to_owned()),
         _ => None,
     };
-    Failure { message: message.into(), exit: Some(output.exit), stdout: tail(&output.stdout, TAIL), stderr, hint }
+    let full = stderr.contains(FULL);
+    let message = if full { format!("a disk of the host is full: {}", message.into()) } else { message.into() };
+    Failure { message, exit: Some(output.exit), stdout: tail(&output.stdout, TAIL), stderr, hint }
 }
 
 /// The state that a probe's output shows: text, JSON where `structured`, or what its jq filter makes of either.

@@ -79,7 +79,7 @@ impl Bench {
         let started = Instant::now();
         self.haflow(&playbook);
         println!("{:58} {:>8.2}s", "rabbit-ha from bare hosts (once)", started.elapsed().as_secs_f64());
-        self.compare("rabbit-ha on the converged cluster", || self.haflow(&playbook), || self.raw(READS), || {});
+        compare("rabbit-ha on the converged cluster", || self.haflow(&playbook), || self.raw(READS), || {});
     }
 
     /// A hundred files on each host.
@@ -101,9 +101,9 @@ impl Bench {
             );
         }
         let bare = || self.raw("rm -rf /etc/haflow-bench; mkdir /etc/haflow-bench");
-        self.compare("100 files on each of 3 hosts, first run", || self.haflow(&playbook), || self.raw(&script), bare);
+        compare("100 files on each of 3 hosts, first run", || self.haflow(&playbook), || self.raw(&script), bare);
         self.haflow(&playbook);
-        self.compare(
+        compare(
             "100 files on each of 3 hosts, nothing to change",
             || self.haflow(&playbook),
             || self.raw(&script),
@@ -155,18 +155,18 @@ impl Bench {
             assert!(child.wait().expect("ssh ends").success(), "the raw script failed");
         }
     }
+}
 
-    fn compare(&self, what: &str, haflow: impl Fn(), raw: impl Fn(), before: impl Fn()) {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            before();
-            ours.push(timed(&haflow));
-            before();
-            theirs.push(timed(&raw));
-        }
-        let (ours, theirs) = (median(&mut ours).as_secs_f64(), median(&mut theirs).as_secs_f64());
-        println!("{what:58} {ours:>8.2}s {theirs:>8.2}s {:>7.2}", ours / theirs);
+fn compare(what: &str, haflow: impl Fn(), raw: impl Fn(), before: impl Fn()) {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        before();
+        ours.push(timed(&haflow));
+        before();
+        theirs.push(timed(&raw));
     }
+    let (ours, theirs) = (median(&mut ours).as_secs_f64(), median(&mut theirs).as_secs_f64());
+    println!("{what:58} {ours:>8.2}s {theirs:>8.2}s {:>7.2}", ours / theirs);
 }
 
 fn timed(work: impl FnOnce()) -> Duration {

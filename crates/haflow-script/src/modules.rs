@@ -4,6 +4,7 @@ use crate::boundary::enclose;
 use crate::check;
 use crate::diagnose;
 use crate::jail;
+use crate::notes;
 use crate::place::{Site, straightened};
 use crate::raise::{NOWHERE, Stop, complete};
 use crate::session::Session;
@@ -124,6 +125,7 @@ impl Modules {
             complete(diagnostic, &session.state().sources)
         })?;
         ast.set_source(&*file);
+        notes::warn_of_escapes(session, &text, &file);
         Ok(Arc::new(Parsed { file, ast }))
     }
 

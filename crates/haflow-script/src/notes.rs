@@ -3,12 +3,15 @@
 use crate::hosts::text;
 use crate::natives::Natives;
 use crate::options::{as_map, unknown};
+use crate::place::literal_escapes;
 use crate::raise::{Call, Problem, Raise};
 use crate::request::{Note, NoteKind};
+use crate::session::Session;
 use crate::tasks::COMMON;
 use crate::values::{shown, to_value, type_word};
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use std::any::TypeId;
+use std::sync::Arc;
 
 pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.add("fail", |_, [message]| Err(Problem::new(message.to_string()).into()));
@@ -105,4 +108,14 @@ fn fitting(function: &str, key: &str, default: &Dynamic, value: Dynamic) -> Resu
         format!("`{key}` takes {wanted}")
     };
     Err(Problem::new(format!("option `{key}` of `{function}` wants {wanted}, not {given}")).help(help).option(key))
+}
+
+/// Everybody writes `\n` between backticks once, and gets a backslash and an n in a file.
+pub(crate) fn warn_of_escapes(session: &Session, text: &str, file: &Arc<str>) {
+    for place in literal_escapes(text, file) {
+        let text =
+            "`\\n` and the like are two characters between backticks: break the line there, or write … + \"\\n\""
+                .to_owned();
+        session.state().notes.push(Note { kind: NoteKind::Warn, place, text });
+    }
 }

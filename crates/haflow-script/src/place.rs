@@ -126,6 +126,25 @@ pub(crate) fn places_of(text: &str, file: &Arc<str>, name: &str) -> Vec<Place> {
     places
 }
 
+/// Where a text between backticks has `\n` or `\t` beside something interpolated: there it is a backslash and a letter.
+pub(crate) fn literal_escapes(text: &str, file: &Arc<str>) -> Vec<Place> {
+    let start = Place::new(file.clone(), 1, 1);
+    let mut places = Vec::new();
+    let mut at = 0;
+    while let Some((skipped, token)) = Token::first(&text[at..]) {
+        let begin = at + skipped;
+        at += skipped + token.end;
+        let word = &text[begin..at];
+        if word.starts_with('`')
+            && word.contains("${")
+            && let Some(escape) = word.find("\\n").or_else(|| word.find("\\t"))
+        {
+            places.push(place_at(text, &start, 0, begin + escape));
+        }
+    }
+    places
+}
+
 /// All names of variables that a text defines, as far as can be told without parsing it.
 pub(crate) fn variables(text: &str) -> Vec<&str> {
     let mut names = Vec::new();
@@ -309,6 +328,12 @@ mod tests {
         assert_eq!(error_at(text), (Some(5), Some(7)));
         assert_eq!(error_at("let a = ##\"\nx \"$u\"\n\"##;\nlet c = d;"), (Some(4), Some(9)));
         assert!(matches!(straightened("let a = #\"x\ny\"#;"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn escapes_between_backticks_are_found_where_something_is_interpolated() {
+        let text = "let a = `plain\\n`;\nlet b = `${a}\\n`; let c = \"x\\n\";";
+        assert_eq!(literal_escapes(text, &"p".into()), [Place::new("p", 2, 14)]);
     }
 
     #[test]

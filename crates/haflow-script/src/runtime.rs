@@ -101,6 +101,7 @@ pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<Declared, Declar
         .map_err(|error| complete(diagnose::syntax(&error, &file, text), &session.state().sources))?;
     ast.set_source(&*file);
     check::check(&engine, &modules, session, &ast, &file)?;
+    notes::warn_of_escapes(session, text, &file);
     engine.run_ast(&ast).map_err(|error| failed(&engine, error))?;
     if let Some(stop) = session.state().stop.take() {
         return Err(declare_error(stop));

@@ -88,7 +88,7 @@ impl Bench {
         let text = r#"
             for node in group("rabbit") {
                 for number in 0..100 {
-                    file(node, `/etc/haflow-bench/${number}.conf`, #{ content: `number = ${number}\nhost = ${node.name}\n`, mode: "0644" });
+                    file(node, `/etc/haflow-bench/${number}.conf`, #{ content: `number = ${number}` + "\n" + `host = ${node.name}` + "\n", mode: "0644" });
                 }
             }
         "#;

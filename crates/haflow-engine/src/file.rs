@@ -106,8 +106,8 @@ impl Wanted<'_> {
         let (apply, mut variables) = self.apply(seen)?;
         let (probe, more) = self.probe();
         variables.extend(more);
-        // Not `( … ) || exit`: `set -e` means nothing on the left of that.
-        Ok((format!("(\n{apply})\ncode=$?\n[ \"$code\" = 0 ] || exit \"$code\"\n{probe}"), variables))
+        // The apply ends the shell where it fails (`set -e`).
+        Ok((format!("{apply}set +eu\n{probe}"), variables))
     }
 
     fn apply(&self, seen: &FileSeen) -> Result<(&'static str, Variables), Failure> {

@@ -9,9 +9,10 @@ case $kind in
     ;;
   absent) rm -rf -- "$path" ;;
 esac
-[ "$kind" != absent ] || exit 0
-follow=
-[ "$kind" != link ] || follow=-h
-if [ -n "$owner" ]; then chown $follow -- "$owner" "$path"; fi
-if [ -n "$group" ]; then chgrp $follow -- "$group" "$path"; fi
-if [ -n "$mode" ] && [ "$kind" != link ]; then chmod -- "$mode" "$path"; fi
+if [ "$kind" != absent ]; then
+  follow=
+  [ "$kind" != link ] || follow=-h
+  if [ -n "$owner" ]; then chown $follow -- "$owner" "$path"; fi
+  if [ -n "$group" ]; then chgrp $follow -- "$group" "$path"; fi
+  if [ -n "$mode" ] && [ "$kind" != link ]; then chmod -- "$mode" "$path"; fi
+fi

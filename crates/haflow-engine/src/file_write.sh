@@ -28,4 +28,4 @@ else
 fi
 sync -- "$new"
 mv -fT -- "$new" "$path"
-trap - EXIT
+trap - EXIT HUP INT TERM

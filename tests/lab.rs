@@ -47,6 +47,7 @@ impl Drop for World {
         if let Err(error) = Lab::down(self.lab.name(), &|_| {}) {
             eprintln!("the lab {} stays: {error}", self.lab.name());
         }
+        self.step("the lab is down");
     }
 }
 
@@ -342,27 +343,6 @@ fn watch_for_the_cookie(world: &World, host: &str) {
 fn what_goes_wrong_on_a_host_is_told_and_the_others_go_on() {
     let Some(world) = World::up("hosts", &["web1", "web2"], "bookworm") else { return };
 
-    world.sh("web1", "mkdir /mnt/small && mount -t tmpfs -o size=64k tmpfs /mnt/small && echo old > /mnt/small/file");
-    world.write(
-        "full.rhai",
-        r#"
-        let node = host("web1");
-        let text = "0123456789";
-        while text.len() < 200000 { text += text; }
-        file(node, "/mnt/small/file", #{ content: text });
-        file(node, "/mnt/small/later", #{ content: "x" });
-        file(host("web2"), "/root/elsewhere", #{ content: "x" });
-        "#,
-    );
-    let told = world.told("run", "full.rhai", &[]).exits(1);
-    assert_eq!(told.with("failed"), ["web1/file:/mnt/small/file"]);
-    assert_eq!(told.with("skipped"), ["web1/file:/mnt/small/later"]);
-    assert_eq!(told.with("changed"), ["web2/file:/root/elsewhere"]);
-    assert_eq!(world.sh("web1", "cat /mnt/small/file; ls -A /mnt/small; umount /mnt/small"), "old\nfile");
-    let failure = &told.task("web1/file:/mnt/small/file")["failure"];
-    assert!(failure.to_string().contains("No space left on device"), "{failure}");
-    world.step("a full disk: the reason is told, and the old file is whole");
-
     world.write(
         "touch.rhai",
         r#"
@@ -383,6 +363,27 @@ fn what_goes_wrong_on_a_host_is_told_and_the_others_go_on() {
     world.lab.heal("web2").expect("the lab plugs it in");
     assert_eq!(world.told("run", "touch.rhai", &[]).exits(0).count("changed"), 4);
     world.step("a host that is cut off: told for its tasks, the others go on");
+
+    world.sh("web1", "mkdir /mnt/small && mount -t tmpfs -o size=64k tmpfs /mnt/small && echo old > /mnt/small/file");
+    world.write(
+        "full.rhai",
+        r#"
+        let node = host("web1");
+        let text = "0123456789";
+        while text.len() < 200000 { text += text; }
+        file(node, "/mnt/small/file", #{ content: text });
+        file(node, "/mnt/small/later", #{ content: "x" });
+        file(host("web2"), "/root/elsewhere", #{ content: "x" });
+        "#,
+    );
+    let told = world.told("run", "full.rhai", &[]).exits(1);
+    assert_eq!(told.with("failed"), ["web1/file:/mnt/small/file"]);
+    assert_eq!(told.with("skipped"), ["web1/file:/mnt/small/later"]);
+    assert_eq!(told.with("changed"), ["web2/file:/root/elsewhere"]);
+    assert_eq!(world.sh("web1", "cat /mnt/small/file; ls -A /mnt/small; umount /mnt/small"), "old\nfile");
+    let failure = &told.task("web1/file:/mnt/small/file")["failure"];
+    assert!(failure.to_string().contains("No space left on device"), "{failure}");
+    world.step("a full disk: the reason is told, and the old file is whole");
 }
 
 #[test]

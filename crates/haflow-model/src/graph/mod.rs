@@ -1,3 +1,5 @@
+//! The graph: tasks in their order, from declaration to what may run.
+
 mod draft;
 mod only;
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{Act, Policy, Probe, Read};
+use std::collections::BTreeMap;
 
 fn task(host: &str, name: &str, line: u32) -> Task {
     Task {

@@ -74,7 +74,7 @@ pub async fn execute(
             run.ahead.offer(id);
         }
     }
-    let worker = Worker { hosts, events, kill: &interrupt.kill, quiet: AtomicBool::new(true) };
+    let worker = Worker { hosts, events, interrupt, quiet: AtomicBool::new(true) };
     // All connections at once, so that no host's first task waits for another host.
     let connect = crate::connect_all(hosts, &names, events);
     tokio::join!(connect, run.all(&worker, settings, interrupt));
@@ -158,7 +158,7 @@ impl<'r> Run<'r> {
             } else if !stopped {
                 while let Some(batch) = self.batch() {
                     self.looking.extend(batch.ids());
-                    let look = batch.look(worker.hosts, worker.kill, ahead.clone());
+                    let look = batch.look(worker.hosts, &worker.interrupt.kill, ahead.clone());
                     running.push(Box::pin(async { Step::Free(look.await) }));
                 }
             }

@@ -8,6 +8,7 @@ use crate::shell::tail;
 use crate::ssh::Unreachable;
 use crate::state::{self, Seen};
 use haflow_model::{Action, Failure, Probe};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Why a step has no result.
@@ -110,8 +111,18 @@ fn interpret(task: &Ready<'_>, output: &Output) -> Result<Seen, Failure> {
 
 /// Reads the state of a task's thing. Changes nothing.
 pub(crate) async fn look(lane: &mut Lent<'_>, task: &Ready<'_>, kill: &CancellationToken) -> Result<Seen, Trouble> {
+    look_for(lane, task, task.task.policy.timeout, kill).await
+}
+
+/// The same, for at most `timeout` if that is less than the task's own.
+pub(crate) async fn look_for(
+    lane: &mut Lent<'_>,
+    task: &Ready<'_>,
+    timeout: Duration,
+    kill: &CancellationToken,
+) -> Result<Seen, Trouble> {
     let Some(probe) = probe(task) else { return Ok(Seen::Nothing) };
-    let output = lane.run(probe.script(), task.task.policy.timeout, kill).await?;
+    let output = lane.run(probe.script(), timeout.min(task.task.policy.timeout), kill).await?;
     Ok(interpret(task, &output)?)
 }
 

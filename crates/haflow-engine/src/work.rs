@@ -2,13 +2,16 @@
 
 use crate::decide::{Ready, decide};
 use crate::events::Events;
+use crate::execute::Interrupt;
 use crate::hosts::{Hosts, Lent};
 use crate::state::{Known, Seen, failed};
 use crate::step::{self, Trouble};
 use haflow_model::{Action, Change, Decision, Diff, Event, Failure, Gate, Outcome, Value};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
+
+/// A gate's last look gets this much time, however little is left.
+const SHORTEST_LOOK: Duration = Duration::from_secs(10);
 
 /// The longest pause between two tries.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
@@ -20,7 +23,7 @@ pub(crate) type Ended = (Outcome, Option<Known>);
 pub(crate) struct Worker<'r> {
     pub(crate) hosts: &'r Hosts,
     pub(crate) events: &'r Events,
-    pub(crate) kill: &'r CancellationToken,
+    pub(crate) interrupt: &'r Interrupt,
     /// Whether nothing has changed since the run began: no apply has begun, and no gate has had to wait.
     pub(crate) quiet: AtomicBool,
 }
@@ -65,11 +68,11 @@ impl Worker<'_> {
     async fn steps(&self, task: &Ready<'_>, ahead: Option<Seen>, applying: &mut bool) -> Result<Ended, Trouble> {
         self.events.emit(Event::TaskStarted { task: task.task.into() }).await;
         if let Action::Gate(gate) = &task.task.action {
-            return self.gate(&mut self.lane(task).await?, task, gate).await;
+            return self.gate(task, gate).await;
         }
         let mut seen = match ahead.filter(|_| self.is_quiet()) {
             Some(seen) => seen,
-            None => step::look(&mut self.lane(task).await?, task, self.kill).await?,
+            None => step::look(&mut self.lane(task).await?, task, &self.interrupt.kill).await?,
         };
         if let (Action::Read(read), Seen::Value(value)) = (&task.task.action, &seen) {
             return Ok((Outcome::Ok, Some(Known::read(value, read.secret))));
@@ -88,16 +91,18 @@ impl Worker<'_> {
             };
             first.get_or_insert(diff);
             self.disturb();
+            // Lent for as long as it is needed: a task that pauses or waits doesn't keep others from their host.
             let mut lane = self.lane(task).await?;
             self.events.emit(Event::ApplyStarted { task: task.task.into(), attempt }).await;
             *applying = true;
-            let applied = step::apply(&mut lane, task, &seen, self.kill).await?;
+            let applied = step::apply(&mut lane, task, &seen, &self.interrupt.kill).await?;
             *applying = false;
+            drop(lane);
             let failure = match judge(task, applied) {
                 Ok(output) => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, output)),
                 Err(failure) => failure,
             };
-            if attempt == attempts || self.kill.is_cancelled() {
+            if attempt == attempts || self.interrupt.stop.is_cancelled() {
                 return Err(failure.into());
             }
             let pause = policy.backoff.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_BACKOFF);
@@ -112,19 +117,21 @@ impl Worker<'_> {
                 .await;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.kill.cancelled() => return Err(Trouble::Killed),
+                () = self.interrupt.stop.cancelled() => return Err(Trouble::Killed),
             }
             // Others may have been at work in the meantime, and the apply itself may have got further than it said.
-            seen = step::look(&mut lane, task, self.kill).await?;
+            seen = step::look(&mut self.lane(task).await?, task, &self.interrupt.kill).await?;
         }
         unreachable!("the attempts are counted")
     }
 
-    async fn gate(&self, lane: &mut Lent<'_>, task: &Ready<'_>, gate: &Gate) -> Result<Ended, Trouble> {
+    async fn gate(&self, task: &Ready<'_>, gate: &Gate) -> Result<Ended, Trouble> {
         let started = Instant::now();
         let mut held = 0;
         loop {
-            let seen = match step::look(lane, task, self.kill).await {
+            let left = gate.within.saturating_sub(started.elapsed()).max(SHORTEST_LOOK);
+            let look = step::look_for(&mut self.lane(task).await?, task, left, &self.interrupt.kill).await;
+            let seen = match look {
                 Ok(seen) => match decide(task, &seen) {
                     Decision::UpToDate => None,
                     Decision::Change { diff } => Some((differing(&diff), None)),
@@ -164,7 +171,8 @@ impl Worker<'_> {
             tokio::select! {
                 // The last look is at the end of the time that it has.
                 () = tokio::time::sleep(gate.every.min(left)) => {}
-                () = self.kill.cancelled() => return Err(Trouble::Killed),
+                // It changes nothing: there is no reason to wait for it.
+                () = self.interrupt.stop.cancelled() => return Err(Trouble::Killed),
             }
         }
     }

@@ -393,6 +393,51 @@ async fn an_interrupt_starts_nothing_new_and_tells_every_task() {
 }
 
 #[tokio::test]
+async fn an_interrupt_does_not_wait_for_a_gate() {
+    let mut world = World::new();
+    let gate = Gate {
+        probe: probe(r#": > "$home/looked"; echo down"#),
+        want: Param::Value(json!("up")),
+        times: 1,
+        every: Duration::from_secs(3600),
+        within: Duration::from_secs(3600),
+    };
+    world.add("a", "gate", Action::Gate(gate), |_| {});
+    let looked = world.path("looked");
+    let interrupt = Interrupt::default();
+    let token = interrupt.stop.clone();
+    let graph = world.seal();
+    let press = async {
+        wait_for(&looked).await;
+        token.cancel();
+    };
+    let (ran, ()) = tokio::join!(run_with(&graph, local(), |_| {}, interrupt), press);
+    assert_eq!(ran.word("gate"), "cancelled");
+}
+
+#[tokio::test]
+async fn gates_do_not_keep_others_from_their_host() {
+    let mut world = World::new();
+    world.draft.open_parallel();
+    for number in 0..6 {
+        let gate = Gate {
+            probe: probe(r#"cat "$home/opened" 2>/dev/null || echo no"#),
+            want: Param::Value(json!("yes")),
+            times: 1,
+            every: Duration::from_millis(5),
+            within: Duration::from_secs(60),
+        };
+        world.add("a", &format!("gate {number}"), Action::Gate(gate), |_| {});
+        world.draft.end_branch();
+    }
+    world.add("a", "open", act(r#"echo yes > "$home/opened""#), |_| {});
+    world.draft.end_branch();
+    world.draft.close_parallel();
+    let ran = run(&world.seal()).await;
+    assert_eq!((ran.counts.ok, ran.counts.changed), (6, 1), "{}", ran.everything());
+}
+
+#[tokio::test]
 async fn what_was_seen_before_a_change_is_seen_again() {
     let mut world = World::new();
     world.ensure("b", "one", "b's");

@@ -529,7 +529,7 @@ fn tasks_run_as_the_users_that_they_name() {
 const LONG: &str = r##"
     let node = host("here");
     act(node, #{
-        name: "long", reason: "a test", params: #{ folder: node.vars.folder },
+        name: "long", reason: "a test", params: #{ folder: node.vars.folder }, timeout: "1m",
         apply: #"
             echo $$ > "$folder/began.new"
             mv "$folder/began.new" "$folder/began"
@@ -594,8 +594,7 @@ fn a_connection_lost_during_an_act_leaves_it_in_doubt() {
     sshd.inventory(&json!({}), &json!({ "folder": sshd.folder.path() }));
     let run = sshd.begin(LONG);
     until("the act to begin", || sshd.path("began").exists());
-    for process in children(sshd.program.id()) {
-        // All of this sshd's connections are ours.
+    for process in connections(sshd.program.id()) {
         let _ = kill_process(Pid::from_raw(process).expect("a process"), Signal::KILL);
     }
     let told = ended(run).exits(1);
@@ -607,12 +606,17 @@ fn a_connection_lost_during_an_act_leaves_it_in_doubt() {
     until("the act's end", || sshd.path("done").exists());
 }
 
-/// The processes that a process has started.
-fn children(of: u32) -> Vec<i32> {
-    let parent = |process: i32| {
-        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse::<u32>().ok()
-    };
+/// The processes of an sshd that hold its connections: one for root, and for others one more below that.
+fn connections(of: u32) -> Vec<i32> {
     let all = fs::read_dir("/proc").expect("proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    all.filter(|process| parent(*process) == Some(of)).collect()
+    let stat = |process: i32| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+        let parent = rest.split_whitespace().nth(1)?.parse::<u32>().ok()?;
+        Some((process, parent, name.starts_with("sshd")))
+    };
+    let all: Vec<(i32, u32, bool)> = all.filter_map(stat).collect();
+    let below =
+        |of: u32| all.iter().filter(move |(_, parent, sshd)| *parent == of && *sshd).map(|(process, ..)| *process);
+    below(of).flat_map(|process| below(process.unsigned_abs()).chain([process])).collect()
 }

@@ -6,6 +6,7 @@ use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Native, Vars, unwrap_valr};
 use jaq_json::Val;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex};
 
 type Filter = jaq_core::compile::Filter<Native<JustLut<Val>>>;
@@ -26,17 +27,45 @@ const FORBIDDEN: [&str; 10] = [
     "strflocaltime",
 ];
 
+/// Why a filter made nothing of its input.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Error {
+    /// It says so itself, by `error("…")`.
+    Raised(String),
+    /// It is wrong, or not for this input.
+    Broken(String),
+}
+
+impl From<String> for Error {
+    fn from(message: String) -> Self {
+        Self::Broken(message)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Raised(message) => f.write_str(message),
+            Self::Broken(message) => write!(f, "the jq filter {message}"),
+        }
+    }
+}
+
 /// Runs `filter` on `input` and returns the first value that it yields, `null` if it yields none.
-pub(crate) fn run(filter: &str, variables: &[(String, Value)], input: Value) -> Result<Value, String> {
+pub(crate) fn run(filter: &str, variables: &[(String, Value)], input: Value) -> Result<Value, Error> {
     let compiled = compile(filter, variables.iter().map(|(name, _)| name))?;
     let values = variables.iter().map(|(_, value)| to_val(value.clone())).collect::<Result<Vec<_>, _>>()?;
     let context = Ctx::<JustLut<Val>>::new(&compiled.lut, Vars::new(values));
     match compiled.id.run((context, to_val(input)?)).map(unwrap_valr).next() {
         None => Ok(Value::Null),
         Some(Ok(value)) => {
-            serde_json::from_str(&value.to_string()).map_err(|_| format!("yields {value}, which isn't JSON"))
+            serde_json::from_str(&value.to_string()).map_err(|_| format!("yields {value}, which isn't JSON").into())
         }
-        Some(Err(error)) => Err(error.to_string()),
+        Some(Err(error)) => {
+            let text = error.to_string();
+            // What was raised is shown as JSON; what jaq says itself is plain text.
+            Err(serde_json::from_str(&text).map_or(Error::Broken(format!("fails: {text}")), Error::Raised))
+        }
     }
 }
 
@@ -88,14 +117,16 @@ mod tests {
     #[test]
     fn a_filter_cannot_reach_the_controller() {
         for filter in ["env", "now", "halt", "\"x\" | stderr", "$ENV", "input", "debug"] {
-            let refused = run(filter, &[], Value::Null).unwrap_err();
+            let refused = run(filter, &[], Value::Null).unwrap_err().to_string();
             assert!(refused.contains("names what isn't there"), "{filter}: {refused}");
         }
     }
 
     #[test]
     fn errors_say_what() {
-        assert!(run(".a", &[], json!("text")).unwrap_err().contains("cannot index"));
-        assert!(run("{", &[], Value::Null).unwrap_err().starts_with("can't be parsed"));
+        assert!(run(".a", &[], json!("text")).unwrap_err().to_string().contains("cannot index"));
+        assert!(run("{", &[], Value::Null).unwrap_err().to_string().contains("can't be parsed"));
+        let raised = Err(Error::Raised("it holds \"x\"".into()));
+        assert_eq!(run(r#"error("it holds \"x\"")"#, &[], Value::Null), raised);
     }
 }

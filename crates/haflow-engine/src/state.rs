@@ -87,9 +87,10 @@ pub(crate) fn of_probe(
         return Ok(Seen::Value(if structured { json(text, output)? } else { Value::from(text) }));
     };
     let input = if probe.raw { Value::from(text) } else { json(text, output)? };
-    let value = jq::run(filter, params, input).map_err(|error| Failure {
-        hint: Some("this is what the task's jq filter makes of what the probe printed".into()),
-        ..failed(error, output)
+    let value = jq::run(filter, params, input).map_err(|error| match error {
+        // The task's own words: what was printed adds nothing to them.
+        jq::Error::Raised(message) => Failure { message, ..Failure::default() },
+        error @ jq::Error::Broken(_) => failed(error.to_string(), output),
     })?;
     Ok(Seen::Value(value))
 }

@@ -147,8 +147,29 @@ impl Sshd {
         self.haflow(&[command, "playbook.rhai", "-i", "inventory.toml", "--format", "json"]).into()
     }
 
+    #[track_caller]
     fn haflow(&self, arguments: &[&str]) -> Ran {
-        Ran::of(&mut haflow(self.folder.path(), arguments.iter().copied()))
+        let ran = Ran::of(&mut haflow(self.folder.path(), arguments.iter().copied()));
+        self.nothing_is_left();
+        ran
+    }
+
+    /// The sockets of a run are gone, and with them the ssh that holds the connection.
+    #[track_caller]
+    fn nothing_is_left(&self) {
+        // ssh ends by itself once it is told to, which may take a moment.
+        until("the end of ssh", || !self.is_connected());
+        let entries =
+            fs::read_dir(self.folder.path()).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+        let left: Vec<_> = entries.filter(|name| name.to_string_lossy().starts_with("haflow-")).collect();
+        assert!(left.is_empty(), "a run has left {left:?}");
+    }
+
+    /// Whether an ssh of a run is there, seen by its socket.
+    fn is_connected(&self) -> bool {
+        let socket = format!("{}/haflow-", self.folder.path().display());
+        let arguments = |process: i32| fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        processes().into_iter().any(|process| String::from_utf8_lossy(&arguments(process)).contains(&socket))
     }
 
     /// Starts a run, whose process is known, and leaves it running.
@@ -315,8 +336,6 @@ fn a_hundred_tasks_share_one_connection_and_nothing_is_left_of_it() {
     let sessions = count("Starting session");
     assert!((1..=4).contains(&sessions), "{sessions} sessions for 100 tasks:\n{}", sshd.log());
     until("the connection's end", || count("Disconnected from") + count("Connection closed by") >= 1);
-    let sockets = fs::read_dir(sshd.path("haflow")).map_or(0, Iterator::count);
-    assert_eq!(sockets, 0, "sockets are left");
 }
 
 /// A way in which a host can't be used, and what is to be said of it.
@@ -409,9 +428,9 @@ const BARRED: [Barred; 9] = [
     Barred {
         name: "no right to sudo",
         sshd: "ForceCommand setpriv --reuid 65534 --regid 65534 --clear-groups sh -c \"$SSH_ORIGINAL_COMMAND\"",
-        host: |_| json!({ "become": "root", "user": "root" }),
+        host: |_| json!({ "become": "daemon" }),
         step: "sudo",
-        message: "doesn't let tasks run as `root` without a password",
+        message: "doesn't let tasks run as `daemon` without a password",
         hint: "NOPASSWD",
         root: true,
     },
@@ -540,8 +559,10 @@ const LONG: &str = r##"
     act(node, #{ name: "next", reason: "a test", apply: "true" });
 "##;
 
-fn ended(run: Child) -> Told {
-    Told::from(Ran::from(run.wait_with_output().expect("it ends")))
+fn ended(sshd: &Sshd, run: Child) -> Told {
+    let ran = Ran::from(run.wait_with_output().expect("it ends"));
+    sshd.nothing_is_left();
+    Told::from(ran)
 }
 
 #[test]
@@ -550,10 +571,11 @@ fn an_interrupt_lets_what_runs_end_and_begins_nothing_more() {
     sshd.inventory(&json!({}), &json!({ "folder": sshd.folder.path() }));
     let run = sshd.begin(LONG);
     until("the act to begin", || sshd.path("began").exists());
+    assert!(sshd.is_connected(), "the look for ssh sees nothing");
     signal(&run, Signal::INT);
     // It must wait now: the act hasn't ended, and can't before it may.
     sshd.write("go", "");
-    let told = ended(run).exits(130);
+    let told = ended(&sshd, run).exits(130);
     assert!(sshd.path("done").exists(), "the act was cut off");
     assert_eq!(told.with("changed"), ["here/act:long"]);
     assert_eq!(told.with("cancelled"), ["here/act:next"]);
@@ -581,6 +603,7 @@ fn a_second_interrupt_kills_what_runs_with_all_that_it_started() {
     std::io::Read::read_to_string(&mut told, &mut text).expect("it talks");
     let exit = run.wait().expect("it ends").code();
     assert_eq!(exit, Some(130), "{text}");
+    sshd.nothing_is_left();
     let told = Told::from(Ran { exit: 130, stdout: text, stderr: String::new() });
     assert_eq!(told.with("in_doubt"), ["here/act:long"], "{:?}", told.ran);
     assert_eq!(told.with("skipped"), ["here/act:next"]);
@@ -597,7 +620,7 @@ fn a_connection_lost_during_an_act_leaves_it_in_doubt() {
     for process in connections(sshd.program.id()) {
         let _ = kill_process(Pid::from_raw(process).expect("a process"), Signal::KILL);
     }
-    let told = ended(run).exits(1);
+    let told = ended(&sshd, run).exits(1);
     sshd.write("go", "");
     assert_eq!(told.with("in_doubt"), ["here/act:long"], "{:?}", told.ran);
     assert_eq!(told.outcomes().len(), 2);
@@ -606,16 +629,20 @@ fn a_connection_lost_during_an_act_leaves_it_in_doubt() {
     until("the act's end", || sshd.path("done").exists());
 }
 
+fn processes() -> Vec<i32> {
+    let all = fs::read_dir("/proc").expect("proc");
+    all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// The processes of an sshd that hold its connections: one for root, and for others one more below that.
 fn connections(of: u32) -> Vec<i32> {
-    let all = fs::read_dir("/proc").expect("proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let stat = |process: i32| {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
         let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
         let parent = rest.split_whitespace().nth(1)?.parse::<u32>().ok()?;
         Some((process, parent, name.starts_with("sshd")))
     };
-    let all: Vec<(i32, u32, bool)> = all.filter_map(stat).collect();
+    let all: Vec<(i32, u32, bool)> = processes().into_iter().filter_map(stat).collect();
     let below =
         |of: u32| all.iter().filter(move |(_, parent, sshd)| *parent == of && *sshd).map(|(process, ..)| *process);
     below(of).flat_map(|process| below(process.unsigned_abs()).chain([process])).collect()

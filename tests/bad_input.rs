@@ -6,8 +6,10 @@ mod common;
 #[path = "common/transcript.rs"]
 mod transcript;
 
+use common::{Ran, clean};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use transcript::{Played, Step, play};
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/bad_input");
@@ -101,4 +103,20 @@ fn every_exception_is_a_case() {
     for name in WITHOUT_A_PLACE.iter().chain(&OWN_WORDS) {
         assert!(Path::new(CASES).join(name).with_extension("txt").exists(), "{name} isn't there");
     }
+}
+
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("playbook.rhai"), "let node = hsot(1);\n").unwrap();
+    // `script` gives a terminal to what it runs.
+    let told = |before: &str| {
+        let command = format!("{before} {} check playbook.rhai", env!("CARGO_BIN_EXE_haflow"));
+        let mut script = clean(Command::new("script"), folder.path());
+        Ran::of(script.env("TERM", "xterm").args(["-qec", &command, "/dev/null"])).stdout
+    };
+    let colourful = told("");
+    assert!(colourful.contains('\u{1b}') && colourful.contains("hsot"), "{colourful}");
+    let plain = told("NO_COLOR=1");
+    assert!(!plain.contains('\u{1b}') && plain.contains("hsot"), "{plain}");
 }

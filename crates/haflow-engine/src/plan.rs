@@ -6,6 +6,7 @@ use crate::events::Events;
 use crate::hosts::Hosts;
 use crate::state::{Known, Seen};
 use crate::step::Trouble;
+use crate::work::in_a_line;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
     Action, Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, OutputRef, Param, Plan, Planned, Task,
@@ -130,12 +131,15 @@ fn looked_at(task: &Ready<'_>, seen: Result<Seen, Trouble>) -> Look {
 fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Plan {
     // For each node, the nearest task at or before it that will change something, or may.
     let mut moved: Vec<Option<NodeId>> = vec![None; graph.len()];
+    // For each node, the task before it that would fail, if one would.
+    let mut barred: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut may_trigger = vec![false; graph.len()];
     let mut decisions = Vec::new();
     for id in graph.order() {
         let before = graph.before(*id).filter_map(|edge| moved[edge.from.index()]).max();
         let Some(task) = graph.task(*id) else {
             moved[id.index()] = before;
+            barred[id.index()] = graph.before(*id).find_map(|edge| barred[edge.from.index()]);
             continue;
         };
         let look = looks[id.index()].take().unwrap_or_else(|| {
@@ -146,7 +150,13 @@ fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Plan {
         let mut triggers = graph.before(*id).filter(|edge| edge.kind == EdgeKind::Trigger).peekable();
         let triggered = triggers.peek().is_some();
         let trigger = triggers.find(|edge| may_trigger[edge.from.index()]).and_then(|edge| graph.task(edge.from));
+        let bar = graph.before(*id).find_map(|edge| barred[edge.from.index()]);
         let decision = match (decided(graph, task, look, before), trigger) {
+            (Decision::Unreachable { why }, _) => Decision::Unreachable { why },
+            (_, _) if bar.is_some() => {
+                let source = bar.and_then(|bar| graph.task(bar)).map(Task::id).unwrap_or_default();
+                Decision::Skipped { why: format!("it depends on `{source}`, which would fail") }
+            }
             (_, None) if triggered => Decision::Skipped { why: "nothing that triggers it would change".into() },
             (Decision::Act { .. }, Some(trigger)) => {
                 Decision::Act { reason: format!("runs because `{}` would change", trigger.id()) }
@@ -155,6 +165,8 @@ fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Plan {
         };
         let changes = matches!(decision, Decision::Change { .. } | Decision::Act { .. } | Decision::Unknown { .. });
         may_trigger[id.index()] = changes;
+        let fails = matches!(decision, Decision::Failed { .. } | Decision::Unreachable { .. });
+        barred[id.index()] = if fails { Some(*id) } else { bar };
         let reads = matches!(task.action, Action::Read(_) | Action::Gate(_));
         moved[id.index()] = if changes && !reads { Some(*id) } else { before };
         let from_now = matches!(decision, Decision::UpToDate | Decision::Change { .. });
@@ -174,7 +186,7 @@ fn decided(graph: &Graph, task: &Task, look: Look, before: Option<NodeId>) -> De
         }
         (Look::Failed(failure), Some(before)) => Decision::Unknown {
             because: name(before),
-            why: format!("that comes first; before it, {}", reason(&failure)),
+            why: format!("that comes first; before it, {}", in_a_line(&failure)),
         },
         (Look::Failed(failure), None) => Decision::Failed { failure },
         (Look::Seen(..), Some(before)) if matches!(task.action, Action::Gate(_)) => {
@@ -184,13 +196,5 @@ fn decided(graph: &Graph, task: &Task, look: Look, before: Option<NodeId>) -> De
             Decision::Act { reason: "it doesn't hold now, and would be waited for".into() }
         }
         (Look::Seen(decision, _), _) => decision,
-    }
-}
-
-/// A failed probe in a few words.
-fn reason(failure: &Failure) -> String {
-    match failure.stderr.lines().rev().find(|line| !line.trim().is_empty()) {
-        Some(line) => format!("{} ({})", failure.message, line.trim()),
-        None => failure.message.clone(),
     }
 }

@@ -78,7 +78,12 @@ pub(crate) fn of_probe(
     structured: bool,
 ) -> Result<Seen, Failure> {
     if output.exit != 0 {
-        return Err(failed(format!("the probe exited {}", output.exit), output));
+        let mut failure = failed(format!("the probe exited {}", output.exit), output);
+        if output.stderr.is_empty() && failure.hint.is_none() {
+            failure.hint =
+                Some("a probe ends with 0 whatever it sees: add `|| true` where finding nothing is an answer".into());
+        }
+        return Err(failure);
     }
     let text =
         std::str::from_utf8(&output.stdout).map_err(|_| failed("the probe printed bytes that aren't UTF-8", output))?;

@@ -112,7 +112,7 @@ impl Worker<'_> {
                     attempt,
                     of: attempts,
                     pause_ms: crate::millis(pause),
-                    why: failure.message,
+                    why: in_a_line(&failure),
                 })
                 .await;
             tokio::select! {
@@ -200,6 +200,14 @@ fn judge(task: &Ready<'_>, applied: step::Applied) -> Result<Option<Known>, Fail
             let message = format!("applied, but whether it holds can't be seen: {}", probe.message);
             Err(Failure { message, ..probe })
         }
+    }
+}
+
+/// A failure and the last thing that was said.
+pub(crate) fn in_a_line(failure: &Failure) -> String {
+    match failure.stderr.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(line) => format!("{} ({})", failure.message, line.trim()),
+        None => failure.message.clone(),
     }
 }
 

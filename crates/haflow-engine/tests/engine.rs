@@ -399,8 +399,8 @@ async fn an_interrupt_does_not_wait_for_a_gate() {
         probe: probe(r#": > "$home/looked"; echo down"#),
         want: Param::Value(json!("up")),
         times: 1,
-        every: Duration::from_secs(3600),
-        within: Duration::from_secs(3600),
+        every: Duration::from_hours(1),
+        within: Duration::from_hours(1),
     };
     world.add("a", "gate", Action::Gate(gate), |_| {});
     let looked = world.path("looked");
@@ -425,7 +425,7 @@ async fn gates_do_not_keep_others_from_their_host() {
             want: Param::Value(json!("yes")),
             times: 1,
             every: Duration::from_millis(5),
-            within: Duration::from_secs(60),
+            within: Duration::from_mins(1),
         };
         world.add("a", &format!("gate {number}"), Action::Gate(gate), |_| {});
         world.draft.end_branch();
@@ -532,6 +532,18 @@ async fn a_plan_says_unknown_only_where_something_before_would_change() {
     );
     run(&graph).await;
     assert_eq!(decisions(&graph).await["needs it"], Decision::UpToDate);
+}
+
+#[tokio::test]
+async fn a_plan_skips_what_depends_on_what_would_fail() {
+    let mut world = World::new();
+    world.add("a", "refused", ensure("exit 3", json!("up"), "true"), |_| {});
+    world.ensure("a", "later", "x");
+    world.ensure("b", "other", "x");
+    let planned = decisions(&world.seal()).await;
+    assert!(matches!(&planned["refused"], Decision::Failed { .. }));
+    assert!(matches!(&planned["later"], Decision::Skipped { why } if why.contains("a/test:refused")));
+    assert!(matches!(&planned["other"], Decision::Change { .. }));
 }
 
 #[tokio::test]

@@ -28,7 +28,8 @@ impl Docs {
                 help: near.map_or_else(|| "`haflow docs` lists them".into(), |near| format!("did you mean `{near}`?")),
             });
         };
-        say(&page.markdown);
+        // The first line is for who edits the file.
+        say(page.markdown.split_once('\n').map_or("", |(_, text)| text));
         Ok(Exit::Done)
     }
 }

@@ -101,7 +101,24 @@ impl Bench {
             );
         }
         let bare = || self.raw("rm -rf /etc/haflow-bench; mkdir /etc/haflow-bench");
-        compare("100 files on each of 3 hosts, first run", || self.haflow(&playbook), || self.raw(&script), bare);
+        // As haflow writes: beside the target, synced, renamed.
+        let safe: Vec<String> = script
+            .lines()
+            .enumerate()
+            .map(|(line, text)| {
+                let Some(number) = line.checked_sub(1) else { return text.to_owned() };
+                let file = format!("/etc/haflow-bench/{number}.conf");
+                format!("{}; sync {file}.new; mv -f {file}.new {file}", text.replace(".conf", ".conf.new"))
+            })
+            .collect();
+        let safe = safe.join("\n");
+        compare("100 files on each of 3 hosts, first run", || self.haflow(&playbook), || self.raw(&safe), bare);
+        compare(
+            "  the same, the raw script neither syncs nor renames",
+            || self.haflow(&playbook),
+            || self.raw(&script),
+            bare,
+        );
         self.haflow(&playbook);
         compare(
             "100 files on each of 3 hosts, nothing to change",

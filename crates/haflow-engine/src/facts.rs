@@ -70,15 +70,6 @@ pub async fn own(
     if failed.is_empty() { Ok(found) } else { Err(failed) }
 }
 
-/// The facts that `check` and `graph` use where no host is asked: a Debian 12.
-pub fn assumed(host: &Host) -> Value {
-    parse(&format!(
-        "os=debian\nos_version=12\nos_codename=bookworm\nos_name=Debian GNU/Linux 12 (bookworm)\narch=x86_64\nkernel=6.1\n\
-         hostname={}\npackages=apt\ninit=systemd\nuser=root\nuid=0\ncpus=2\nmemory_kb=4194304\n",
-        host.name
-    ))
-}
-
 fn parse(text: &str) -> Value {
     let lines: BTreeMap<&str, &str> = text
         .lines()

@@ -65,7 +65,7 @@ async fn outcome(folder: &Path, homes: &Path) -> String {
             writeln!(asked, "asked for {} of {}", query.name(), names.join(" ")).unwrap();
             let mut answers = assumed_facts(query, hosts)?;
             for (host, answer) in recorded.get(query.name()).into_iter().flatten() {
-                if let Some(known) = answers.get_mut(host) {
+                if let Some(known) = answers.values.get_mut(host) {
                     *known = answer.clone();
                 }
             }
@@ -89,8 +89,8 @@ async fn outcome(folder: &Path, homes: &Path) -> String {
         let mut decision = serde_json::to_value(&planned.decision).unwrap();
         let word = decision.as_object_mut().unwrap().remove("decision").unwrap();
         write!(text, "\n{} {}", planned.task.0, word.as_str().unwrap()).unwrap();
-        if let Some(task) = &planned.assumed {
-            write!(text, ", after {task}").unwrap();
+        if let Some(assumed) = &planned.assumed {
+            write!(text, ", assumed because of {}: {}", assumed.because, assumed.why).unwrap();
         }
         for (name, value) in decision.as_object().unwrap() {
             write!(text, "\n     {name}: {value}").unwrap();

@@ -296,6 +296,79 @@ fn each_bar_on_the_way_has_its_own_message_and_every_task_is_told() {
     assert_eq!(messages.len(), count, "two of them read alike");
 }
 
+/// Asks for facts by the stdlib; the first host can't be reached.
+const BOTH: &str = r#"
+    let nodes = group("both");
+    for node in nodes { read(node, #{ name: "broker", probe: "echo", params: #{ name: rabbitmq::node_name(node) } }); }
+    act(nodes[1], #{ name: "alone", reason: "a test", apply: "true" });
+    barrier(nodes, "both");
+    act(nodes[1], #{ name: "after both", reason: "a test", apply: "true" });
+"#;
+
+#[test]
+fn a_host_that_is_gone_stops_what_depends_on_it_and_nothing_else() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let gone = |name: &str| format!("[hosts.{name}]\naddress = \"127.0.0.1\"\nport = {}\n", free_port());
+    let here = fs::read_to_string(sshd.path("inventory.toml")).expect("the inventory");
+    sshd.write("inventory.toml", &format!("{}\n{here}\n[groups.both]\nhosts = [\"gone\", \"here\"]\n", gone("gone")));
+
+    let run = sshd.told("run", BOTH).exits(1);
+    let outcomes = [
+        ("gone/read:broker", "unreachable"),
+        ("here/act:after both", "skipped"),
+        ("here/act:alone", "changed"),
+        ("here/read:broker", "ok"),
+    ];
+    let outcomes = outcomes.map(|(task, outcome)| (task.to_owned(), outcome.to_owned()));
+    assert_eq!(run.outcomes().into_iter().collect::<Vec<_>>(), outcomes);
+    for (outcome, count) in [("ok", 1), ("changed", 1), ("skipped", 1), ("unreachable", 1), ("failed", 0)] {
+        assert_eq!(run.count(outcome), count, "{outcome}: {:?}", run.ran);
+    }
+    assert_eq!(run.task("here/act:after both")["because"], "gone/read:broker");
+    let warnings: Vec<&str> = run.ran.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let [warning] = warnings[..] else { panic!("one host is gone: {}", run.ran.stderr) };
+    assert!(warning.contains("refused the connection") && warning.contains("as if it were like here"), "{warning}");
+
+    let plan = sshd.told("plan", BOTH).exits(1);
+    assert_eq!((plan.outcomes().len(), plan.count("unreachable"), plan.count("skipped")), (4, 1, 1), "{:?}", plan.ran);
+
+    let only = ["run", "playbook.rhai", "-i", "inventory.toml", "--format", "json", "--limit", "here"];
+    let limited = Told::from(sshd.haflow(&only)).exits(0);
+    assert_eq!((limited.count("ok"), limited.count("changed")), (1, 2));
+
+    // What the playbook itself decides by a fact isn't guessed, also where the stdlib was given a guess before.
+    let own = "for node in group(\"both\") {\n    let name = rabbitmq::node_name(node);\n    if node.facts.init == \"systemd\" { }\n}\n";
+    sshd.write("playbook.rhai", own);
+    for arguments in [&only[..], &only[..4]] {
+        let refused = sshd.haflow(arguments);
+        assert_eq!((refused.exit, refused.stdout.as_str()), (1, ""), "{}", refused.stderr);
+        for said in ["gone can't be reached", "refused the connection", "playbook.rhai:3:13", "help: take gone out of"]
+        {
+            assert!(refused.stderr.contains(said), "{said} isn't there: {}", refused.stderr);
+        }
+    }
+
+    // A host that is reached and doesn't answer is no such thing.
+    sshd.write(
+        "playbook.rhai",
+        "for node in group(\"both\") { fact(node, \"none\", #{ probe: \"exit 3\", assume: 1 }); }",
+    );
+    let failed = sshd.haflow(&only);
+    assert_eq!((failed.exit, failed.stdout.as_str()), (1, ""), "{}", failed.stderr);
+    for said in ["they couldn't be read", "  gone: ", "refused the connection", "  here: the probe exited 3"] {
+        assert!(failed.stderr.contains(said), "{said} isn't there: {}", failed.stderr);
+    }
+
+    // Where nobody can be reached there is an outcome for every task all the same.
+    sshd.write(
+        "inventory.toml",
+        &format!("{}{}[groups.both]\nhosts = [\"gone\", \"here\"]\n", gone("gone"), gone("here")),
+    );
+    let none = sshd.told("run", BOTH).exits(1);
+    assert_eq!((none.outcomes().len(), none.count("ok"), none.count("changed")), (4, 0, 0), "{:?}", none.ran);
+    assert_eq!(none.of("host_unreachable").count(), 2);
+}
+
 #[test]
 fn a_slow_login_that_talks_a_lot_is_survived() {
     // As a login script might: banners on both streams, and no newline at their end.

@@ -1,7 +1,8 @@
 //! Looks at tasks before their turn, many in one round trip.
 //!
 //! A plan looks at everything this way. A run does so until its first change: what was seen before it is what a task would
-//! see at its turn, and a converged host answers for all of its tasks in a few round trips.
+//! see at its turn, and a converged host answers for all of its tasks in a few round trips. After it a run goes on with files
+//! that are to be written: their apply makes sure by itself that what was seen still holds.
 
 use crate::decide::Ready;
 use crate::hosts::Hosts;
@@ -74,6 +75,13 @@ impl<'g> Ahead<'g> {
             }
         }
         None
+    }
+
+    /// Looks at no more tasks of a host.
+    pub(crate) fn give_up(&mut self, host: &HostName) {
+        for (_, queue) in self.lanes.iter_mut().filter(|((of, _), _)| of == host) {
+            queue.tasks.clear();
+        }
     }
 
     /// The lane of a batch is free again.

@@ -2,7 +2,9 @@
 
 use crate::file;
 use crate::state::{Known, Seen};
-use haflow_model::{Action, Change, Decision, Diff, Param, Task, Test, Value, When};
+use haflow_model::{
+    Action, Change, Content, Decision, Diff, Ensure, File, FileState, NodeId, Param, Task, Test, Value, When,
+};
 
 /// A task whose params and outputs are known.
 #[derive(Debug, Clone)]
@@ -15,6 +17,8 @@ pub(crate) struct Ready<'t> {
     pub(crate) want: Option<Known>,
     /// The same params for a jq filter.
     pub(crate) values: Vec<(String, Value)>,
+    /// The id of the task whose output its `want` will be, where that isn't known yet: in a plan only.
+    pub(crate) later: Option<String>,
 }
 
 impl<'t> Ready<'t> {
@@ -24,7 +28,40 @@ impl<'t> Ready<'t> {
             task.params.iter().map(|(name, param)| Ok((name.clone(), known(param)?))).collect::<Result<Vec<_>, E>>()?;
         let want = task.wanted().map(known).transpose()?;
         let values = params.iter().map(|(name, known)| (name.clone(), known.value())).collect();
-        Ok(Self { task, params, want, values })
+        Ok(Self { task, params, want, values, later: None })
+    }
+
+    /// The same where outputs aren't known yet: enough to look at the task's thing, if its probe doesn't use them. `id` names
+    /// tasks.
+    pub(crate) fn without(
+        task: &'t Task,
+        mut known: impl FnMut(&Param) -> Result<Known, NodeId>,
+        id: impl Fn(NodeId) -> String,
+    ) -> Option<Self> {
+        let named = |text: &str, name: &str| text.contains(&format!("${name}")) || text.contains(&format!("${{{name}"));
+        let uses = |name: &str| match &task.action {
+            Action::Ensure(Ensure { probe, .. }) => {
+                named(&probe.script, name) || probe.jq.as_ref().is_some_and(|filter| named(filter, name))
+            }
+            Action::File(File { state: FileState::Content(Content::Edit(filter)), .. }) => named(filter, name),
+            Action::File(_) => false,
+            // An act has nothing to look at, a gate waits anyway, and a read must be right.
+            Action::Act(_) | Action::Gate(_) | Action::Read(_) => true,
+        };
+        let mut params = Vec::new();
+        for (name, param) in &task.params {
+            match known(param) {
+                Ok(value) => params.push((name.clone(), value)),
+                Err(_) if !uses(name) => {}
+                Err(_) => return None,
+            }
+        }
+        let (want, later) = match task.wanted().map(known).transpose() {
+            Ok(want) => (want, None),
+            Err(source) => (None, Some(id(source))),
+        };
+        let values = params.iter().map(|(name, known)| (name.clone(), known.value())).collect();
+        Some(Self { task, params, want, values, later })
     }
 
     /// The shell variables of the task's scripts.
@@ -40,7 +77,13 @@ impl<'t> Ready<'t> {
     /// The file that a file task wants.
     pub(crate) fn file(&self) -> Option<file::Wanted<'_>> {
         match &self.task.action {
-            Action::File(file) => Some(file::Wanted { file, content: self.want.as_ref(), params: &self.values }),
+            Action::File(file) => Some(file::Wanted {
+                file,
+                kind: &self.task.kind,
+                content: self.want.as_ref(),
+                params: &self.values,
+                secret: self.params.iter().any(|(_, known)| matches!(known, Known::Secret(_))),
+            }),
             _ => None,
         }
     }
@@ -48,6 +91,9 @@ impl<'t> Ready<'t> {
 
 /// What is to be done about `task`, seen from the state of its host. Plan and execute both ask here.
 pub(crate) fn decide(task: &Ready<'_>, seen: &Seen) -> Decision {
+    if let Some(source) = &task.later {
+        return decide_without_want(task, seen, source);
+    }
     match (&task.task.action, seen) {
         (Action::File(_), Seen::File(seen)) => match task.file() {
             Some(wanted) => wanted.decide(seen),
@@ -57,6 +103,25 @@ pub(crate) fn decide(task: &Ready<'_>, seen: &Seen) -> Decision {
         (Action::Act(act), _) => Decision::Act { reason: format!("always runs: {}", act.reason) },
         // What is read is an output, not a difference.
         _ => Decision::UpToDate,
+    }
+}
+
+/// What can be told where what is wanted is an output that isn't known yet: whatever it is, it isn't nothing.
+fn decide_without_want(task: &Ready<'_>, seen: &Seen, source: &str) -> Decision {
+    let changes = match seen {
+        Seen::File(seen) => task.file().and_then(|wanted| wanted.made_new(seen, source)),
+        Seen::Value(Value::Null) => Some(vec![Change::Later { field: String::new(), output_of: source.into() }]),
+        Seen::Value(Value::String(text)) if text.is_empty() => {
+            Some(vec![Change::Later { field: String::new(), output_of: source.into() }])
+        }
+        Seen::Value(_) | Seen::Nothing => None,
+    };
+    match changes {
+        Some(changes) => Decision::Change { diff: Diff(changes) },
+        None => Decision::Unknown {
+            because: source.into(),
+            why: "what is wanted is its output, which is known only once that has run".into(),
+        },
     }
 }
 
@@ -79,7 +144,7 @@ fn compare(state: &Value, want: Option<&Known>) -> Decision {
 }
 
 /// The fields in which two values differ, in the order of their names.
-fn differences(field: String, was: Option<&Value>, want: Option<&Value>, changes: &mut Vec<Change>) {
+pub(crate) fn differences(field: String, was: Option<&Value>, want: Option<&Value>, changes: &mut Vec<Change>) {
     match (was, want) {
         (Some(Value::Object(was)), Some(Value::Object(want))) => {
             let mut names: Vec<&String> = was.keys().chain(want.keys()).collect();
@@ -90,6 +155,9 @@ fn differences(field: String, was: Option<&Value>, want: Option<&Value>, changes
                 differences(path, was.get(name), want.get(name), changes);
             }
         }
+        (Some(Value::Array(was)), Some(Value::Array(want))) if was != want && is_long(was, want) => {
+            elements(&field, was, want, changes);
+        }
         (None | Some(Value::Null), Some(Value::Object(want))) if field.is_empty() => {
             for (name, want) in want {
                 differences(name.clone(), None, Some(want), changes);
@@ -97,6 +165,33 @@ fn differences(field: String, was: Option<&Value>, want: Option<&Value>, changes
         }
         (was, want) if was == want => {}
         (was, want) => changes.push(Change::Field { field, was: was.cloned(), want: want.cloned() }),
+    }
+}
+
+/// Whether two lists are better told element by element.
+fn is_long(was: &[Value], want: &[Value]) -> bool {
+    was.len().max(want.len()) > 8 || was.iter().chain(want).any(|value| value.is_object() || value.is_array())
+}
+
+/// The elements in which two lists differ: what goes by its old index, what comes by its new one.
+fn elements(field: &str, was: &[Value], want: &[Value], changes: &mut Vec<Change>) {
+    let texts = |values: &[Value]| values.iter().map(Value::to_string).collect::<Vec<_>>();
+    let at = |index: usize| format!("{field}[{index}]");
+    for op in similar::capture_diff_slices(similar::Algorithm::Myers, &texts(was), &texts(want)) {
+        let (tag, old, new) = op.as_tag_tuple();
+        if tag == similar::DiffTag::Equal {
+            continue;
+        }
+        let same = if old.len() == new.len() { old.len() } else { 0 };
+        for (old, new) in old.clone().zip(new.clone()).take(same) {
+            differences(at(new), was.get(old), want.get(new), changes);
+        }
+        for index in old.skip(same) {
+            differences(at(index), was.get(index), None, changes);
+        }
+        for index in new.skip(same) {
+            differences(at(index), None, want.get(index), changes);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The only way outward: events, stamped and with secrets taken out by value.
 
 use haflow_model::{Event, REDACTED, Record, Secret, Value};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -33,20 +35,21 @@ impl Events {
     pub(crate) async fn emit(&self, event: Event) {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        let event = self.redact(event);
+        let event = self.redacted(event);
         let _ = self.sender.send(Record { at, event }).await;
     }
 
-    fn redact(&self, event: Event) -> Event {
+    /// The same without any secret that is known by now.
+    pub(crate) fn redacted<T: Serialize + DeserializeOwned>(&self, told: T) -> T {
         let secrets = self.secrets.lock().expect("no panic holds it");
         if secrets.is_empty() {
-            return event;
+            return told;
         }
-        let mut value = serde_json::to_value(&event).expect("an event is data");
+        let mut value = serde_json::to_value(&told).expect("what is told is data");
         if !hide(&mut value, &secrets) {
-            return event;
+            return told;
         }
-        serde_json::from_value(value).expect("an event stays one when texts in it change")
+        serde_json::from_value(value).expect("it stays what it is when texts in it change")
     }
 }
 
@@ -88,7 +91,7 @@ mod tests {
         let failure = Failure { stderr: "it is s3\"cr\net, no?".into(), ..Failure::default() };
         let outcome = Outcome::Failed { failure: Box::new(failure) };
         let Event::TaskFinished { outcome: Outcome::Failed { failure }, .. } =
-            events.redact(Event::TaskFinished { task, outcome, took_ms: 0 })
+            events.redacted(Event::TaskFinished { task, outcome, took_ms: 0 })
         else {
             panic!("the event stays what it was")
         };

@@ -6,9 +6,9 @@ use crate::events::Events;
 use crate::hosts::Hosts;
 use crate::schedule::Schedule;
 use crate::state::{Known, Seen};
-use crate::work::{Ended, Worker};
+use crate::work::{Ended, Promised, Worker, is_content, outlives_changes};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use haflow_model::{Action, EdgeKind, Event, Graph, HostName, NodeId, Outcome, Param, RunCounts, Task, TaskRef};
+use haflow_model::{Action, EdgeKind, Event, Graph, HostName, NodeId, Outcome, Param, Plan, RunCounts, Task, TaskRef};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
@@ -27,6 +27,8 @@ pub struct Settings {
     pub parallel: usize,
     /// Start nothing new after the first failure.
     pub fail_fast: bool,
+    /// The plan that is being applied: nothing is done that it doesn't say, nor where things have moved since.
+    pub plan: Option<Plan>,
 }
 
 /// How a run is stopped from outside.
@@ -68,6 +70,12 @@ pub async fn execute(
         looking: HashSet::new(),
         seen: HashMap::new(),
         held: HashMap::new(),
+        promised: match &settings.plan {
+            Some(plan) => {
+                plan.decisions.iter().map(|planned| (planned.task, Promised { salt: &plan.salt, planned })).collect()
+            }
+            None => HashMap::new(),
+        },
     };
     for (id, task) in graph.tasks() {
         if task.when.is_none() && task.outputs().next().is_none() && can_be_looked_at(task) {
@@ -104,6 +112,8 @@ struct Run<'r> {
     seen: HashMap<NodeId, Seen>,
     /// Tasks whose turn has come while they are being looked at.
     held: HashMap<NodeId, Ready<'r>>,
+    /// What the plan says that is being applied, if one is.
+    promised: HashMap<NodeId, Promised<'r>>,
 }
 
 fn begin<'f>(
@@ -111,10 +121,11 @@ fn begin<'f>(
     id: NodeId,
     ready: Ready<'f>,
     seen: Option<Seen>,
+    promised: Option<Promised<'f>>,
 ) -> Pin<Box<dyn Future<Output = Step> + Send + 'f>> {
     Box::pin(async move {
         let started = Instant::now();
-        let ended = worker.task(&ready, seen).await;
+        let ended = worker.task(&ready, seen, promised).await;
         Step::Ended(id, ended, started.elapsed())
     })
 }
@@ -143,8 +154,11 @@ impl<'r> Run<'r> {
                 && let Some(id) = self.schedule.next()
             {
                 match self.prepare(id) {
-                    Ok(ready) if worker.is_quiet() && self.looking.contains(&id) => drop(self.held.insert(id, ready)),
-                    Ok(ready) => running.push(begin(worker, id, ready, self.seen.remove(&id))),
+                    Ok(ready) if self.is_looking(id, worker) => drop(self.held.insert(id, ready)),
+                    Ok(ready) => {
+                        let (seen, promised) = (self.seen.remove(&id), self.promised.get(&id).copied());
+                        running.push(begin(worker, id, ready, seen, promised));
+                    }
                     Err(outcome) => {
                         self.end(id, (outcome, None), Duration::ZERO).await;
                         continue;
@@ -153,10 +167,8 @@ impl<'r> Run<'r> {
                 self.begun[id.index()] = true;
                 tasks += 1;
             }
-            if !worker.is_quiet() {
-                self.seen.clear();
-            } else if !stopped {
-                while let Some(batch) = self.batch() {
+            if !stopped {
+                while let Some(batch) = self.batch(worker.is_quiet()) {
                     self.looking.extend(batch.ids());
                     let look = batch.look(worker.hosts, &worker.interrupt.kill, ahead.clone());
                     running.push(Box::pin(async { Step::Free(look.await) }));
@@ -196,20 +208,29 @@ impl<'r> Run<'r> {
 
     /// A task was looked at before its turn. What can't be seen now is looked at again then.
     fn looked(&mut self, looked: Looked<'r>, worker: &'r Worker<'r>, running: &mut Running<'r>) {
-        let Looked { id, seen, .. } = looked;
+        let Looked { id, task, seen } = looked;
         self.looking.remove(&id);
-        let seen = seen.ok().filter(|_| worker.is_quiet());
+        let seen = seen.ok().filter(|seen| worker.is_quiet() || outlives_changes(&task, seen));
+        if seen.is_none() && !worker.is_quiet() {
+            // What isn't to be written is looked at in vain.
+            self.ahead.give_up(&task.task.host);
+        }
         match self.held.remove(&id) {
-            Some(ready) => running.push(begin(worker, id, ready, seen)),
+            Some(ready) => running.push(begin(worker, id, ready, seen, self.promised.get(&id).copied())),
             None => self.seen.extend(seen.map(|seen| (id, seen))),
         }
     }
 
+    /// Whether a task is being looked at, to some purpose.
+    fn is_looking(&self, id: NodeId, worker: &Worker<'_>) -> bool {
+        self.looking.contains(&id) && (worker.is_quiet() || self.graph.task(id).is_some_and(is_content))
+    }
+
     /// Tasks to look at before their turn.
-    fn batch(&mut self) -> Option<Batch<'r>> {
+    fn batch(&mut self, quiet: bool) -> Option<Batch<'r>> {
         let Self { graph, ahead, begun, outputs, .. } = self;
         ahead.batch(|id| {
-            let task = graph.task(id).filter(|_| !begun[id.index()])?;
+            let task = graph.task(id).filter(|task| !begun[id.index()] && (quiet || is_content(task)))?;
             Ready::new(task, |param| match param {
                 Param::Value(value) => Ok(Known::Plain(value.clone())),
                 Param::Output(output) => outputs.get(&output.task).cloned().ok_or(()),

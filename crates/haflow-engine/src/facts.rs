@@ -22,35 +22,47 @@ pub struct FactError {
     pub hint: Option<String>,
 }
 
-/// The standard facts of some hosts.
-pub async fn standard(
-    hosts: &Hosts,
-    of: &[Host],
-    kill: &CancellationToken,
-) -> Result<BTreeMap<HostName, Value>, Vec<FactError>> {
-    let probe = Probe { script: SCRIPT.into(), jq: None, raw: false };
-    let printed = own(hosts, of, &probe, &[], kill).await?;
-    Ok(printed.into_iter().map(|(host, text)| (host, parse(text.as_str().unwrap_or_default()))).collect())
+/// What came of reading a fact of several hosts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The answers.
+    pub values: BTreeMap<HostName, Value>,
+    /// The hosts that can't be connected to. That is remembered: no task of theirs will run.
+    pub unreached: Vec<FactError>,
 }
 
-/// A fact of a playbook's own, read from some hosts by `probe`.
+/// The standard facts of some hosts. Fails if one of them is reached and still doesn't answer.
+pub async fn standard(hosts: &Hosts, of: &[Host], kill: &CancellationToken) -> Result<Facts, Vec<FactError>> {
+    let probe = Probe { script: SCRIPT.into(), jq: None, raw: false };
+    let Facts { mut values, unreached } = own(hosts, of, &probe, &[], kill).await?;
+    for value in values.values_mut() {
+        *value = parse(value.as_str().unwrap_or_default());
+    }
+    Ok(Facts { values, unreached })
+}
+
+/// A fact of a playbook's own, read from some hosts by `probe`. Fails as [`standard`] does.
 pub async fn own(
     hosts: &Hosts,
     of: &[Host],
     probe: &Probe,
     params: &[(String, Value)],
     kill: &CancellationToken,
-) -> Result<BTreeMap<HostName, Value>, Vec<FactError>> {
+) -> Result<Facts, Vec<FactError>> {
     let variables: Vec<_> = params.iter().map(|(name, value)| (name.clone(), crate::shell::variable(value))).collect();
     let read = |host: HostName| {
         let variables = &variables;
         async move {
             let failed = |why: String, hint| FactError { host: host.clone(), why, hint };
+            if let Err(error) = hosts.reach(&host).await {
+                return Ok((host.clone(), Err(failed(error.message, error.hint))));
+            }
+            // Beyond this point an error may go by, and then the host's tasks would run.
             let mut lane = hosts.lane(&host, None).await.map_err(|error| failed(error.message, error.hint))?;
             let script = Script { text: &probe.script, variables };
             let output = lane.run(script, TIMEOUT, kill).await.map_err(|error| failed(error.to_string(), None))?;
             match state::of_probe(probe, params, &output, false) {
-                Ok(Seen::Value(value)) => Ok((host, value)),
+                Ok(Seen::Value(value)) => Ok((host, Ok(value))),
                 Ok(_) => unreachable!("a probe shows a value"),
                 Err(failure) => {
                     let said = if failure.stderr.is_empty() { failure.stdout } else { failure.stderr };
@@ -59,15 +71,20 @@ pub async fn own(
             }
         }
     };
-    let mut found = BTreeMap::new();
+    let mut found = Facts::default();
     let mut failed = Vec::new();
     for result in crate::join_all(of.iter().map(|host| read(host.name.clone()))).await {
         match result {
-            Ok((host, value)) => drop(found.insert(host, value)),
+            Ok((host, Ok(value))) => drop(found.values.insert(host, value)),
+            Ok((_, Err(error))) => found.unreached.push(error),
             Err(error) => failed.push(error),
         }
     }
-    if failed.is_empty() { Ok(found) } else { Err(failed) }
+    if failed.is_empty() {
+        return Ok(found);
+    }
+    failed.extend(found.unreached);
+    Err(failed)
 }
 
 fn parse(text: &str) -> Value {

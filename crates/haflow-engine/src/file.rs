@@ -1,16 +1,22 @@
 //! The file action: what is at a path, how it differs from what is wanted, and the scripts in between.
 
+use crate::content;
 use crate::jq;
 use crate::lane::Output;
 use crate::state::{Known, failed};
 use haflow_model::{Change, Content, Decision, Diff, Failure, File, FileState, Value};
 use sha2::{Digest, Sha256};
-use similar::TextDiff;
 use std::fmt::Write as _;
 
 const PROBE: &str = include_str!("file_probe.sh");
 const WRITE: &str = include_str!("file_write.sh");
 const ATTRIBUTES: &str = include_str!("file_attributes.sh");
+
+/// Ends the script with [`MOVED`] where what is at the path isn't what was seen.
+const GUARD: &str = include_str!("file_guard.sh");
+
+/// What the guard prints.
+pub(crate) const MOVED: &[u8] = b"moved\n";
 
 /// Content up to this size is read back to show a diff, in bytes.
 const MOST_SHOWN: usize = 256 << 10;
@@ -47,6 +53,14 @@ enum Kind {
 }
 
 impl Kind {
+    /// The word that the probe prints.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Other => "other",
+            kind => kind.as_str(),
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Absent => "absent",
@@ -58,14 +72,28 @@ impl Kind {
     }
 }
 
+impl FileSeen {
+    /// As the probe prints it, without the content.
+    pub(crate) fn line(&self) -> String {
+        let Self { kind, mode, owner, group, uid, gid, size, detail, .. } = self;
+        match kind {
+            Kind::Absent => "absent\n-".into(),
+            kind => format!("{} {mode:o} {owner} {group} {uid} {gid} {size}\n{detail}", kind.word()),
+        }
+    }
+}
+
 /// A file task whose values are known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub(crate) file: &'a File,
+    pub(crate) kind: &'a str,
     /// The content, where the task gives it.
     pub(crate) content: Option<&'a Known>,
     /// The variables of an edit.
     pub(crate) params: &'a [(String, Value)],
+    /// Whether one of them is a secret.
+    pub(crate) secret: bool,
 }
 
 pub(crate) type Variables = Vec<(String, String)>;
@@ -101,11 +129,16 @@ impl Wanted<'_> {
     }
 
     /// The script that gets from what is there to what is wanted and then shows what is there, and its variables. Its exit
-    /// code is the apply's where that fails.
-    pub(crate) fn apply_and_probe(&self, seen: &FileSeen) -> Result<(String, Variables), Failure> {
+    /// code is the apply's where that fails. With a guard it first makes sure that what was seen is still there.
+    pub(crate) fn apply_and_probe(&self, seen: &FileSeen, guarded: bool) -> Result<(String, Variables), Failure> {
         let (apply, mut variables) = self.apply(seen)?;
         let (probe, more) = self.probe();
         variables.extend(more);
+        if guarded {
+            variables.push(("was".into(), seen.line()));
+            let look = format!("look() (\nshow=digest\n{probe}\n)\n");
+            return Ok((format!("{look}{GUARD}{apply}set +eu\n{probe}"), variables));
+        }
         // The apply ends the shell where it fails (`set -e`).
         Ok((format!("{apply}set +eu\n{probe}"), variables))
     }
@@ -228,12 +261,25 @@ impl Wanted<'_> {
             changes.push(field("target", (seen.kind == Kind::Link).then(|| seen.detail.clone()), Some(target.clone())));
         }
         if let Some(content) = content {
-            changes.push(self.content_change(seen, &content));
+            changes.extend(self.content_change(seen, &content));
         }
         if wanted != Kind::Absent {
             changes.extend(self.attributes(seen));
         }
         Ok(changes)
+    }
+
+    /// The differences where the content will be the output of `source`, which isn't known yet, and nothing is there.
+    pub(crate) fn made_new(&self, seen: &FileSeen, source: &str) -> Option<Vec<Change>> {
+        if seen.kind != Kind::Absent {
+            return None;
+        }
+        let mut changes = vec![
+            field("state", Some(Kind::Absent.as_str().into()), Some(Kind::File.as_str().into())),
+            Change::Later { field: "content".into(), output_of: source.into() },
+        ];
+        changes.extend(self.attributes(seen));
+        Some(changes)
     }
 
     fn attributes(&self, seen: &FileSeen) -> Vec<Change> {
@@ -258,24 +304,24 @@ impl Wanted<'_> {
         changes
     }
 
-    fn content_change(&self, seen: &FileSeen, content: &str) -> Change {
-        if matches!(self.content, Some(Known::Secret(_))) {
-            return Change::Secret { field: "content".into() };
-        }
+    fn content_change(&self, seen: &FileSeen, content: &str) -> Vec<Change> {
         let was = match (seen.kind, &seen.content) {
             (Kind::File, Some(bytes)) => std::str::from_utf8(bytes).ok(),
             (Kind::File, None) => None,
             _ => Some(""),
         };
-        match was {
-            Some(was) if content.len() <= MOST_SHOWN => {
-                let unified = TextDiff::from_lines(was, content).unified_diff().context_radius(2).to_string();
-                Change::Text { unified }
-            }
-            _ => Change::Opaque {
+        let readable = |text: &&str| text.len() <= MOST_SHOWN && !text.contains('\0');
+        let texts = was.filter(readable).zip(Some(content).filter(readable));
+        match (texts, self.content) {
+            (_, Some(Known::Secret(_))) => vec![Change::Secret { field: "content".into() }],
+            // What is there may be another secret, which nobody knows by its value.
+            (Some((was, want)), _) if self.secret => content::secrets(&self.file.path, self.kind, was, want),
+            (None, _) if self.secret => vec![Change::Secret { field: "content".into() }],
+            (Some((was, want)), _) => content::changes(&self.file.path, self.kind, was, want),
+            (None, _) => vec![Change::Opaque {
                 was: (seen.kind == Kind::File).then(|| (seen.size, short(&seen.detail))),
                 want: (content.len() as u64, short(&sha256(content.as_bytes()))),
-            },
+            }],
         }
     }
 }
@@ -318,7 +364,7 @@ fn field(name: &str, was: Option<String>, want: Option<String>) -> Change {
     Change::Field { field: name.into(), was: was.map(Value::from), want: want.map(Value::from) }
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -1,5 +1,5 @@
 # Prints what is at $path: a line KIND MODE OWNER GROUP UID GID SIZE, a line with a link's target or the content's digest, then
-# the content where $show asks for it: `different` (than $digest) or `always`, up to $most bytes.
+# the content where $show asks for it: `different` (than $digest) or `always`, up to $most bytes; `never` leaves the digest out too.
 # The shell can tell by itself, without a process, that nothing is there, where it may look into the folder.
 if [ ! -e "$path" ] && [ ! -L "$path" ] && [ -d "${path%/*}" ] && [ -x "${path%/*}" ]; then
   printf 'absent\n-\n'
@@ -25,5 +25,8 @@ sum=$(sha256sum < "$path") || exit 1
 sum=${sum%% *}
 printf '%s\n' "$sum"
 [ "${seen##* }" -le "$most" ] || exit 0
-[ "$show" = always ] || [ "$sum" != "$digest" ] || exit 0
+case $show in
+  digest) exit 0 ;;
+  different) [ "$sum" != "$digest" ] || exit 0 ;;
+esac
 cat -- "$path"

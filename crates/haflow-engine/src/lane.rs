@@ -81,13 +81,12 @@ impl Lane {
         stderr: impl AsyncRead + Send + 'static,
         guard: impl Any + Send,
     ) -> Result<Self, LaneError> {
-        let mut bits = [0_u8; 16];
-        getrandom::fill(&mut bits).map_err(|error| LaneError::Lost(format!("no random numbers: {error}")))?;
+        let nonce = crate::random_hex().map_err(|error| LaneError::Lost(format!("no random numbers: {error}")))?;
         let mut lane = Self {
             stdin: Box::pin(stdin),
             stdout: Box::pin(stdout),
             stderr: Box::pin(stderr),
-            nonce: format!("{:032x}", u128::from_be_bytes(bits)),
+            nonce,
             frames: 0,
             group: None,
             _guard: Box::new(guard),

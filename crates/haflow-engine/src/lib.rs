@@ -4,7 +4,9 @@
 //! [`plan()`] stops where [`execute()`] would begin.
 
 mod ahead;
+mod content;
 mod decide;
+mod drift;
 mod events;
 mod execute;
 pub mod facts;
@@ -16,6 +18,7 @@ pub mod lane;
 mod plan;
 mod reach;
 mod schedule;
+mod settle;
 mod shell;
 mod ssh;
 mod state;
@@ -25,7 +28,7 @@ mod work;
 pub use events::Events;
 pub use execute::{Interrupt, Settings, execute};
 pub use hosts::{Hosts, OpenLane};
-pub use plan::plan;
+pub use plan::{Flap, flaps, plan};
 pub use reach::{Reach, Shell, reach_all};
 pub use ssh::{Step, Unreachable};
 
@@ -34,6 +37,13 @@ use haflow_model::{Event, HostName};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
+
+/// 128 random bits, in hex.
+fn random_hex() -> Result<String, getrandom::Error> {
+    let mut bits = [0_u8; 16];
+    getrandom::fill(&mut bits)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bits)))
+}
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -89,6 +89,7 @@ mod tests {
                 when: None,
                 policy: Policy::default(),
                 user: None,
+                scope: haflow_model::Scope::default(),
                 tags: vec![],
                 destroys: None,
                 place: Place::file("p"),

@@ -1,10 +1,11 @@
 //! What a probe saw: from the bytes that a host printed to a state that can be compared.
 
+use crate::decide::Ready;
 use crate::file::FileSeen;
 use crate::jq;
 use crate::lane::Output;
 use crate::shell::tail;
-use haflow_model::{Failure, Probe, Secret, Value};
+use haflow_model::{Action, Failure, Probe, Secret, Value};
 
 /// The state of one task's thing on its host.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +16,26 @@ pub(crate) enum Seen {
     File(FileSeen),
     /// An act has no probe.
     Nothing,
+}
+
+impl Seen {
+    /// A digest of the state, by which it can be told later whether it moved. There is none where a secret is part of it: a
+    /// short one could be guessed.
+    pub(crate) fn digest(&self, salt: &str, task: &Ready<'_>) -> Option<String> {
+        let secret = |known: &Known| matches!(known, Known::Secret(_));
+        if task.want.as_ref().is_some_and(secret) || task.params.iter().any(|(_, known)| secret(known)) {
+            return None;
+        }
+        let text = match (self, &task.task.action) {
+            (_, Action::Read(read)) if read.secret => return None,
+            (Self::Value(value), _) => value.to_string(),
+            (Self::File(seen), _) => seen.line(),
+            (Self::Nothing, _) => return None,
+        };
+        let mut digest = crate::file::sha256(format!("{salt}\n{text}").as_bytes());
+        digest.truncate(32);
+        Some(digest)
+    }
 }
 
 /// A value once it is known.

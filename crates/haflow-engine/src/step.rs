@@ -156,29 +156,50 @@ pub(crate) async fn look_all(
     Ok(lane.run_all(&scripts, timeout, kill, come).await?)
 }
 
+/// What was seen of a task's thing, and how far that can be relied on.
+#[derive(Debug)]
+pub(crate) enum Sight {
+    /// Nothing has happened since.
+    Now(Seen),
+    /// Something has: who acts on it makes sure first that it still holds.
+    Before(Seen),
+}
+
+impl Sight {
+    pub(crate) fn seen(&self) -> &Seen {
+        match self {
+            Self::Now(seen) | Self::Before(seen) => seen,
+        }
+    }
+}
+
 /// What an apply did, and what there is after it.
 pub(crate) struct Applied {
     pub(crate) output: Output,
     pub(crate) after: Result<Seen, Failure>,
 }
 
-/// Changes the thing from what was `seen`, and looks again: one round trip.
+/// Changes the thing from what was seen, and looks again: one round trip. `None` where what was seen before no longer holds;
+/// then nothing was changed.
 pub(crate) async fn apply(
     lane: &mut Lent<'_>,
     task: &Ready<'_>,
-    seen: &Seen,
+    sight: &Sight,
     kill: &CancellationToken,
-) -> Result<Applied, Trouble> {
+) -> Result<Option<Applied>, Trouble> {
     let timeout = task.task.policy.timeout;
-    let prepared = match (&task.task.action, task.file(), seen) {
+    let prepared = match (&task.task.action, task.file(), sight.seen()) {
         (Action::Ensure(ensure), ..) => Prepared { text: &ensure.apply, variables: task.variables() },
         (Action::Act(act), ..) => Prepared { text: &act.apply, variables: task.variables() },
         (_, Some(wanted), Seen::File(seen)) => {
             // Both scripts are haflow's own and share a shell: a hundred files are a hundred shells fewer.
-            let (text, variables) = wanted.apply_and_probe(seen)?;
+            let (text, variables) = wanted.apply_and_probe(seen, matches!(sight, Sight::Before(_)))?;
             let output = lane.run(Script { text: &text, variables: &variables }, timeout, kill).await?;
+            if output.exit == 0 && output.stdout == file::MOVED {
+                return Ok(None);
+            }
             let after = file::parse(&output).map(Seen::File);
-            return Ok(Applied { output, after });
+            return Ok(Some(Applied { output, after }));
         }
         (action, ..) => unreachable!("nothing to apply in {action:?}"),
     };
@@ -188,8 +209,8 @@ pub(crate) async fn apply(
         let (Some(after), Some(output)) = (outputs.pop(), outputs.pop()) else {
             return Err(Trouble::Lost("an answer is missing".into()));
         };
-        return Ok(Applied { output, after: interpret(task, &after) });
+        return Ok(Some(Applied { output, after: interpret(task, &after) }));
     }
     let output = lane.run(prepared.script(), timeout, kill).await?;
-    Ok(Applied { output, after: Ok(Seen::Nothing) })
+    Ok(Some(Applied { output, after: Ok(Seen::Nothing) }))
 }

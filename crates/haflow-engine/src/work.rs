@@ -1,12 +1,13 @@
 //! One task at its turn: look, decide, apply, look again.
 
 use crate::decide::{Ready, decide};
+use crate::drift;
 use crate::events::Events;
 use crate::execute::Interrupt;
 use crate::hosts::{Hosts, Lent};
 use crate::state::{Known, Seen, failed};
-use crate::step::{self, Trouble};
-use haflow_model::{Action, Change, Decision, Diff, Event, Failure, Gate, Outcome, Value};
+use crate::step::{self, Sight, Trouble};
+use haflow_model::{Action, Change, Decision, Diff, Event, Failure, FileState, Gate, Outcome, Planned, Task, Value};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,13 @@ const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
 /// What a task left behind: its outcome, and its output if it has one.
 pub(crate) type Ended = (Outcome, Option<Known>);
 
+/// What the plan that is being applied says of a task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Promised<'p> {
+    pub(crate) salt: &'p str,
+    pub(crate) planned: &'p Planned,
+}
+
 /// What tasks need while they run.
 pub(crate) struct Worker<'r> {
     pub(crate) hosts: &'r Hosts,
@@ -29,10 +37,10 @@ pub(crate) struct Worker<'r> {
 }
 
 impl Worker<'_> {
-    /// Runs a task. `ahead` is what was seen of it before its turn, while nothing had changed.
-    pub(crate) async fn task(&self, task: &Ready<'_>, ahead: Option<Seen>) -> Ended {
+    /// Runs a task. `ahead` is what was seen of it before its turn; `promised` is what the plan says that is being applied.
+    pub(crate) async fn task(&self, task: &Ready<'_>, ahead: Option<Seen>, promised: Option<Promised<'_>>) -> Ended {
         let mut applying = false;
-        match self.steps(task, ahead, &mut applying).await {
+        match self.steps(task, ahead, promised, &mut applying).await {
             Ok(ended) => ended,
             Err(trouble) => (
                 match trouble {
@@ -65,23 +73,40 @@ impl Worker<'_> {
         Ok(self.hosts.lane(&task.task.host, task.task.user.as_deref()).await?)
     }
 
-    async fn steps(&self, task: &Ready<'_>, ahead: Option<Seen>, applying: &mut bool) -> Result<Ended, Trouble> {
+    async fn steps(
+        &self,
+        task: &Ready<'_>,
+        ahead: Option<Seen>,
+        promised: Option<Promised<'_>>,
+        applying: &mut bool,
+    ) -> Result<Ended, Trouble> {
         self.events.emit(Event::TaskStarted { task: task.task.into() }).await;
         if let Action::Gate(gate) = &task.task.action {
             return self.gate(task, gate).await;
         }
-        let mut seen = match ahead.filter(|_| self.is_quiet()) {
-            Some(seen) => seen,
-            None => step::look(&mut self.lane(task).await?, task, &self.interrupt.kill).await?,
+        let mut seen = match ahead.filter(|seen| self.is_quiet() || outlives_changes(task, seen)) {
+            // Where something has changed since, the apply makes sure of it.
+            Some(seen) => {
+                if self.is_quiet() {
+                    Sight::Now(seen)
+                } else {
+                    Sight::Before(seen)
+                }
+            }
+            None => Sight::Now(step::look(&mut self.lane(task).await?, task, &self.interrupt.kill).await?),
         };
-        if let (Action::Read(read), Seen::Value(value)) = (&task.task.action, &seen) {
+        if let Some(Promised { salt, planned }) = promised {
+            drift::check(salt, planned, task, seen.seen(), &decide(task, seen.seen())).map_err(Trouble::Failed)?;
+        }
+        if let (Action::Read(read), Seen::Value(value)) = (&task.task.action, seen.seen()) {
             return Ok((Outcome::Ok, Some(Known::read(value, read.secret))));
         }
         let mut first = None;
         let policy = &task.task.policy;
         let attempts = policy.retries + 1;
-        for attempt in 1.. {
-            let diff = match decide(task, &seen) {
+        let mut attempt = 1;
+        loop {
+            let diff = match decide(task, seen.seen()) {
                 Decision::UpToDate if attempt == 1 => return Ok((Outcome::Ok, None)),
                 Decision::UpToDate => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, None)),
                 Decision::Change { diff } => diff,
@@ -97,6 +122,12 @@ impl Worker<'_> {
             *applying = true;
             let applied = step::apply(&mut lane, task, &seen, &self.interrupt.kill).await?;
             *applying = false;
+            let Some(applied) = applied else {
+                // It isn't as it was before: nothing was done.
+                seen = Sight::Now(step::look(&mut lane, task, &self.interrupt.kill).await?);
+                first = None;
+                continue;
+            };
             drop(lane);
             let failure = match judge(task, applied) {
                 Ok(output) => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, output)),
@@ -120,9 +151,9 @@ impl Worker<'_> {
                 () = self.interrupt.stop.cancelled() => return Err(Trouble::Killed),
             }
             // Others may have been at work in the meantime, and the apply itself may have got further than it said.
-            seen = step::look(&mut self.lane(task).await?, task, &self.interrupt.kill).await?;
+            seen = Sight::Now(step::look(&mut self.lane(task).await?, task, &self.interrupt.kill).await?);
+            attempt += 1;
         }
-        unreachable!("the attempts are counted")
     }
 
     async fn gate(&self, task: &Ready<'_>, gate: &Gate) -> Result<Ended, Trouble> {
@@ -178,6 +209,17 @@ impl Worker<'_> {
     }
 }
 
+/// Whether what was seen of a task may be acted on although something has changed since: it must lead to an apply that makes sure
+/// that it still holds. Only a file's does.
+pub(crate) fn outlives_changes(task: &Ready<'_>, seen: &Seen) -> bool {
+    is_content(task.task) && matches!(decide(task, seen), Decision::Change { .. })
+}
+
+/// Whether it is a file with a content.
+pub(crate) fn is_content(task: &Task) -> bool {
+    matches!(&task.action, Action::File(file) if matches!(file.state, FileState::Content(_)))
+}
+
 /// Whether an apply got there: by its exit code, and by what there is after it.
 fn judge(task: &Ready<'_>, applied: step::Applied) -> Result<Option<Known>, Failure> {
     let step::Applied { output, after } = applied;
@@ -212,11 +254,12 @@ pub(crate) fn in_a_line(failure: &Failure) -> String {
 }
 
 /// Which fields differ, in a line.
-fn differing(diff: &Diff) -> String {
+pub(crate) fn differing(diff: &Diff) -> String {
     let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string);
     let one = |change: &Change| match change {
         Change::Field { field, was, want } if field.is_empty() => format!("it is {}, not {}", value(was), value(want)),
         Change::Field { field, was, want } => format!("{field} is {}, not {}", value(was), value(want)),
+        Change::Later { field, output_of } => format!("{field} will be the output of {output_of}"),
         Change::Text { .. } | Change::Opaque { .. } => "the content differs".into(),
         Change::Secret { field } if field.is_empty() => "the secret differs".into(),
         Change::Secret { field } => format!("{field} differs"),

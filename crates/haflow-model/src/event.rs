@@ -1,4 +1,4 @@
-use crate::{Decision, Diff, HostName, Place, Task};
+use crate::{Assumed, Decision, Diff, HostName, Place, Task};
 use serde::{Deserialize, Serialize};
 
 /// An event and when it happened: one line of a journal, one line of `--format json`.
@@ -110,9 +110,9 @@ pub enum Event {
         /// The decision, as things are now.
         #[serde(flatten)]
         decision: Decision,
-        /// The id of a task before it that would change something, so that things may be otherwise then.
+        /// Why that isn't certain; missing where it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        assumed: Option<String>,
+        assumed: Option<Assumed>,
     },
     /// The run was interrupted; it waits for what is running.
     Interrupted,
@@ -131,6 +131,9 @@ pub enum Event {
         /// How many tasks there are of each decision.
         #[serde(flatten)]
         counts: PlanCounts,
+        /// The ids of the longest chain of tasks of which each waits for the one before and would, or may, change something.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        critical_path: Vec<String>,
         /// How long it took, in milliseconds.
         took_ms: u64,
     },

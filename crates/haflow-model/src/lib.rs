@@ -11,17 +11,19 @@ mod place;
 mod plan;
 mod secret;
 mod task;
+mod thing;
 
 pub use diagnostic::{Diagnostic, Label, Sources, nearest};
 pub use event::{Event, Failure, Outcome, PlanCounts, Record, RunCounts, TaskRef};
 pub use graph::{Barrier, Draft, Edge, EdgeKind, Graph, Node, NodeId};
 pub use inventory::{Host, HostName, Inventory};
 pub use place::Place;
-pub use plan::{Change, Decision, Diff, Plan, Planned};
+pub use plan::{Assumed, Change, Decision, Diff, Plan, Planned};
 pub use secret::{REDACTED, Secret};
 pub use task::{
-    Act, Action, Content, Ensure, File, FileState, Gate, OutputRef, Param, Policy, Probe, Read, Task, Test, When,
+    Act, Action, Content, Ensure, File, FileState, Gate, OutputRef, Param, Policy, Probe, Read, Scope, Task, Test, When,
 };
+pub use thing::{Thing, Things};
 
 /// A value of a param, a fact or an output: JSON's data model.
 pub use serde_json::Value;

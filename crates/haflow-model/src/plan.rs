@@ -4,8 +4,12 @@ use serde::{Deserialize, Serialize};
 /// What would happen to each task, in the order of the graph.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Plan {
+    /// What the digests of states begin with, so that equal states of two plans can't be told from them.
+    pub salt: String,
     /// One for every task.
     pub decisions: Vec<Planned>,
+    /// The ids of the longest chain of tasks of which each waits for the one before and would, or may, change something.
+    pub critical_path: Vec<String>,
 }
 
 /// What would happen to one task.
@@ -13,11 +17,22 @@ pub struct Plan {
 pub struct Planned {
     /// The task.
     pub task: NodeId,
-    /// The decision, as things are now.
+    /// The decision.
     pub decision: Decision,
-    /// The id of a task that comes before this one and would change something: things may be otherwise then. `None` where
-    /// nothing before it changes.
-    pub assumed: Option<String>,
+    /// Why that isn't certain. `None` where nothing that comes before the task changes what the decision was made from.
+    pub assumed: Option<Assumed>,
+    /// A digest of the state that the decision was made from: the first 32 hex digits of the SHA-256 of the plan's salt and the
+    /// state. `None` where there is none, or where a secret could be guessed from it.
+    pub state: Option<String>,
+}
+
+/// Why a decision isn't certain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assumed {
+    /// The id of a task that comes before and would change something.
+    pub because: String,
+    /// How that touches the decision.
+    pub why: String,
 }
 
 impl Plan {
@@ -100,6 +115,13 @@ pub enum Change {
         was: Option<(u64, String)>,
         /// What shall be there.
         want: (u64, String),
+    },
+    /// It will be an output that isn't known yet.
+    Later {
+        /// The field.
+        field: String,
+        /// The id of the task that yields it.
+        output_of: String,
     },
     /// A secret differs, and that is all that is said.
     Secret {

@@ -1,11 +1,10 @@
-use crate::{HostName, NodeId, Place, Value};
+use crate::{HostName, NodeId, Place, Thing, Things, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Something that shall be true of one host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Task {
     /// The host that it is about.
     pub host: HostName,
@@ -27,6 +26,9 @@ pub struct Task {
     /// The user that its scripts run as, where it isn't the host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// What it reads and touches.
+    #[serde(flatten)]
+    pub scope: Scope,
     /// Words by which `--tags` chooses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -38,6 +40,20 @@ pub struct Task {
     /// The line that declares it, where that is in a module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared_in: Option<Place>,
+}
+
+/// What a task has to do with others: how a plan knows which changes bear on which decisions.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Scope {
+    /// What its probe looks at.
+    #[serde(default, skip_serializing_if = "Things::is_default")]
+    pub reads: Things,
+    /// What its apply changes.
+    #[serde(default, skip_serializing_if = "Things::is_default")]
+    pub touches: Things,
+    /// What the state will be once a task before it has changed this thing, where that is known in advance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<(Thing, Value)>,
 }
 
 impl Task {

@@ -1,16 +1,26 @@
 //! `host.facts` and `fact`.
 
+//!
+//! The facts of a host that can't be reached aren't known. The stdlib asks for a host's facts to declare tasks of that host, and
+//! none of those will run: it gets a stand-in, so that the other hosts' tasks are declared as ever. A playbook's own code decides
+//! by facts what it likes, and is refused.
+
 use crate::hosts::HostHandle;
+use crate::modules::stdlib;
 use crate::natives::Natives;
 use crate::options::Options;
-use crate::raise::{Call, Problem, Raise, Stop};
-use crate::request::{FactFailure, FactQuery};
+use crate::place::Site;
+use crate::raise::{Call, Problem, Raise, Stop, complete};
+use crate::request::{FactFailure, FactQuery, FactsRead, Unreached};
+use crate::session::{Session, State};
 use crate::tasks;
 use crate::values::{from_value, to_value};
-use haflow_model::{Host, HostName, Param, Value};
+use haflow_model::{Diagnostic, Host, HostName, NodeId, Param, Value};
 use rhai::Dynamic;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.add("fact", own);
@@ -18,7 +28,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 
 /// The standard facts of a host.
 pub(crate) fn standard(call: &Call<'_>, host: &HostHandle) -> Result<Dynamic, Raise> {
-    known_or_read(call, host, || Ok(FactQuery::Standard), "facts")
+    known_or_read(call, host, || FactQuery::Standard, "facts")
 }
 
 fn own(call: &Call<'_>, [host, name, options]: [Dynamic; 3]) -> Result<Dynamic, Raise> {
@@ -48,42 +58,205 @@ fn own(call: &Call<'_>, [host, name, options]: [Dynamic; 3]) -> Result<Dynamic, 
             .into());
     }
     drop(state);
-    let query = || Ok(FactQuery::Own { name: name.to_string(), probe, params, assume });
+    let query = || FactQuery::Own { name: name.to_string(), probe, params, assume };
     known_or_read(call, &host, query, &name)
 }
 
 fn known_or_read(
     call: &Call<'_>,
     host: &HostHandle,
-    query: impl FnOnce() -> Result<FactQuery, Raise>,
+    query: impl FnOnce() -> FactQuery,
     name: &str,
 ) -> Result<Dynamic, Raise> {
     let session = call.session;
-    if let Some(value) = session.state().known.get(name).and_then(|known| known.get(&host.name)) {
-        return Ok(value.clone());
+    if let Some(value) = known(&session.state().known, name, &host.name) {
+        return Ok(value);
     }
-    // All hosts that the script has, at once: it will ask for the others next.
+    let for_stdlib = is_embedded(&call.site().file);
+    let unreached = || session.state().unreached.contains_key(&host.name);
+    if unreached() && !for_stdlib {
+        return Err(refused(session, &host.name));
+    }
+    let stand_in = known(&session.state().stand_ins, name, &host.name);
+    let value = if let Some(value) = stand_in {
+        value
+    } else {
+        let query = query();
+        read(session, &query)?;
+        if !unreached() {
+            return Ok(known(&session.state().known, name, &host.name).unwrap_or_default());
+        }
+        if !for_stdlib {
+            return Err(refused(session, &host.name));
+        }
+        stand_in_for(session, host, &query)?
+    };
+    lend(session, host, name);
+    Ok(value)
+}
+
+fn known(facts: &BTreeMap<String, BTreeMap<HostName, Dynamic>>, name: &str, host: &HostName) -> Option<Dynamic> {
+    facts.get(name)?.get(host).cloned()
+}
+
+/// Reads a fact of all hosts that the script has, at once: it will ask for the others next.
+fn read(session: &Session, query: &FactQuery) -> Result<(), Raise> {
+    let name = query.name();
     let hosts: Vec<Host> = {
         let state = session.state();
         let known = state.facts.get(name);
-        state.hosts.iter().filter(|host| !known.is_some_and(|known| known.contains_key(&host.name))).cloned().collect()
+        let missing = |host: &&Host| {
+            !known.is_some_and(|known| known.contains_key(&host.name)) && !state.unreached.contains_key(&host.name)
+        };
+        state.hosts.iter().filter(missing).cloned().collect()
     };
-    let mut answers = session.ask(query()?, hosts.clone()).map_err(|failures| Raise::Stop(Stop::Facts(failures)))?;
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    let FactsRead { mut values, unreached } =
+        session.ask(query.clone(), hosts.clone()).map_err(|failures| Raise::Stop(Stop::Facts(failures)))?;
     let mut state = session.state();
+    for failure in unreached {
+        state.unreached.insert(failure.host.clone(), Unreached { failure, like: None });
+    }
     for Host { name: host, .. } in hosts {
-        let Some(value) = answers.remove(&host) else {
+        if let Some(value) = values.remove(&host) {
+            state.known.entry(name.to_owned()).or_default().insert(host.clone(), from_value(&value));
+            state.facts.entry(name.to_owned()).or_default().insert(host, value);
+        } else if !state.unreached.contains_key(&host) {
             let why = format!("no answer about fact `{name}`");
             return Err(Raise::Stop(Stop::Facts(vec![FactFailure { host, why, hint: None }])));
-        };
-        state.known.entry(name.to_owned()).or_default().insert(host.clone(), from_value(&value));
-        state.facts.entry(name.to_owned()).or_default().insert(host, value);
+        }
     }
-    Ok(state.known.get(name).and_then(|known| known.get(&host.name)).cloned().unwrap_or_default())
+    Ok(())
+}
+
+/// What the stdlib gets for a fact of a host that can't be reached: what the first host has that was read. It stays that.
+fn stand_in_for(session: &Session, host: &Host, query: &FactQuery) -> Result<Dynamic, Raise> {
+    let name = query.name();
+    let mut state = session.state();
+    let read = in_order(session, &state)
+        .find_map(|host| Some((host.name.clone(), state.facts.get(name)?.get(&host.name)?.clone())));
+    let (like, mut value) = if let Some((like, value)) = read {
+        (Some(like), value)
+    } else if let Ok(value) = assumed(query, host) {
+        (None, value)
+    } else {
+        let failures = unreached(session, &state).into_iter().map(|host| host.failure).collect();
+        return Err(Raise::Stop(Stop::Facts(failures)));
+    };
+    if *query == FactQuery::Standard {
+        // What is told apart by their hostnames, such as brokers, must not be taken for one and the same.
+        value["hostname"] = hostname(&host.name).into();
+    }
+    if let Some(unreached) = state.unreached.get_mut(&host.name) {
+        unreached.like = unreached.like.take().or(like);
+    }
+    let value = from_value(&value);
+    state.stand_ins.entry(name.to_owned()).or_default().insert(host.name.clone(), value.clone());
+    Ok(value)
+}
+
+/// What a host probably calls itself.
+fn hostname(name: &HostName) -> String {
+    let name = name.as_str();
+    if name.parse::<IpAddr>().is_ok() {
+        return name.replace(['.', ':'], "-");
+    }
+    name.split('.').next().unwrap_or(name).to_owned()
+}
+
+fn in_order<'a>(session: &'a Session, state: &'a State) -> impl Iterator<Item = &'a Host> {
+    session.inventory.as_ref().map_or(&state.hosts, |inventory| &inventory.hosts).iter()
+}
+
+/// The hosts that couldn't be reached, in the order of the inventory.
+pub(crate) fn unreached(session: &Session, state: &State) -> Vec<Unreached> {
+    in_order(session, state).filter_map(|host| state.unreached.get(&host.name)).cloned().collect()
+}
+
+/// Whether a file is a module of the stdlib. (A folder of the user's own may be called `stdlib` too.)
+fn is_embedded(file: &str) -> bool {
+    stdlib().iter().any(|module| module.file() == file)
+}
+
+fn refused(session: &Session, host: &HostName) -> Raise {
+    let message = format!("{host} can't be reached, and this line asks for its facts");
+    session.state().refused = Some(message.clone());
+    Problem::new(message).help(wait_for(host)).into()
+}
+
+fn wait_for(host: &HostName) -> String {
+    format!(
+        "take {host} out of the inventory until it can be reached; `--limit` isn't enough, for the script sees all hosts"
+    )
+}
+
+/// A stand-in for a playbook's own fact, which a call into the stdlib has got.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    /// How many crossings are around that call.
+    depth: usize,
+    fact: String,
+    host: HostName,
+    /// The first node that may depend on it.
+    next: NodeId,
+}
+
+/// Remembers which call has got a stand-in. Of the standard facts only the hostname tells hosts apart, and it isn't another's.
+fn lend(session: &Session, host: &HostHandle, fact: &str) {
+    if fact == FactQuery::Standard.name() {
+        return;
+    }
+    let mut state = session.state();
+    let Some(depth) = state.crossings.iter().rposition(|site| !is_embedded(&site.file)) else { return };
+    let next = state.draft.next_id();
+    state.lent.push(Lent { depth, fact: fact.to_owned(), host: host.name.clone(), next });
+}
+
+/// A call into the stdlib that has got a stand-in must not have declared a task of a host that can be reached: it might write
+/// there what is true of another host, such as an address.
+pub(crate) fn returned(session: &Session, site: Site) {
+    let Some((Lent { fact, host, .. }, of)) = misled(&mut session.state()) else { return };
+    let message = format!("{host} can't be reached, and this line makes a task of {of} depend on its fact `{fact}`");
+    let trace = session.trace(site);
+    let mut diagnostic = Diagnostic::new(&message)
+        .at(trace.place.clone(), "")
+        .help(format!("say in the inventory what would be read, such as an `address`; or {}", wait_for(&host)));
+    if let Some(inner) = trace.declared_in {
+        diagnostic = diagnostic.at(inner, "it is called here");
+    }
+    let mut state = session.state();
+    let diagnostic = complete(diagnostic, &state.sources);
+    state.refused.get_or_insert(message);
+    drop(state);
+    session.stop(Stop::Diagnostic(Arc::new(diagnostic), Some(trace.place)));
+}
+
+/// Ends the loans of the call that has just returned. Gives one that a task of a host that can be reached depends on.
+fn misled(state: &mut State) -> Option<(Lent, HostName)> {
+    let depth = state.crossings.len();
+    let mut misled = None;
+    while let Some(lent) = state.lent.pop_if(|lent| lent.depth >= depth) {
+        let mut tasks = (lent.next.index()..state.draft.next_id().index()).map(NodeId::from_index);
+        let of = tasks.find_map(|id| {
+            let task = state.draft.task_mut(id)?;
+            (task.declared_in.is_some() && !state.unreached.contains_key(&task.host)).then(|| task.host.clone())
+        });
+        misled = of.map(|of| (lent, of)).or(misled);
+    }
+    misled
 }
 
 /// Answers for hosts that aren't there, for `check` and `graph`: Debian 12, and what each fact `assume`s.
-pub fn assumed_facts(query: &FactQuery, hosts: &[Host]) -> Result<BTreeMap<HostName, Value>, Vec<FactFailure>> {
-    let answer = |host: &Host| match query {
+pub fn assumed_facts(query: &FactQuery, hosts: &[Host]) -> Result<FactsRead, Vec<FactFailure>> {
+    let answer =
+        |host: &Host| assumed(query, host).map(|value| (host.name.clone(), value)).map_err(|failure| vec![failure]);
+    Ok(FactsRead { values: hosts.iter().map(answer).collect::<Result<_, _>>()?, unreached: Vec::new() })
+}
+
+fn assumed(query: &FactQuery, host: &Host) -> Result<Value, FactFailure> {
+    match query {
         FactQuery::Standard => Ok(json!({
             "os": "debian", "os_version": "12", "os_codename": "bookworm", "os_family": "debian",
             "os_name": "Debian GNU/Linux 12 (bookworm)", "arch": "x86_64", "kernel": "6.1.0",
@@ -96,9 +269,5 @@ pub fn assumed_facts(query: &FactQuery, hosts: &[Host]) -> Result<BTreeMap<HostN
             why: format!("fact `{name}` can't be read without hosts, and doesn't say what to assume"),
             hint: Some("give the fact an option `assume`, or use an inventory".to_owned()),
         }),
-    };
-    hosts
-        .iter()
-        .map(|host| answer(host).map(|value| (host.name.clone(), value)).map_err(|failure| vec![failure]))
-        .collect()
+    }
 }

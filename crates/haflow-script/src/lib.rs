@@ -34,8 +34,8 @@ pub use docs::{FunctionDoc, ModuleDoc, NativeDoc, module_docs, native_docs};
 pub use facts::assumed_facts;
 pub use modules::{Module, stdlib};
 pub use request::{
-    DeclareError, Declared, FactFailure, FactQuery, GroupNeed, Note, NoteKind, ParamDecl, ParamType, ReadFacts,
-    RecordedFacts, Request,
+    DeclareError, Declared, FactFailure, FactQuery, FactsRead, GroupNeed, Note, NoteKind, ParamDecl, ParamType,
+    ReadFacts, RecordedFacts, Request, Unreached,
 };
 
 use haflow_model::{Diagnostic, Place};

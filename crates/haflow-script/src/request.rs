@@ -21,7 +21,17 @@ pub struct Request<'a> {
 }
 
 /// How facts are read: on hosts, from a journal, or [`assumed_facts`](crate::assumed_facts).
-pub type ReadFacts<'a> = dyn FnMut(&FactQuery, &[Host]) -> Result<BTreeMap<HostName, Value>, Vec<FactFailure>> + 'a;
+pub type ReadFacts<'a> = dyn FnMut(&FactQuery, &[Host]) -> Result<FactsRead, Vec<FactFailure>> + 'a;
+
+/// What came of reading a fact of several hosts: each of them is in one of the two.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FactsRead {
+    /// The answers.
+    pub values: BTreeMap<HostName, Value>,
+    /// The hosts that can't be reached, and won't be while this declaration's tasks run: the stdlib goes on with another
+    /// host's facts in place of theirs.
+    pub unreached: Vec<FactFailure>,
+}
 
 /// The facts that a declaration has read: by the name of the query, then by host.
 ///
@@ -76,6 +86,14 @@ pub enum DeclareError {
     /// Facts couldn't be read.
     #[error("failed to read facts of {} host(s)", .0.len())]
     Facts(Vec<FactFailure>),
+    /// What is declared would depend on a fact of a host that can't be reached.
+    #[error("{diagnostic}")]
+    Unreached {
+        /// The line that asks for it.
+        diagnostic: Box<Diagnostic>,
+        /// All hosts that couldn't be reached.
+        hosts: Vec<FactFailure>,
+    },
     /// The interrupt was set.
     #[error("the declaration was interrupted")]
     Interrupted,
@@ -104,6 +122,17 @@ pub struct Declared {
     pub sources: Sources,
     /// The facts that were read.
     pub facts: RecordedFacts,
+    /// The hosts that couldn't be reached for their facts, in the order of the inventory.
+    pub unreached: Vec<Unreached>,
+}
+
+/// A host that couldn't be reached for its facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreached {
+    /// The host, and why.
+    pub failure: FactFailure,
+    /// The host whose facts stood in for its own. `None` where they were assumed, or not needed.
+    pub like: Option<HostName>,
 }
 
 /// A param that a playbook takes.

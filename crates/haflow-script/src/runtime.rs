@@ -93,8 +93,9 @@ pub(crate) fn forbidden(name: &str) -> Option<Problem> {
 pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<Declared, DeclareError> {
     session.add_source(&session.playbook, text);
     let file = session.playbook.clone();
-    let failed =
-        |engine: &Engine, error: Box<EvalAltResult>| declare_error(diagnose::stop(session, engine, *error, &file));
+    let failed = |engine: &Engine, error: Box<EvalAltResult>| {
+        declare_error(session, diagnose::stop(session, engine, *error, &file))
+    };
     let (engine, modules) = engine(session).map_err(|error| failed(&Engine::new_raw(), error))?;
     let mut ast = engine
         .compile(&*straightened(text))
@@ -103,8 +104,9 @@ pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<Declared, Declar
     check::check(&engine, &modules, session, &ast, &file)?;
     notes::warn_of_escapes(session, text, &file);
     engine.run_ast(&ast).map_err(|error| failed(&engine, error))?;
-    if let Some(stop) = session.state().stop.take() {
-        return Err(declare_error(stop));
+    let stop = session.state().stop.take();
+    if let Some(stop) = stop {
+        return Err(declare_error(session, stop));
     }
     if let Some(diagnostic) = params::unknown(session) {
         return Err(diagnostic.into());
@@ -115,6 +117,7 @@ pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<Declared, Declar
 fn seal(session: &Session) -> Result<Declared, DeclareError> {
     let mut state = session.state();
     let state = std::mem::take(&mut *state);
+    let unreached = facts::unreached(session, &state);
     let mut hosts = state.hosts;
     if let Some(inventory) = &session.inventory {
         let place = |name| inventory.hosts.iter().position(|host| host.name == name);
@@ -129,11 +132,19 @@ fn seal(session: &Session) -> Result<Declared, DeclareError> {
         notes: state.notes,
         sources: state.sources,
         facts: state.facts,
+        unreached,
     })
 }
 
-fn declare_error(stop: Stop) -> DeclareError {
+fn declare_error(session: &Session, stop: Stop) -> DeclareError {
+    let state = session.state();
     match stop {
+        Stop::Diagnostic(diagnostic, _) if state.refused.as_ref() == Some(&diagnostic.message) => {
+            DeclareError::Unreached {
+                diagnostic: Box::new(Arc::unwrap_or_clone(diagnostic)),
+                hosts: facts::unreached(session, &state).into_iter().map(|host| host.failure).collect(),
+            }
+        }
         Stop::Diagnostic(diagnostic, _) => DeclareError::Playbook(Box::new(Arc::unwrap_or_clone(diagnostic))),
         Stop::Facts(failures) => DeclareError::Facts(failures),
         Stop::Interrupted => DeclareError::Interrupted,

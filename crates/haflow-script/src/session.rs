@@ -1,9 +1,10 @@
 //! What the native functions of one declaration share.
 
+use crate::facts;
 use crate::place::{Site, Trace};
 use crate::raise::Stop;
-use crate::request::{FactFailure, FactQuery, GroupNeed, Note, ParamDecl, RecordedFacts};
-use haflow_model::{Draft, Host, HostName, Inventory, Place, Probe, Sources, Value};
+use crate::request::{FactFailure, FactQuery, FactsRead, GroupNeed, Note, ParamDecl, RecordedFacts, Unreached};
+use haflow_model::{Draft, Host, HostName, Inventory, Place, Probe, Sources};
 use rhai::Dynamic;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ pub(crate) enum Message {
 pub(crate) struct Ask {
     pub(crate) query: FactQuery,
     pub(crate) hosts: Vec<Host>,
-    pub(crate) answer: Sender<Result<BTreeMap<HostName, Value>, Vec<FactFailure>>>,
+    pub(crate) answer: Sender<Result<FactsRead, Vec<FactFailure>>>,
 }
 
 /// What has been declared so far.
@@ -66,6 +67,13 @@ pub(crate) struct State {
     /// The facts as the script gets them.
     pub(crate) known: BTreeMap<String, BTreeMap<HostName, Dynamic>>,
     pub(crate) fact_probes: BTreeMap<String, (Probe, String)>,
+    pub(crate) unreached: BTreeMap<HostName, Unreached>,
+    /// What the stdlib gets for facts of hosts that can't be reached.
+    pub(crate) stand_ins: BTreeMap<String, BTreeMap<HostName, Dynamic>>,
+    /// Which of these the calls under way have got.
+    pub(crate) lent: Vec<facts::Lent>,
+    /// The message of the error that is about a fact of a host that can't be reached.
+    pub(crate) refused: Option<String>,
     /// Where one file called into another, outermost first.
     pub(crate) crossings: Vec<Site>,
     /// Filters and expressions that were found to be right.
@@ -145,11 +153,7 @@ impl Session {
     }
 
     /// Asks the caller for facts, and waits.
-    pub(crate) fn ask(
-        &self,
-        query: FactQuery,
-        hosts: Vec<Host>,
-    ) -> Result<BTreeMap<HostName, Value>, Vec<FactFailure>> {
+    pub(crate) fn ask(&self, query: FactQuery, hosts: Vec<Host>) -> Result<FactsRead, Vec<FactFailure>> {
         let (answer, answered) = channel();
         let began = Instant::now();
         let sent =
@@ -195,6 +199,9 @@ pub(crate) struct Crossing(Arc<Session>);
 
 impl Drop for Crossing {
     fn drop(&mut self) {
-        self.0.state().crossings.pop();
+        let site = self.0.state().crossings.pop();
+        if let Some(site) = site {
+            facts::returned(&self.0, site);
+        }
     }
 }

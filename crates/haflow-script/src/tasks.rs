@@ -8,17 +8,18 @@ use crate::raise::{Call, Problem, Raise, complete};
 use crate::values::{shown, to_value};
 use crate::{jq, raise::Stop};
 use haflow_model::{
-    Act, Action, EdgeKind, Ensure, Gate, HostName, NodeId, OutputRef, Param, Policy, Probe, Read, Task, Value, When,
+    Act, Action, EdgeKind, Ensure, Gate, HostName, NodeId, OutputRef, Param, Policy, Probe, Read, Scope, Task, Thing,
+    Things, Value, When,
 };
 use rhai::{Dynamic, ImmutableString};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The options that every task takes.
-pub(crate) const COMMON: [&str; 9] =
-    ["after", "on", "when", "retries", "backoff", "timeout", "user", "tags", "destroys"];
+pub(crate) const COMMON: [&str; 11] =
+    ["after", "on", "when", "retries", "backoff", "timeout", "user", "tags", "destroys", "reads", "touches"];
 
-const ENSURE: [&str; 7] = ["kind", "name", "params", "probe", "jq", "raw", "want"];
+const ENSURE: [&str; 9] = ["kind", "name", "params", "probe", "jq", "raw", "want", "apply", "expect"];
 const ACT: [&str; 5] = ["kind", "name", "params", "reason", "apply"];
 const GATE: [&str; 10] = ["kind", "name", "params", "probe", "jq", "raw", "want", "times", "every", "within"];
 const READ: [&str; 7] = ["kind", "name", "params", "probe", "jq", "raw", "secret"];
@@ -31,11 +32,12 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 }
 
 fn ensure(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Raise> {
-    let mut options = Options::new("ensure", options, ENSURE.into_iter().chain(["apply"]).chain(COMMON))?;
+    let mut options = Options::new("ensure", options, ENSURE.into_iter().chain(COMMON))?;
     let mut head = Head::new(&host, "ensure", None, &mut options)?;
     let probe = head.probe(call, &mut options)?;
     let want = want(&mut options)?;
     let apply = script(&mut options, "apply")?;
+    head.expect = expect(&mut options)?;
     head.declare(call, Action::Ensure(Ensure { probe, want, apply }), options)
 }
 
@@ -77,6 +79,7 @@ pub(crate) struct Head {
     kind: String,
     name: String,
     pub(crate) params: BTreeMap<String, Param>,
+    expect: Vec<(Thing, Value)>,
 }
 
 impl Head {
@@ -119,7 +122,7 @@ impl Head {
             Some(given) => params(given)?,
             None => BTreeMap::new(),
         };
-        Ok(Self { host, kind, name: name.to_owned(), params })
+        Ok(Self { host, kind, name: name.to_owned(), params, expect: Vec::new() })
     }
 
     /// The options `probe`, `jq` and `raw`.
@@ -130,6 +133,7 @@ impl Head {
     /// Adds the task, with the common options, to what is declared.
     pub(crate) fn declare(self, call: &Call<'_>, action: Action, mut options: Options) -> Result<Dynamic, Raise> {
         let common = Common::new(&mut options)?;
+        let scope = scope(&action, self.expect, &mut options)?;
         let trace = call.trace();
         let place = trace.place.clone();
         let prints = matches!(action, Action::Act(_) | Action::Read(_));
@@ -142,6 +146,7 @@ impl Head {
             when: common.when,
             policy: common.policy,
             user: common.user,
+            scope,
             tags: common.tags,
             destroys: common.destroys,
             place: trace.place,
@@ -164,6 +169,56 @@ impl Head {
         }
         Ok(Dynamic::from(TaskHandle { node, id: id.into(), prints }))
     }
+}
+
+/// What the task reads and touches: what the options say, or what follows from the action.
+fn scope(action: &Action, expect: Vec<(Thing, Value)>, options: &mut Options) -> Result<Scope, Problem> {
+    let (reads, touches) = (things("reads", options)?, things("touches", options)?);
+    if touches.is_some() && matches!(action, Action::Gate(_) | Action::Read(_)) {
+        return Err(Problem::new("what only looks touches nothing").option("touches"));
+    }
+    let by_default = match action {
+        Action::Ensure(_) => (Things::default(), Things::default()),
+        Action::File(file) => {
+            let path = Thing::new("file", &file.path);
+            let accounts = [("user", &file.owner), ("group", &file.group)];
+            let accounts = accounts.into_iter().filter_map(|(kind, name)| Some(Thing::new(kind, name.as_ref()?)));
+            (Things::these([path.clone()].into_iter().chain(accounts)), Things::these([path]))
+        }
+        Action::Act(_) => (Things::these([]), Things::default()),
+        Action::Gate(_) | Action::Read(_) => (Things::default(), Things::these([])),
+    };
+    Ok(Scope { reads: reads.unwrap_or(by_default.0), touches: touches.unwrap_or(by_default.1), expect })
+}
+
+fn things(key: &'static str, options: &mut Options) -> Result<Option<Things>, Problem> {
+    if !options.has(key) {
+        return Ok(None);
+    }
+    let things = options.texts(key)?.into_iter().map(|text| thing(text, key)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(Things::these(things)))
+}
+
+fn thing(text: String, key: &'static str) -> Result<Thing, Problem> {
+    Thing::try_from(text).map_err(|why| Problem::new(why).option(key))
+}
+
+/// The option `expect`.
+fn expect(options: &mut Options) -> Result<Vec<(Thing, Value)>, Problem> {
+    let Some(given) = options.any("expect") else { return Ok(Vec::new()) };
+    let given = given.try_cast_result::<rhai::Map>().map_err(|given| {
+        Problem::new(format!("option `expect` wants a map, not {}", shown(&given))).option("expect").help(
+            "for example expect: #{ \"service:nginx\": \"running\" }: the state once a task before it has changed that",
+        )
+    })?;
+    given
+        .into_iter()
+        .map(|(text, value)| {
+            let value = to_value(&value)
+                .map_err(|why| Problem::new(format!("option `expect` can't have that: {why}")).option("expect"))?;
+            Ok((thing(text.to_string(), "expect")?, value))
+        })
+        .collect()
 }
 
 /// The common options.

@@ -1,13 +1,13 @@
 //! Text in, text out: each folder of `tests/cases` has a playbook and what comes of it.
 //!
 //! Beside `playbook.rhai` there may be `inventory.json`, `params` (one NAME=VALUE a line), `facts.json` (answers by
-//! query and host; what isn't there is assumed) and further files that the playbook reads. `UPDATE_GOLDEN=1` rewrites
+//! query and host; what isn't there is assumed, and `{"unreached": WHY}` and `{"failed": WHY}` are none) and further files that the playbook reads. `UPDATE_GOLDEN=1` rewrites
 //! what is expected.
 
 mod listing;
 
 use haflow_model::Inventory;
-use haflow_script::{FactFailure, FactQuery, RecordedFacts, Request, assumed_facts, declare};
+use haflow_script::{FactFailure, FactQuery, FactsRead, RecordedFacts, Request, assumed_facts, declare};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -54,16 +54,19 @@ fn outcome(folder: &Path) -> String {
         facts: &mut |query: &FactQuery, hosts| {
             let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
             asked.push(format!("{} of {}", query.name(), names.join(" ")));
-            let mut answers = match recorded.get(query.name()) {
-                Some(answers) => answers.clone(),
-                None => assumed_facts(query, hosts)?,
-            };
-            if let Some(why) = answers.values().find_map(|value| value["unreachable"].as_str()) {
-                let host = hosts[0].name.clone();
-                return Err(vec![FactFailure { host, why: why.to_owned(), hint: None }]);
+            let Some(recorded) = recorded.get(query.name()) else { return assumed_facts(query, hosts) };
+            let (mut read, mut failed) = (FactsRead::default(), Vec::new());
+            for (host, value) in recorded.iter().filter(|(name, _)| hosts.iter().any(|host| host.name == **name)) {
+                let failure = |why: &str| FactFailure { host: host.clone(), why: why.to_owned(), hint: None };
+                if let Some(why) = value["unreached"].as_str() {
+                    read.unreached.push(failure(why));
+                } else if let Some(why) = value["failed"].as_str() {
+                    failed.push(failure(why));
+                } else {
+                    read.values.insert(host.clone(), value.clone());
+                }
             }
-            answers.retain(|name, _| hosts.iter().any(|host| host.name == *name));
-            Ok(answers)
+            if failed.is_empty() { Ok(read) } else { Err(failed) }
         },
         interrupt: None,
     });

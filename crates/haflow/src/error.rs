@@ -29,6 +29,14 @@ pub(crate) enum Error {
         "the playbook asks for facts of its hosts, and they couldn't be read: nothing was declared, nothing was changed"
     )]
     Facts(Vec<FactFailure>),
+    /// The playbook decides by a fact of a host that can't be reached.
+    #[error("{diagnostic}")]
+    Unreached {
+        /// The line that does.
+        diagnostic: Box<Diagnostic>,
+        /// All hosts that can't be reached.
+        hosts: Vec<FactFailure>,
+    },
     /// Ctrl-C before anything was declared.
     #[error("interrupted; nothing was changed")]
     Interrupted,
@@ -52,6 +60,7 @@ impl From<DeclareError> for Error {
         match error {
             DeclareError::Playbook(diagnostic) => Self::Input(diagnostic),
             DeclareError::Facts(failures) => Self::Facts(failures),
+            DeclareError::Unreached { diagnostic, hosts } => Self::Unreached { diagnostic, hosts },
             DeclareError::Interrupted => Self::Interrupted,
         }
     }
@@ -69,17 +78,22 @@ impl Error {
         match self {
             Self::Usage { .. } => Exit::Usage,
             Self::Input(_) => Exit::Input,
-            Self::Facts(_) | Self::Lab(_) | Self::Io { .. } => Exit::Failed,
+            Self::Facts(_) | Self::Unreached { .. } | Self::Lab(_) | Self::Io { .. } => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
         }
     }
 
     /// Prints what happened and what to do on stderr.
     pub(crate) fn print(&self) {
-        if let Self::Input(diagnostic) = self {
-            let options = Options::detect(Format::Human, false);
-            eprint!("{}", report::diagnostic(diagnostic, options.color, options.width));
-            return;
+        match self {
+            Self::Input(diagnostic) => return print(diagnostic),
+            Self::Unreached { diagnostic, hosts } => {
+                let mut diagnostic = diagnostic.clone();
+                diagnostic.message += ": nothing was declared, nothing was changed\n";
+                diagnostic.message += &reasons(hosts);
+                return print(&diagnostic);
+            }
+            _ => {}
         }
         let mut text = format!("error: {self}\n");
         let mut cause = self.source();
@@ -88,16 +102,28 @@ impl Error {
             cause = error.source();
         }
         if let Self::Facts(failures) = self {
-            for failure in failures {
-                let _ = writeln!(text, "  {}: {}", failure.host, failure.why);
-                if let Some(hint) = &failure.hint {
-                    let _ = writeln!(text, "      {hint}");
-                }
-            }
+            text += &reasons(failures);
         }
         if let Self::Usage { help, .. } = self {
             let _ = writeln!(text, "help: {help}");
         }
         eprint!("{}", report::clean(&text));
     }
+}
+
+fn print(diagnostic: &Diagnostic) {
+    let options = Options::detect(Format::Human, false);
+    eprint!("{}", report::diagnostic(diagnostic, options.color, options.width));
+}
+
+/// A line for each host, and one for what to do about it.
+fn reasons(failures: &[FactFailure]) -> String {
+    let mut text = String::new();
+    for failure in failures {
+        let _ = writeln!(text, "  {}: {}", failure.host, failure.why);
+        if let Some(hint) = &failure.hint {
+            let _ = writeln!(text, "      {hint}");
+        }
+    }
+    text
 }

@@ -4,10 +4,11 @@ use crate::error::Error;
 use crate::inventory::{self, Source};
 use crate::report::{Format, Options, Reporter};
 use clap::Args;
-use haflow_engine::{Events, Hosts, Interrupt, facts};
+use haflow_engine::facts::{self, FactError, Facts};
+use haflow_engine::{Events, Hosts, Interrupt};
 use haflow_lab::{Lab, Progress};
 use haflow_model::{Graph, Host, HostName, Inventory, Param, Record, Value, nearest};
-use haflow_script::{Declared, FactFailure, FactQuery, NoteKind, ReadFacts, Request};
+use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, ReadFacts, Request, Unreached};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -287,19 +288,32 @@ impl Session {
             path: std::env::temp_dir(),
             source,
         })?;
+        let mut unreached = Vec::new();
         let mut read = |query: &FactQuery, of: &[Host]| {
-            runtime.block_on(async {
+            let read = runtime.block_on(async {
                 tokio::select! {
                     biased;
                     read = read_fact(&hosts, query, of, &interrupt) => read,
                     () = say_what_takes_long(of) => unreachable!("it says so and waits"),
                 }
-            })
+            })?;
+            unreached.extend_from_slice(&read.unreached);
+            Ok(read)
         };
-        let mut declared = playbook.declare(Some(&inventory), &mut read, Some(stopped))?;
+        let declared = playbook.declare(Some(&inventory), &mut read, Some(stopped));
+        if let Err(Error::Input(_)) = declared {
+            // It may have to do with what is wrong, which speaks of these hosts as if they were known.
+            for failure in &unreached {
+                warn(&format!("{}; facts of {} are made up", failure.why, failure.host));
+            }
+        }
+        let mut declared = declared?;
         declared.graph = choice.of(declared.graph)?;
         if declared.graph.tasks().next().is_none() {
             eprintln!("note: {} declares no task", playbook.playbook.display());
+        }
+        for host in &declared.unreached {
+            warn_of(host, &declared.graph);
         }
         for note in &declared.notes {
             let word = if note.kind == NoteKind::Warn { "warning" } else { "note" };
@@ -322,6 +336,25 @@ impl Session {
         });
         reporter.finish();
         done
+    }
+}
+
+fn warn(text: &str) {
+    eprintln!("{}", crate::report::clean(&format!("warning: {text}")));
+}
+
+/// What it means that a host can't be reached. Why that may be is told with its tasks, if it has any.
+fn warn_of(Unreached { failure, like }: &Unreached, graph: &Graph) {
+    let FactFailure { host, why, hint } = failure;
+    let declared = match like {
+        Some(like) => format!("as if it were like {like}"),
+        None => "without its facts".to_owned(),
+    };
+    warn(&format!("{why}; tasks of {host} are declared {declared}, and none of them runs"));
+    if let Some(hint) = hint
+        && !graph.tasks().any(|(_, task)| task.host == *host)
+    {
+        eprintln!("    {}", crate::report::clean(hint));
     }
 }
 
@@ -376,7 +409,7 @@ async fn read_fact(
     query: &FactQuery,
     of: &[Host],
     interrupt: &Interrupt,
-) -> Result<BTreeMap<HostName, Value>, Vec<FactFailure>> {
+) -> Result<FactsRead, Vec<FactFailure>> {
     let found = match query {
         FactQuery::Standard => facts::standard(hosts, of, &interrupt.stop).await,
         FactQuery::Own { probe, params, .. } => {
@@ -390,7 +423,11 @@ async fn read_fact(
             facts::own(hosts, of, probe, &values, &interrupt.stop).await
         }
     };
-    found.map_err(|errors| {
+    let failures = |errors: Vec<FactError>| {
         errors.into_iter().map(|error| FactFailure { host: error.host, why: error.why, hint: error.hint }).collect()
-    })
+    };
+    match found {
+        Ok(Facts { values, unreached }) => Ok(FactsRead { values, unreached: failures(unreached) }),
+        Err(errors) => Err(failures(errors)),
+    }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Act, Policy, Probe, Read};
+use crate::{Act, Policy, Probe, Read, Scope};
 use std::collections::BTreeMap;
 
 fn task(host: &str, name: &str, line: u32) -> Task {
@@ -12,6 +12,7 @@ fn task(host: &str, name: &str, line: u32) -> Task {
         when: None,
         policy: Policy::default(),
         user: None,
+        scope: Scope::default(),
         tags: Vec::new(),
         destroys: None,
         place: Place::new("p.rhai", line, 1),

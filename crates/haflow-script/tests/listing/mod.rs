@@ -1,7 +1,7 @@
 //! Declarations and errors as compact text.
 
-use haflow_model::{Action, Content, Diagnostic, FileState, Graph, Node, NodeId, Param, Policy, Task};
-use haflow_script::{DeclareError, Declared, NoteKind};
+use haflow_model::{Action, Content, Diagnostic, FileState, Graph, HostName, Node, NodeId, Param, Policy, Task};
+use haflow_script::{DeclareError, Declared, NoteKind, Unreached};
 use std::fmt::Write as _;
 
 /// One line for each node, param, group and note.
@@ -30,6 +30,16 @@ pub(crate) fn declared(declared: &Declared) -> String {
     for note in &declared.notes {
         let kind = if note.kind == NoteKind::Warn { "warn" } else { "print" };
         writeln!(text, "{kind} at {}: {}", note.place.line, note.text).unwrap();
+    }
+    for Unreached { failure, like } in &declared.unreached {
+        let like = like.as_ref().map(|like| format!(", taken to be like {like}")).unwrap_or_default();
+        writeln!(text, "unreached {}: {}{like}", failure.host, failure.why).unwrap();
+    }
+    if !declared.unreached.is_empty() {
+        for (name, values) in &declared.facts {
+            let hosts: Vec<&str> = values.keys().map(HostName::as_str).collect();
+            writeln!(text, "recorded {name} of {}", hosts.join(" ")).unwrap();
+        }
     }
     let hosts: Vec<&str> = declared.graph.hosts().iter().map(|host| host.name.as_str()).collect();
     writeln!(text, "hosts {}", hosts.join(" ")).unwrap();
@@ -144,6 +154,11 @@ pub(crate) fn error(error: &DeclareError) -> String {
         DeclareError::Facts(failures) => failures
             .iter()
             .fold("facts:\n".to_owned(), |text, failure| format!("{text}  {}: {}\n", failure.host, failure.why)),
+        DeclareError::Unreached { diagnostic, hosts } => {
+            hosts.iter().fold(self::diagnostic(diagnostic), |text, host| {
+                format!("{text}  unreached {}: {}\n", host.host, host.why)
+            })
+        }
         DeclareError::Interrupted => "interrupted\n".to_owned(),
     }
 }

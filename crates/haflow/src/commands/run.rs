@@ -48,6 +48,7 @@ impl Run {
             playbook: session.playbook.clone(),
             parallel: self.parallel.into(),
             fail_fast: self.fail_fast,
+            plan: None,
         };
         let counts = session.tell(self.output.format(), self.output.verbose, async |session, events| {
             execute(&session.declared.graph, &session.hosts, events, &settings, &session.interrupt).await

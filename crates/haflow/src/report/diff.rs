@@ -18,6 +18,13 @@ pub(super) fn diff(page: &mut Page, diff: &Diff) {
                 let was = was.as_ref().map_or("nothing".to_owned(), opaque);
                 page.line(&[(Tone::Plain, &format!("content: {was} → {}", opaque(want)))]);
             }
+            Change::Later { field, output_of } => {
+                let head = if field.is_empty() { String::new() } else { format!("{field}: ") };
+                page.line(&[
+                    (Tone::Plain, &head),
+                    (Tone::Plain, &format!("the output of {output_of}, known once that has run")),
+                ]);
+            }
             Change::Secret { field } if field.is_empty() => {
                 page.line(&[(Tone::Change, REDACTED), (Tone::Plain, " differs")]);
             }

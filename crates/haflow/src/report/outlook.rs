@@ -5,7 +5,7 @@ use super::page::{Page, Tone};
 use super::state::{PlannedTask, State, Wrong};
 use super::story::{Story, reasons, title};
 use super::text::{count, pad, span};
-use haflow_model::{Decision, HostName, PlanCounts};
+use haflow_model::{Assumed, Decision, HostName, PlanCounts};
 use std::collections::HashMap;
 
 /// Everything that is said when a plan is made: the numbers first, then each host.
@@ -128,8 +128,8 @@ fn one(story: &Story, page: &mut Page, planned: &PlannedTask) {
         Decision::Skipped { why } | Decision::Unreachable { why } => page.lines(Tone::Plain, why),
         Decision::Failed { failure } => story.failure(page, failure, &task.place),
         Decision::UpToDate => {
-            if let Some(before) = assumed {
-                page.lines(Tone::Dim, &format!("as things are now; {before} comes first"));
+            if let Some(Assumed { because, .. }) = assumed {
+                page.lines(Tone::Dim, &format!("as things are now; {because} comes first"));
             }
         }
     });

@@ -1,7 +1,7 @@
 //! What the events so far add up to.
 
 use super::text::width;
-use haflow_model::{Decision, Event, HostName, Outcome, Record, RunCounts, TaskRef};
+use haflow_model::{Assumed, Decision, Event, HostName, Outcome, Record, RunCounts, TaskRef};
 use std::collections::{HashMap, HashSet};
 
 /// The fold of all events: what is running, what was counted, what went wrong.
@@ -32,8 +32,8 @@ pub(super) struct State {
 pub(super) struct PlannedTask {
     pub(super) task: TaskRef,
     pub(super) decision: Decision,
-    /// The task before it because of which things may be otherwise then.
-    pub(super) assumed: Option<String>,
+    /// Why that isn't certain, where it isn't.
+    pub(super) assumed: Option<Assumed>,
 }
 
 /// A task that is under way.

@@ -4,7 +4,8 @@
 
 use super::{Options, Reporter, Sink, golden, story};
 use haflow_model::{
-    Change, Decision, Diff, Event, Failure, HostName, Outcome, Place, PlanCounts, Record, RunCounts, Sources, TaskRef,
+    Assumed, Change, Decision, Diff, Event, Failure, HostName, Outcome, Place, PlanCounts, Record, RunCounts, Sources,
+    TaskRef,
 };
 use serde_json::json;
 use std::io::Write;
@@ -73,7 +74,17 @@ impl Tale {
 
     fn planned_after(&mut self, task: &TaskRef, decision: Decision, assumed: Option<&str>) -> &mut Self {
         self.planned.add(&decision);
-        self.then(20, Event::TaskPlanned { task: task.clone(), decision, assumed: assumed.map(str::to_owned) })
+        self.then(
+            20,
+            Event::TaskPlanned {
+                task: task.clone(),
+                decision,
+                assumed: assumed.map(|because| Assumed {
+                    because: because.to_owned(),
+                    why: "it may touch anything, and comes first".to_owned(),
+                }),
+            },
+        )
     }
 
     fn end(&mut self) -> &mut Self {

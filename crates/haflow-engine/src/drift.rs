@@ -1,0 +1,89 @@
+//! Holds a run to the plan that it applies: a task acts only as was planned, on the state that was planned from.
+
+use crate::decide::Ready;
+use crate::state::Seen;
+use haflow_model::{Action, Change, Decision, Failure, Planned, Value};
+use std::collections::BTreeMap;
+use std::mem::discriminant;
+
+/// Whether a task may go on as it is `now`, by what was planned.
+pub(crate) fn check(
+    salt: &str,
+    planned: &Planned,
+    task: &Ready<'_>,
+    seen: &Seen,
+    now: &Decision,
+) -> Result<(), Box<Failure>> {
+    let was = &planned.decision;
+    match was {
+        // It couldn't be told, and the plan said so.
+        Decision::Unknown { .. } => return Ok(()),
+        Decision::Act { .. } if matches!(task.task.action, Action::Act(_)) => return Ok(()),
+        _ => {}
+    }
+    if planned.assumed.is_some() {
+        let announced = matches!(was, Decision::Change { .. } | Decision::Act { .. });
+        if announced || matches!(now, Decision::UpToDate) {
+            return Ok(());
+        }
+        return stop(format!("the plan doesn't have this change: {}", moved(was, now)));
+    }
+    let same = match (&planned.state, seen.digest(salt, task)) {
+        (Some(was), Some(now)) => *was == now,
+        _ => match (was, now) {
+            (Decision::Change { diff: was }, Decision::Change { diff: now }) => was == now,
+            (was, now) => discriminant(was) == discriminant(now),
+        },
+    };
+    if same { Ok(()) } else { stop(format!("drifted since the plan: {}", moved(was, now))) }
+}
+
+fn stop(message: String) -> Result<(), Box<Failure>> {
+    let hint = Some("nothing was done about it; look at it, then plan again".into());
+    Err(Box::new(Failure { message, hint, ..Failure::default() }))
+}
+
+/// What was seen when the plan was made and what is seen now, field by field.
+pub(crate) fn moved(was: &Decision, now: &Decision) -> String {
+    let (before, after) = (fields(was), fields(now));
+    let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
+    names.sort();
+    names.dedup();
+    let told: Vec<String> = names
+        .into_iter()
+        .filter(|name| before.get(*name) != after.get(*name))
+        .map(|name| {
+            // What isn't among the differences is as it is wanted.
+            let told = |fields: &BTreeMap<String, String>| fields.get(name).cloned().unwrap_or("as wanted".into());
+            let name = if name.is_empty() { "it" } else { name };
+            format!("{name} was {}, is {}", told(&before), told(&after))
+        })
+        .collect();
+    match (told.is_empty(), was, now) {
+        (false, ..) => told.join("; "),
+        (true, Decision::Skipped { why }, _) => format!("it was to be skipped ({why}), and now would act"),
+        (true, _, Decision::Failed { failure }) => failure.message.clone(),
+        (true, ..) => "its state is another one now".into(),
+    }
+}
+
+/// What there is of each field that isn't as it is wanted.
+fn fields(decision: &Decision) -> BTreeMap<String, String> {
+    let Decision::Change { diff } = decision else { return BTreeMap::new() };
+    let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string);
+    let one = |change: &Change| match change {
+        Change::Field { field, was, .. } => (field.clone(), value(was)),
+        Change::Text { unified } => {
+            let there: Vec<&str> = unified.lines().filter(|line| line.starts_with('-')).collect();
+            let there = if there.is_empty() { "without what is wanted".into() } else { there.join(" ") };
+            ("content".into(), there)
+        }
+        Change::Opaque { was, .. } => {
+            let there = was.as_ref().map(|(bytes, digest)| format!("{bytes} bytes, sha256 {digest}…"));
+            ("content".into(), there.unwrap_or_else(|| "nothing".into()))
+        }
+        Change::Later { field, .. } => (field.clone(), "nothing".into()),
+        Change::Secret { field } => (field.clone(), "another secret".into()),
+    };
+    diff.0.iter().map(one).collect()
+}

@@ -1,0 +1,321 @@
+//! From what was seen of each task to what a run would do about it.
+//!
+//! A decision is certain where nothing that comes before the task changes what the decision was made from. What a task reads and
+//! touches is in its [`Scope`](haflow_model::Scope); who says nothing reads and touches everything, so that silence costs certainty and
+//! never truth:
+//!
+//! - A change on the same host bears on the task where it touches what the task reads.
+//! - A change on another host bears on it where the graph leads from there to here, and it may touch something shared, or the
+//!   task reads everything.
+//! - An output that isn't certain bears on what uses it, and on what is chosen by it; a trigger on what it triggers.
+
+use crate::plan::{Look, Showed};
+use crate::work::in_a_line;
+use haflow_model::{
+    Action, Assumed, Decision, EdgeKind, Failure, Graph, HostName, NodeId, Planned, Task, Thing, Things,
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// Decides on each task in the order of the graph.
+pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned> {
+    let mut upstream = Upstream::new(graph);
+    // For each node, the task before it that would fail, if one would.
+    let mut barred: Vec<Option<NodeId>> = vec![None; graph.len()];
+    let mut decisions = Vec::new();
+    for id in graph.order() {
+        upstream.arrive(*id);
+        let bar = graph.before(*id).find_map(|edge| barred[edge.from.index()]);
+        let Some(task) = graph.task(*id) else {
+            barred[id.index()] = bar;
+            continue;
+        };
+        let look = looks[id.index()].take().unwrap_or_else(|| {
+            // Its turn never came: an output before it isn't known.
+            let source = graph.before(*id).find(|edge| edge.kind == EdgeKind::Data).map_or(*id, |edge| edge.from);
+            Look::of(Showed::Waits(source))
+        });
+        let state = look.state.clone();
+        let (decision, assumed) = match (bar, &look.showed) {
+            (_, Showed::Unreachable(why)) => (Decision::Unreachable { why: why.clone() }, None),
+            (Some(bar), _) => {
+                let why = format!("it depends on `{}`, which would fail", name(graph, bar));
+                (Decision::Skipped { why }, upstream.doubt(bar))
+            }
+            (None, _) => triggered(&upstream, *id, decided(&upstream, *id, task, look)),
+        };
+        let fails = matches!(decision, Decision::Failed { .. } | Decision::Unreachable { .. });
+        barred[id.index()] = if fails { Some(*id) } else { bar };
+        upstream.leave(*id, task, &decision, assumed.is_some());
+        decisions.push(Planned { task: *id, decision, assumed, state });
+    }
+    decisions
+}
+
+/// The ids of the longest chain of tasks of which each waits for the one before and would, or may, change something. Gates that
+/// wait count too.
+pub(crate) fn critical_path(graph: &Graph, decisions: &[Planned]) -> Vec<String> {
+    // For each node: the length of the longest chain that ends there, and the chain's last task but this one.
+    let mut longest: Vec<(usize, Option<NodeId>)> = vec![(0, None); graph.len()];
+    let mut acts = vec![false; graph.len()];
+    for planned in decisions {
+        acts[planned.task.index()] =
+            matches!(planned.decision, Decision::Change { .. } | Decision::Act { .. } | Decision::Unknown { .. });
+    }
+    for id in graph.order() {
+        let mut best = (0, None);
+        for edge in graph.before(*id) {
+            let (length, _) = longest[edge.from.index()];
+            if length > best.0 {
+                // A node that does nothing hands on the chain before it.
+                best = (length, if acts[edge.from.index()] { Some(edge.from) } else { longest[edge.from.index()].1 });
+            }
+        }
+        longest[id.index()] = (best.0 + usize::from(acts[id.index()]), best.1);
+    }
+    let end = graph.order().iter().copied().filter(|id| acts[id.index()]).max_by_key(|id| longest[id.index()].0);
+    let mut path: Vec<String> =
+        std::iter::successors(end, |id| longest[id.index()].1).map(|id| name(graph, id)).collect();
+    path.reverse();
+    path
+}
+
+fn name(graph: &Graph, id: NodeId) -> String {
+    graph.task(id).map(Task::id).unwrap_or_default()
+}
+
+type Settled = (Decision, Option<Assumed>);
+
+/// What is to be done about a task that nothing bars.
+fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Settled {
+    let moved = upstream.moves(id, task);
+    let because = |moved: &Moved| name(upstream.graph, moved.by);
+    let assumed = moved.as_ref().map(|moved| Assumed { because: because(moved), why: moved.why.clone() });
+    let is_gate = matches!(task.action, Action::Gate(_));
+    match look.showed {
+        Showed::Skipped(why) => (Decision::Skipped { why }, upstream.uncertain_output(id)),
+        Showed::Unreachable(why) => (Decision::Unreachable { why }, None),
+        Showed::Waits(source) if is_gate => {
+            let because = name(upstream.graph, source);
+            let why = "what it compares with isn't known yet".into();
+            (Decision::Act { reason: format!("waits for the output of `{because}`") }, Some(Assumed { because, why }))
+        }
+        Showed::Waits(source) => {
+            let why = "its output is known only once that has run".into();
+            (Decision::Unknown { because: name(upstream.graph, source), why }, None)
+        }
+        Showed::Seen(_) | Showed::Failed(_) if is_gate && moved.is_some() => {
+            let because = moved.as_ref().map(because).unwrap_or_default();
+            (Decision::Act { reason: format!("waits for what `{because}` brings about") }, assumed)
+        }
+        Showed::Failed(failure) if is_gate => (gate_does_not_hold(task, *failure), None),
+        Showed::Seen(Decision::Change { diff }) if is_gate => {
+            let message = format!("the gate doesn't hold: {}", crate::work::differing(&diff));
+            (gate_does_not_hold(task, Failure { message, ..Failure::default() }), None)
+        }
+        showed => {
+            if let Some((by, thing, index)) = upstream.expected(task)
+                && let Some(decision) = look.expected.into_iter().nth(index)
+            {
+                let why =
+                    format!("once `{}` has changed {thing}, this is what there will be", name(upstream.graph, by));
+                return (decision, Some(Assumed { because: name(upstream.graph, by), why }));
+            }
+            match (showed, moved) {
+                (Showed::Failed(failure), Some(moved)) => {
+                    let why = format!("it can be told only after that; now {}", in_a_line(&failure));
+                    (Decision::Unknown { because: because(&moved), why }, None)
+                }
+                (Showed::Failed(failure), None) => (Decision::Failed { failure }, None),
+                (Showed::Seen(decision), _) => (decision, assumed),
+                (Showed::Skipped(_) | Showed::Unreachable(_) | Showed::Waits(_), _) => unreachable!("told above"),
+            }
+        }
+    }
+}
+
+/// A gate that doesn't hold now, and that nothing before it would help.
+fn gate_does_not_hold(task: &Task, failure: Failure) -> Decision {
+    match &task.action {
+        Action::Gate(gate) if gate.within.is_zero() => Decision::Failed { failure: failure.into() },
+        _ => Decision::Act { reason: format!("it doesn't hold now, and would be waited for: {}", in_a_line(&failure)) },
+    }
+}
+
+/// What becomes of a decision on a task that acts only if another one changed.
+fn triggered(upstream: &Upstream<'_>, id: NodeId, settled: Settled) -> Settled {
+    let graph = upstream.graph;
+    let triggers: Vec<NodeId> =
+        graph.before(id).filter(|edge| edge.kind == EdgeKind::Trigger).map(|edge| edge.from).collect();
+    if triggers.is_empty() {
+        return settled;
+    }
+    let doubt = triggers.iter().find_map(|trigger| upstream.doubt(*trigger));
+    match (triggers.iter().find(|trigger| upstream.changes[trigger.index()]), settled) {
+        (None, _) => (Decision::Skipped { why: "nothing that triggers it would change".into() }, doubt),
+        (Some(trigger), (Decision::Act { .. }, assumed)) => {
+            let certain = upstream.certain[trigger.index()];
+            let doubt = upstream.doubt(*trigger).filter(|_| !certain);
+            (
+                Decision::Act { reason: format!("runs because `{}` would change", name(graph, *trigger)) },
+                assumed.or(doubt),
+            )
+        }
+        (Some(trigger), (decision, assumed)) => (decision, assumed.or_else(|| upstream.doubt(*trigger))),
+    }
+}
+
+/// What bears on a decision, and how.
+struct Moved {
+    by: NodeId,
+    why: String,
+}
+
+/// What the tasks so far, in the order of the graph, would change.
+struct Upstream<'g> {
+    graph: &'g Graph,
+    /// For each node, the nearest task at or before it that would change something, or may.
+    any: Vec<Option<NodeId>>,
+    /// The same of those that may touch what hosts share.
+    wide: Vec<Option<NodeId>>,
+    hosts: HashMap<&'g HostName, OnHost<'g>>,
+    changes: Vec<bool>,
+    /// Whether the decision is certain. What isn't known isn't.
+    certain: Vec<bool>,
+}
+
+/// What would change on one host.
+#[derive(Default)]
+struct OnHost<'g> {
+    everything: Option<NodeId>,
+    /// By kind and name; an empty name is all of that kind. And whether it is certain that it changes.
+    things: BTreeMap<(&'g str, &'g str), (NodeId, bool)>,
+}
+
+impl<'g> Upstream<'g> {
+    fn new(graph: &'g Graph) -> Self {
+        Self {
+            graph,
+            any: vec![None; graph.len()],
+            wide: vec![None; graph.len()],
+            hosts: HashMap::new(),
+            changes: vec![false; graph.len()],
+            certain: vec![true; graph.len()],
+        }
+    }
+
+    /// Takes over what the nodes before this one would change.
+    fn arrive(&mut self, id: NodeId) {
+        self.any[id.index()] = self.graph.before(id).filter_map(|edge| self.any[edge.from.index()]).max();
+        self.wide[id.index()] = self.graph.before(id).filter_map(|edge| self.wide[edge.from.index()]).max();
+    }
+
+    /// Adds what this task would change.
+    fn leave(&mut self, id: NodeId, task: &'g Task, decision: &Decision, assumed: bool) {
+        let unknown = matches!(decision, Decision::Unknown { .. });
+        self.certain[id.index()] = !assumed && !unknown;
+        let changes = unknown || matches!(decision, Decision::Change { .. } | Decision::Act { .. });
+        let touches = &task.scope.touches;
+        let looks = matches!(task.action, Action::Read(_) | Action::Gate(_));
+        if !changes || looks {
+            return;
+        }
+        self.changes[id.index()] = true;
+        self.any[id.index()] = Some(id);
+        if touches.everything() || touches.named().any(Thing::is_shared) {
+            self.wide[id.index()] = Some(id);
+        }
+        let on_host = self.hosts.entry(&task.host).or_default();
+        if touches.everything() {
+            on_host.everything = on_host.everything.max(Some(id));
+        }
+        for thing in touches.named() {
+            on_host.things.insert((thing.kind(), thing.name().unwrap_or_default()), (id, !unknown));
+        }
+    }
+
+    /// What bears on the decision about a task, if anything does.
+    fn moves(&self, id: NodeId, task: &Task) -> Option<Moved> {
+        let reads = &task.scope.reads;
+        let nearest = self.touching(id, &task.host, reads);
+        if let Some(by) = nearest {
+            let touches = self.graph.task(by).map(|task| &task.scope.touches);
+            let thing = touches.and_then(|touches| {
+                touches.named().find(|thing| reads.everything() || reads.named().any(|read| read.overlaps(thing)))
+            });
+            let why = match thing {
+                Some(thing) => format!("it touches {thing}, and comes first"),
+                None => "it may touch anything, and comes first".into(),
+            };
+            return Some(Moved { by, why });
+        }
+        let source = self.uncertain_source(id)?;
+        Some(Moved { by: source, why: "its output may be another one then".into() })
+    }
+
+    /// The nearest change that touches what is read on `host`.
+    fn touching(&self, id: NodeId, host: &HostName, reads: &Things) -> Option<NodeId> {
+        if reads.everything() {
+            return self.any[id.index()];
+        }
+        let shared = if reads.named().any(Thing::is_shared) { self.wide[id.index()] } else { None };
+        let Some(on_host) = self.hosts.get(host) else { return shared };
+        let everything = on_host.everything.filter(|_| reads.named().next().is_some());
+        let named = reads.named().filter_map(|thing| on_host.latest(thing)).map(|(id, _)| id).max();
+        shared.max(everything).max(named)
+    }
+
+    /// The latest change that makes one of the states come about that the task expects, the thing that it changes, and that
+    /// state's index.
+    fn expected<'t>(&self, task: &'t Task) -> Option<(NodeId, &'t Thing, usize)> {
+        let on_host = self.hosts.get(&task.host)?;
+        let expect = task.scope.expect.iter().enumerate();
+        let found = expect.filter_map(|(index, (thing, _))| {
+            let (by, certain) = on_host.latest(thing)?;
+            certain.then_some((by, thing, index))
+        });
+        found.max_by_key(|(by, ..)| *by)
+    }
+
+    /// A task whose output is used by this one and isn't certain.
+    fn uncertain_source(&self, id: NodeId) -> Option<NodeId> {
+        let mut sources = self.graph.before(id).filter(|edge| edge.kind == EdgeKind::Data).map(|edge| edge.from);
+        sources.find(|source| !self.certain[source.index()])
+    }
+
+    fn uncertain_output(&self, id: NodeId) -> Option<Assumed> {
+        let source = self.uncertain_source(id)?;
+        Some(Assumed { because: name(self.graph, source), why: "its output may be another one then".into() })
+    }
+
+    /// Why what hangs on this task isn't certain, if it isn't.
+    fn doubt(&self, id: NodeId) -> Option<Assumed> {
+        let why = "what becomes of it isn't certain";
+        (!self.certain[id.index()]).then(|| Assumed { because: name(self.graph, id), why: why.into() })
+    }
+}
+
+impl OnHost<'_> {
+    /// The latest change that touches `thing`.
+    fn latest(&self, thing: &Thing) -> Option<(NodeId, bool)> {
+        let kind = thing.kind();
+        let all_of_kind = self.things.get(&(kind, "")).copied();
+        let Some(name) = thing.name() else {
+            return self.things.range((kind, "")..).take_while(|((of, _), _)| *of == kind).map(|(_, by)| *by).max();
+        };
+        let mut found = all_of_kind.max(self.things.get(&(kind, name)).copied());
+        if kind == "file" {
+            let folder = name.trim_end_matches('/');
+            for (at, _) in name.match_indices('/') {
+                found = found.max(self.things.get(&(kind, &name[..at.max(1)])).copied());
+            }
+            // What is below a path doesn't come right behind it: `/a-b` sorts before `/a/b`.
+            let below = self
+                .things
+                .range((kind, folder)..)
+                .take_while(|((of, path), _)| *of == kind && path.starts_with(folder));
+            let below = below.filter(|((_, path), _)| path[folder.len()..].starts_with('/')).map(|(_, by)| *by).max();
+            found = found.max(below);
+        }
+        found
+    }
+}

@@ -1,0 +1,176 @@
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Something on a host that tasks read and change: `file:/etc/hosts`, `package:nginx`, `service:nginx`, a word of one's own.
+///
+/// A kind alone stands for all of its things, `*` for everything. A file stands for what is below it too. Things of the kind
+/// `shared` are the same on all hosts: `shared:rabbitmq` is what a cluster's members have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Thing(Cow<'static, str>);
+
+impl Thing {
+    /// All there is.
+    pub const EVERYTHING: Self = Self(Cow::Borrowed("*"));
+
+    /// The thing called `name` of `kind`.
+    pub fn new(kind: &str, name: &str) -> Self {
+        Self(Cow::Owned(format!("{kind}:{name}")))
+    }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is all there is.
+    pub fn is_everything(&self) -> bool {
+        self.0 == "*"
+    }
+
+    /// Whether it is the same on all hosts.
+    pub fn is_shared(&self) -> bool {
+        self.kind() == "shared"
+    }
+
+    /// What kind of thing it is.
+    pub fn kind(&self) -> &str {
+        self.0.split_once(':').map_or(&self.0, |(kind, _)| kind)
+    }
+
+    /// Which one of that kind; `None` for all of them.
+    pub fn name(&self) -> Option<&str> {
+        self.0.split_once(':').map(|(_, name)| name)
+    }
+
+    /// Whether a change of the one can be a change of the other.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        if self.is_everything() || other.is_everything() {
+            return true;
+        }
+        match (self.kind() == other.kind(), self.name(), other.name()) {
+            (false, ..) => false,
+            (true, Some(one), Some(other)) if self.kind() == "file" => within(one, other) || within(other, one),
+            (true, Some(one), Some(other)) => one == other,
+            (true, ..) => true,
+        }
+    }
+}
+
+/// Whether a path is the folder itself or below it.
+fn within(path: &str, folder: &str) -> bool {
+    let folder = folder.trim_end_matches('/');
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Thing {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::EVERYTHING);
+        }
+        let (kind, name) = text.split_once(':').map_or((&*text, None), |(kind, name)| (kind, Some(name)));
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        if kind.is_empty() || !kind.chars().all(fits) || name == Some("") || text.chars().any(char::is_control) {
+            return Err(format!("`{text}` isn't a thing: `kind:name`, such as `service:nginx`, or `*`"));
+        }
+        if kind == "file" && name.is_some_and(|path| !path.starts_with('/')) {
+            return Err(format!("`{text}`: a file is named by its absolute path"));
+        }
+        Ok(Self(Cow::Owned(text)))
+    }
+}
+
+impl From<Thing> for String {
+    fn from(thing: Thing) -> Self {
+        thing.0.into_owned()
+    }
+}
+
+/// What a task reads, or what it touches. By default everything: who doesn't say may read and change what they like.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Things(Option<Box<[Thing]>>);
+
+impl Things {
+    /// Just these.
+    pub fn these(things: impl IntoIterator<Item = Thing>) -> Self {
+        Self(Some(things.into_iter().collect()))
+    }
+
+    /// Whether that is what is meant where nothing is said.
+    pub fn is_default(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether it is everything.
+    pub fn everything(&self) -> bool {
+        self.0.as_ref().is_none_or(|things| things.iter().any(Thing::is_everything))
+    }
+
+    /// Those that are named.
+    pub fn named(&self) -> impl Iterator<Item = &Thing> {
+        self.0.iter().flat_map(|things| things.iter()).filter(|thing| !thing.is_everything())
+    }
+
+    /// Whether a change of the one can be a change of the other.
+    pub fn overlap(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(ours), Some(theirs)) => ours.iter().any(|our| theirs.iter().any(|their| our.overlaps(their))),
+            (Some(things), None) | (None, Some(things)) => !things.is_empty(),
+            (None, None) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thing(text: &str) -> Thing {
+        text.to_owned().try_into().unwrap()
+    }
+
+    #[test]
+    fn things_overlap_where_a_change_of_one_can_be_one_of_the_other() {
+        for (one, other, overlap) in [
+            ("*", "package:a", true),
+            ("package:a", "package:a", true),
+            ("package:a", "package:b", false),
+            ("package", "package:b", true),
+            ("package:a", "service:a", false),
+            ("file:/etc", "file:/etc/hosts", true),
+            ("file:/etc/hosts", "file:/etc", true),
+            ("file:/", "file:/etc", true),
+            ("file:/etc/host", "file:/etc/hosts", false),
+            ("shared:a", "shared:b", false),
+        ] {
+            assert_eq!(thing(one).overlaps(&thing(other)), overlap, "{one} {other}");
+            assert_eq!(thing(other).overlaps(&thing(one)), overlap, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_thing_is_refused() {
+        for text in ["", ":a", "package:", "Package:a", "file:etc/hosts", "a b:c", "a:\n"] {
+            assert!(Thing::try_from(text.to_owned()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_touches_everything_and_who_says_none_nothing() {
+        let all = Things::default();
+        let none = Things::these([]);
+        let some = Things::these([thing("package:a")]);
+        assert!(all.overlap(&all) && all.overlap(&some) && !all.overlap(&none) && !none.overlap(&some));
+        assert!(all.everything() && !none.everything() && Things::these([Thing::EVERYTHING]).everything());
+    }
+}

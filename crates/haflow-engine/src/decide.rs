@@ -182,14 +182,14 @@ fn elements(field: &str, was: &[Value], want: &[Value], changes: &mut Vec<Change
         if tag == similar::DiffTag::Equal {
             continue;
         }
-        let same = if old.len() == new.len() { old.len() } else { 0 };
-        for (old, new) in old.clone().zip(new.clone()).take(same) {
+        let both = old.len().min(new.len());
+        for (old, new) in old.clone().zip(new.clone()) {
             differences(at(new), was.get(old), want.get(new), changes);
         }
-        for index in old.skip(same) {
+        for index in old.skip(both) {
             differences(at(index), was.get(index), None, changes);
         }
-        for index in new.skip(same) {
+        for index in new.skip(both) {
             differences(at(index), None, want.get(index), changes);
         }
     }

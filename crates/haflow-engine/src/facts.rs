@@ -1,7 +1,7 @@
 //! Facts: what is read off hosts without changing them, each in one round trip, all hosts at once.
 
 use crate::hosts::Hosts;
-use crate::lane::Script;
+use crate::lane::{Process, Script};
 use crate::state::{self, Seen};
 use haflow_model::{Host, HostName, Probe, Value};
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ pub async fn own(
             }
             // Beyond this point an error may go by, and then the host's tasks would run.
             let mut lane = hosts.lane(&host, None).await.map_err(|error| failed(error.message, error.hint))?;
-            let script = Script { text: &probe.script, variables };
+            let script = Script { text: &probe.script, variables, process: Process::Own };
             let output = lane.run(script, TIMEOUT, kill).await.map_err(|error| failed(error.to_string(), None))?;
             match state::of_probe(probe, params, &output, false) {
                 Ok(Seen::Value(value)) => Ok((host, Ok(value))),

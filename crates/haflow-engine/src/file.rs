@@ -18,6 +18,8 @@ const GUARD: &str = include_str!("file_guard.sh");
 /// What the guard prints.
 pub(crate) const MOVED: &[u8] = b"moved\n";
 
+/// Content up to this size is compared by the host's shell itself, in bytes.
+const SHORT: usize = 1 << 10;
 /// Content up to this size is read back to show a diff, in bytes.
 const MOST_SHOWN: usize = 256 << 10;
 /// Content up to this size can be edited, in bytes.
@@ -108,6 +110,7 @@ impl Wanted<'_> {
             }
             _ => ("never", String::new(), 0),
         };
+        let given = self.content.map(Known::variable).filter(|content| show == "different" && content.len() <= SHORT);
         let links = matches!(self.file.state, FileState::Link(_) | FileState::Absent);
         let variables = [
             ("path", self.file.path.clone()),
@@ -115,6 +118,8 @@ impl Wanted<'_> {
             ("show", show.into()),
             ("digest", digest),
             ("most", most.to_string()),
+            ("short", given.as_ref().map(|content| content.len().to_string()).unwrap_or_default()),
+            ("content", given.unwrap_or_default()),
         ];
         (PROBE, variables.map(|(name, value)| (name.to_owned(), value)).into())
     }
@@ -159,7 +164,7 @@ impl Wanted<'_> {
             if file.mode.is_none() && seen.kind == Kind::Absent {
                 variables.push(("mode".into(), format!("{NEW_MODE:04o}")));
             }
-            variables.push(("content".into(), content));
+            variables.push(("wanted".into(), content));
             return Ok((WRITE, variables));
         }
         let (kind, target) = match &file.state {

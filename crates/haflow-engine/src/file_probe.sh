@@ -21,6 +21,13 @@ case $seen in
   *) printf 'other %s\n-\n' "${seen#*/}"; exit 0 ;;
 esac
 [ "$show" != never ] || { printf -- '-\n'; exit 0; }
+# A short content, of $short bytes, is compared without a process. The size tells what the shell drops: NUL.
+if [ -n "$short" ] && [ "${seen##* }" = "$short" ]; then
+  there=
+  while IFS= read -r line; do there="$there$line
+"; done < "$path"
+  if [ "$there$line" = "$content" ]; then printf '%s\n' "$digest"; exit 0; fi
+fi
 sum=$(sha256sum < "$path") || exit 1
 sum=${sum%% *}
 printf '%s\n' "$sum"

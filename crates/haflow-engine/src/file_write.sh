@@ -1,4 +1,4 @@
-# Puts $content at $path in one step: whoever reads sees the old file or the new one, whole, also after a power cut.
+# Puts $wanted at $path in one step: whoever reads sees the old file or the new one, whole, also after a power cut.
 set -eu
 if [ -L "$path" ]; then path=$(readlink -f -- "$path"); fi
 folder=${path%/*}
@@ -6,7 +6,7 @@ new="${folder:-/}/.${path##*/}.haflow-$$"
 trap 'rm -f -- "$new"' EXIT
 trap 'exit 129' HUP INT TERM
 # The shell's own printf costs no process, but doesn't say what went wrong: cat does.
-write() { printf '%s' "$content" > "$new" 2>/dev/null || printf '%s' "$content" | cat > "$new"; }
+write() { printf '%s' "$wanted" > "$new" 2>/dev/null || printf '%s' "$wanted" | cat > "$new"; }
 if [ "$plain" = yes ]; then
   # Made with the wanted mode and by the wanted owner: nothing more is to be set.
   umask "$mask"

@@ -3,7 +3,7 @@
 use crate::lane::{Lane, LaneError, Output, Script};
 use crate::ssh::{Connection, Unreachable, control_directory};
 use haflow_model::{Host, HostName};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -104,6 +104,12 @@ impl Hosts {
             None => self.open(reached, connection.as_ref(), user.as_deref()).await?,
         };
         Ok(Lent { lane: Some(lane), reached, user, _slot: slot })
+    }
+
+    /// Connects to these hosts, all at once; those that can't be reached.
+    pub async fn reach_all(&self, names: &BTreeSet<HostName>) -> Vec<(HostName, Unreachable)> {
+        let tried = crate::join_all(names.iter().map(|name| async move { (name, self.reach(name).await) })).await;
+        tried.into_iter().filter_map(|(name, reached)| Some((name.clone(), reached.err()?))).collect()
     }
 
     /// Connects to `host` if that hasn't been done yet: how long it took, or why it can't be reached.

@@ -48,6 +48,17 @@ pub struct Script<'a> {
     pub text: &'a str,
     /// Names and values; never pasted into the text.
     pub variables: &'a [(String, String)],
+    /// Which shell runs it.
+    pub process: Process,
+}
+
+/// Which shell runs a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Process {
+    /// One of its own: whatever the script does, the lane lives.
+    Own,
+    /// A fork of the lane's: for scripts whose syntax is known to be right.
+    Forked,
 }
 
 type Reader = Pin<Box<dyn AsyncRead + Send>>;
@@ -124,7 +135,7 @@ impl Lane {
         let frames: Vec<Frame> = scripts.iter().map(|_| self.frame()).collect();
         let mut text = String::new();
         for (frame, script) in frames.iter().zip(scripts) {
-            text.push_str(&frame.encode(script.variables, script.text));
+            text.push_str(&frame.encode(script));
         }
         // Written while the answer is read: neither side's buffers hold a large script and a large answer.
         let Self { stdin, stdout, stderr, .. } = self;

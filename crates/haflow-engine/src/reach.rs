@@ -1,7 +1,7 @@
 //! What would get in the way on each host, before anything is tried: for `haflow hosts`.
 
 use crate::hosts::Hosts;
-use crate::lane::Script;
+use crate::lane::{Process, Script};
 use crate::ssh::Step;
 use haflow_model::{HostName, Value};
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ async fn reach(hosts: &Hosts, host: HostName, names: &str) -> Reach {
         let took = started.elapsed();
         let variables = [("names".to_owned(), names.to_owned())];
         let sent = SystemTime::now();
-        let script = Script { text: SCRIPT, variables: &variables };
+        let script = Script { text: SCRIPT, variables: &variables, process: Process::Own };
         let kill = CancellationToken::new();
         let output = lane
             .run(script, Duration::from_mins(1), &kill)

@@ -72,7 +72,9 @@ pub(crate) fn critical_path(graph: &Graph, decisions: &[Planned]) -> Vec<String>
         }
         longest[id.index()] = (best.0 + usize::from(acts[id.index()]), best.1);
     }
-    let end = graph.order().iter().copied().filter(|id| acts[id.index()]).max_by_key(|id| longest[id.index()].0);
+    // The last of equals is the first in the order.
+    let acting = graph.order().iter().rev().copied().filter(|id| acts[id.index()]);
+    let end = acting.max_by_key(|id| longest[id.index()].0);
     let mut path: Vec<String> =
         std::iter::successors(end, |id| longest[id.index()].1).map(|id| name(graph, id)).collect();
     path.reverse();
@@ -109,7 +111,7 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
         }
         Showed::Failed(failure) if is_gate => (gate_does_not_hold(task, *failure), None),
         Showed::Seen(Decision::Change { diff }) if is_gate => {
-            let message = format!("the gate doesn't hold: {}", crate::work::differing(&diff));
+            let message = crate::work::differing(&diff);
             (gate_does_not_hold(task, Failure { message, ..Failure::default() }), None)
         }
         showed => {
@@ -136,7 +138,10 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
 /// A gate that doesn't hold now, and that nothing before it would help.
 fn gate_does_not_hold(task: &Task, failure: Failure) -> Decision {
     match &task.action {
-        Action::Gate(gate) if gate.within.is_zero() => Decision::Failed { failure: failure.into() },
+        Action::Gate(gate) if gate.within.is_zero() => {
+            let message = format!("the gate doesn't hold: {}", failure.message);
+            Decision::Failed { failure: Failure { message, ..failure }.into() }
+        }
         _ => Decision::Act { reason: format!("it doesn't hold now, and would be waited for: {}", in_a_line(&failure)) },
     }
 }

@@ -3,7 +3,7 @@
 use crate::decide::Ready;
 use crate::file;
 use crate::hosts::Lent;
-use crate::lane::{LaneError, Output, Script};
+use crate::lane::{LaneError, Output, Process, Script};
 use crate::shell::tail;
 use crate::ssh::Unreachable;
 use crate::state::{self, Seen};
@@ -62,21 +62,22 @@ impl From<LaneError> for Trouble {
 struct Prepared<'a> {
     text: &'a str,
     variables: Vec<(String, String)>,
+    process: Process,
 }
 
 impl Prepared<'_> {
     fn script(&self) -> Script<'_> {
-        Script { text: self.text, variables: &self.variables }
+        Script { text: self.text, variables: &self.variables, process: self.process }
     }
 }
 
 /// The read-only script of a task; an act has none.
 fn probe<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
     match probe_of(task) {
-        Some(probe) => Some(Prepared { text: &probe.script, variables: task.variables() }),
+        Some(probe) => Some(Prepared { text: &probe.script, variables: task.variables(), process: Process::Own }),
         None => task.file().map(|wanted| {
             let (text, variables) = wanted.probe();
-            Prepared { text, variables }
+            Prepared { text, variables, process: Process::Forked }
         }),
     }
 }
@@ -189,12 +190,16 @@ pub(crate) async fn apply(
 ) -> Result<Option<Applied>, Trouble> {
     let timeout = task.task.policy.timeout;
     let prepared = match (&task.task.action, task.file(), sight.seen()) {
-        (Action::Ensure(ensure), ..) => Prepared { text: &ensure.apply, variables: task.variables() },
-        (Action::Act(act), ..) => Prepared { text: &act.apply, variables: task.variables() },
+        (Action::Ensure(ensure), ..) => {
+            Prepared { text: &ensure.apply, variables: task.variables(), process: Process::Own }
+        }
+        (Action::Act(act), ..) => Prepared { text: &act.apply, variables: task.variables(), process: Process::Own },
         (_, Some(wanted), Seen::File(seen)) => {
             // Both scripts are haflow's own and share a shell: a hundred files are a hundred shells fewer.
             let (text, variables) = wanted.apply_and_probe(seen, matches!(sight, Sight::Before(_)))?;
-            let output = lane.run(Script { text: &text, variables: &variables }, timeout, kill).await?;
+            let output = lane
+                .run(Script { text: &text, variables: &variables, process: Process::Forked }, timeout, kill)
+                .await?;
             if output.exit == 0 && output.stdout == file::MOVED {
                 return Ok(None);
             }

@@ -1,8 +1,9 @@
 use crate::{Assumed, Decision, Diff, HostName, Place, Task};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An event and when it happened: one line of a journal, one line of `--format json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
     /// Milliseconds since 1970-01-01 UTC.
     pub at: u64,
@@ -12,7 +13,7 @@ pub struct Record {
 }
 
 /// All that plan and run tell anybody. Reporters are folds over these.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A run begins.
@@ -140,7 +141,7 @@ pub enum Event {
 }
 
 /// What names a task in an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskRef {
     /// Its id, `host/kind:name`.
     #[serde(rename = "task")]
@@ -168,7 +169,7 @@ impl From<&Task> for TaskRef {
 }
 
 /// How a task ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// What is wanted was there already, was read, or held.
@@ -212,7 +213,7 @@ impl Outcome {
 }
 
 /// What went wrong with a task.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// One sentence without a full stop.
     pub message: String,
@@ -231,7 +232,7 @@ pub struct Failure {
 }
 
 /// How many tasks of a run ended in which way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "each field counts the outcome of its name")]
 pub struct RunCounts {
     pub ok: usize,
@@ -264,7 +265,7 @@ impl RunCounts {
 }
 
 /// How many tasks of a plan there are of each decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "each field counts the decision of its name")]
 pub struct PlanCounts {
     pub up_to_date: usize,

@@ -1,4 +1,5 @@
 use crate::{Failure, NodeId, PlanCounts, Value};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What would happen to each task, in the order of the graph.
@@ -27,7 +28,7 @@ pub struct Planned {
 }
 
 /// Why a decision isn't certain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Assumed {
     /// The id of a task that comes before and would change something.
     pub because: String,
@@ -47,7 +48,7 @@ impl Plan {
 }
 
 /// What is to be done about a task, seen from the host's state.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "decision", rename_all = "snake_case")]
 pub enum Decision {
     /// What is wanted is there.
@@ -87,12 +88,12 @@ pub enum Decision {
 }
 
 /// How a state differs from what is wanted; never empty in a [`Decision::Change`].
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Diff(pub Vec<Change>);
 
 /// One difference.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// A field of a state. `field` is empty where the state is one value.

@@ -37,6 +37,17 @@ pub(crate) enum Error {
         /// All hosts that can't be reached.
         hosts: Vec<FactFailure>,
     },
+    /// A plan that can't be applied.
+    #[error("{message}")]
+    Plan {
+        /// Why not.
+        message: String,
+        /// What to do.
+        help: String,
+    },
+    /// Hosts of a plan can't be reached.
+    #[error("the plan isn't applied, since hosts of it can't be reached; nothing was changed")]
+    Hosts(Vec<FactFailure>),
     /// Ctrl-C before anything was declared.
     #[error("interrupted; nothing was changed")]
     Interrupted,
@@ -77,8 +88,8 @@ impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } => Exit::Usage,
-            Self::Input(_) => Exit::Input,
-            Self::Facts(_) | Self::Unreached { .. } | Self::Lab(_) | Self::Io { .. } => Exit::Failed,
+            Self::Input(_) | Self::Plan { .. } => Exit::Input,
+            Self::Facts(_) | Self::Hosts(_) | Self::Unreached { .. } | Self::Lab(_) | Self::Io { .. } => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
         }
     }
@@ -101,10 +112,10 @@ impl Error {
             let _ = writeln!(text, "  {error}");
             cause = error.source();
         }
-        if let Self::Facts(failures) = self {
+        if let Self::Facts(failures) | Self::Hosts(failures) = self {
             text += &reasons(failures);
         }
-        if let Self::Usage { help, .. } = self {
+        if let Self::Usage { help, .. } | Self::Plan { help, .. } = self {
             let _ = writeln!(text, "help: {help}");
         }
         eprint!("{}", report::clean(&text));

@@ -8,12 +8,13 @@ pub use draft::Draft;
 use crate::{Action, Content, Diagnostic, FileState, Host, OutputRef, Param, Place, Task};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::{Direction, algo};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 /// A node's number: its place in the order of declaration, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct NodeId(pub u32);
 
@@ -68,7 +69,7 @@ pub struct Edge {
 }
 
 /// Why one node comes before another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EdgeKind {
     /// Declared earlier on the same host.

@@ -1,5 +1,6 @@
 //! One subcommand, one file; its doc comment is its help.
 
+mod apply;
 mod check;
 mod completions;
 mod docs;
@@ -43,6 +44,7 @@ Exit codes:
 enum Command {
     Run(run::Run),
     Plan(plan::Plan),
+    Apply(apply::Apply),
     Check(check::Check),
     Graph(graph::Graph),
     Hosts(hosts::Hosts),
@@ -77,6 +79,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, Error> {
     match cli.command {
         Command::Run(run) => run.run(),
         Command::Plan(plan) => plan.run(),
+        Command::Apply(apply) => apply.run(),
         Command::Check(check) => check.run(),
         Command::Graph(graph) => graph.run(),
         Command::Hosts(hosts) => hosts.run(),

@@ -1,42 +1,76 @@
 use super::Output;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::session::{Choice, Playbook, Session, Where};
+use crate::plan_file::{self, Saved};
+use crate::report::clean;
+use crate::session::{Asked, Session};
 use clap::Args;
+use haflow_engine::flaps;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 /// Say what a run would do, and change nothing.
 ///
 /// Every task's thing is looked at on its host, reading only: up to date, change (with the difference), unknown (and because
-/// of which task before it), act (always runs), skipped.
+/// of which task before it), act (always runs), skipped. A decision is certain unless it says on which change before it it
+/// depends. With -o the plan is kept in a file: `haflow apply FILE` does that and nothing else.
 #[derive(Debug, Args)]
 pub(super) struct Plan {
     #[command(flatten)]
-    playbook: Playbook,
-    #[command(flatten)]
-    place: Where,
-    #[command(flatten)]
-    choice: Choice,
+    asked: Asked,
+    /// Keep the plan in this file, for `haflow apply`
+    #[arg(short, long = "out", value_name = "FILE")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
 
 impl Plan {
     pub(super) fn run(self) -> Result<Exit, Error> {
-        plan(&self.playbook, &self.place, &self.choice, &self.output)
+        plan(self.asked, self.out.as_deref(), &self.output)
     }
 }
 
-pub(super) fn plan(playbook: &Playbook, place: &Where, choice: &Choice, output: &Output) -> Result<Exit, Error> {
-    let session = Session::open(playbook, place, choice)?;
-    let counts = session
-        .tell(output.format(), output.verbose, async |session, events| {
-            let stop = &session.interrupt.stop;
-            haflow_engine::plan(&session.declared.graph, &session.hosts, events, &session.playbook, stop).await
-        })
-        .counts();
-    Ok(if session.interrupt.stop.is_cancelled() {
-        Exit::Interrupted
-    } else if counts.failed + counts.unreachable > 0 {
+pub(super) fn plan(asked: Asked, out: Option<&Path>, output: &Output) -> Result<Exit, Error> {
+    if let Some(out) = out {
+        plan_file::can_be_written(out)?;
+    }
+    let session = Session::open(&asked)?;
+    let stop = &session.interrupt.stop;
+    let (plan, flaps) = session.tell(output.format(), output.verbose, async |session, events| {
+        let Session { declared, hosts, playbook, .. } = session;
+        let plan = haflow_engine::plan(&declared.graph, hosts, events, playbook, stop).await;
+        let flaps = if out.is_some() { flaps(&declared.graph, hosts, events, &plan, stop).await } else { Vec::new() };
+        (plan, flaps)
+    });
+    let counts = plan.counts();
+    if stop.is_cancelled() {
+        return Ok(Exit::Interrupted);
+    }
+    let saved = Saved::new(asked, &session, plan);
+    // For `haflow why`: a convenience, that can't be had where the folder can't be written.
+    let _ = saved.remember();
+    if let Some(out) = out {
+        let why = if counts.failed + counts.unreachable > 0 {
+            Some("something in it would fail, so it can't be held to".to_owned())
+        } else if flaps.is_empty() {
+            None
+        } else {
+            let mut why =
+                "what these tasks look at changes from look to look, so it can't be compared later".to_owned();
+            for flap in &flaps {
+                let _ = write!(why, "\n  {}: {}", flap.task, flap.what);
+            }
+            Some(why)
+        };
+        if let Some(why) = why {
+            eprintln!("{}", clean(&format!("error: the plan isn't kept in {}: {why}", out.display())));
+            return Ok(Exit::Failed);
+        }
+        saved.write(out)?;
+        eprintln!("{}", clean(&format!("kept in {0}; `haflow apply {0}` does that and nothing else", out.display())));
+    }
+    Ok(if counts.failed + counts.unreachable > 0 {
         Exit::Failed
     } else if output.detailed_exitcode && counts.change + counts.unknown + counts.act > 0 {
         Exit::Changes

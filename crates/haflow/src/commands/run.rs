@@ -1,7 +1,7 @@
 use super::{Output, plan};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::session::{Choice, Playbook, Session, Where};
+use crate::session::{Asked, Session};
 use clap::Args;
 use haflow_engine::{Settings, execute};
 use std::io::{IsTerminal, Write, stderr, stdin};
@@ -13,11 +13,7 @@ use std::io::{IsTerminal, Write, stderr, stdin};
 #[derive(Debug, Args)]
 pub(super) struct Run {
     #[command(flatten)]
-    playbook: Playbook,
-    #[command(flatten)]
-    place: Where,
-    #[command(flatten)]
-    choice: Choice,
+    asked: Asked,
     #[command(flatten)]
     output: Output,
     /// Say what would be done, and change nothing: the same as `haflow plan`
@@ -37,9 +33,9 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(self) -> Result<Exit, Error> {
         if self.plan_only {
-            return plan::plan(&self.playbook, &self.place, &self.choice, &self.output);
+            return plan::plan(self.asked, None, &self.output);
         }
-        let session = Session::open(&self.playbook, &self.place, &self.choice)?;
+        let session = Session::open(&self.asked)?;
         if !self.yes {
             confirm(&session)?;
         }
@@ -50,23 +46,28 @@ impl Run {
             fail_fast: self.fail_fast,
             plan: None,
         };
-        let counts = session.tell(self.output.format(), self.output.verbose, async |session, events| {
-            execute(&session.declared.graph, &session.hosts, events, &settings, &session.interrupt).await
-        });
-        Ok(if session.interrupt.stop.is_cancelled() {
-            Exit::Interrupted
-        } else if !counts.succeeded() {
-            Exit::Failed
-        } else if self.output.detailed_exitcode && counts.changed > 0 {
-            Exit::Changes
-        } else {
-            Exit::Done
-        })
+        Ok(execute_in(&session, &settings, &self.output))
+    }
+}
+
+/// Runs what the session declares, and tells it.
+pub(super) fn execute_in(session: &Session, settings: &Settings, output: &Output) -> Exit {
+    let counts = session.tell(output.format(), output.verbose, async |session, events| {
+        execute(&session.declared.graph, &session.hosts, events, settings, &session.interrupt).await
+    });
+    if session.interrupt.stop.is_cancelled() {
+        Exit::Interrupted
+    } else if !counts.succeeded() {
+        Exit::Failed
+    } else if output.detailed_exitcode && counts.changed > 0 {
+        Exit::Changes
+    } else {
+        Exit::Done
     }
 }
 
 /// The time, and something that tells two runs of one second apart.
-fn run_id() -> String {
+pub(super) fn run_id() -> String {
     format!("{}-{:04x}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"), std::process::id() & 0xffff)
 }
 

@@ -1,16 +1,17 @@
 //! Differences, for people.
 
 use super::page::{Page, Tone};
-use super::text::{clean, width};
-use haflow_model::{Change, Diff, REDACTED, Value};
+use super::text::{clean, count, local, width};
+use haflow_model::{Change, Diff, HostName, REDACTED, Value};
 
 /// So many lines of one difference are shown where not everything is asked for.
 const SOME: usize = 12;
 
-/// Writes each change on lines of its own.
-pub(super) fn diff(page: &mut Page, diff: &Diff) {
+/// Writes each change of a task of `host` on lines of its own.
+pub(super) fn diff(page: &mut Page, host: &HostName, diff: &Diff) {
     let most = if page.look.verbose { usize::MAX } else { SOME };
-    for change in &diff.0 {
+    let shown = shown(diff.0.len(), most);
+    for change in &diff.0[..shown] {
         match change {
             Change::Field { field, was, want } => field_change(page, field, was.as_ref(), want.as_ref()),
             Change::Text { unified } => text(page, unified, most),
@@ -20,10 +21,8 @@ pub(super) fn diff(page: &mut Page, diff: &Diff) {
             }
             Change::Later { field, output_of } => {
                 let head = if field.is_empty() { String::new() } else { format!("{field}: ") };
-                page.line(&[
-                    (Tone::Plain, &head),
-                    (Tone::Plain, &format!("the output of {output_of}, known once that has run")),
-                ]);
+                let output = format!("the output of `{}`, known once that has run", local(output_of, host));
+                page.lines(Tone::Plain, &(head + output.as_str()));
             }
             Change::Secret { field } if field.is_empty() => {
                 page.line(&[(Tone::Change, REDACTED), (Tone::Plain, " differs")]);
@@ -38,13 +37,23 @@ pub(super) fn diff(page: &mut Page, diff: &Diff) {
             }
         }
     }
+    if shown < diff.0.len() {
+        let more = count(diff.0.len() - shown, "more difference");
+        page.line(&[(Tone::Dim, &format!("… {more} (-v shows all)"))]);
+    }
+}
+
+/// How many of `number` lines are shown: one line more is no longer than the line that says that it is missing.
+fn shown(number: usize, most: usize) -> usize {
+    if number <= most.saturating_add(1) { number } else { most }
 }
 
 /// A value longer than this is cut, in characters.
 const LONG: usize = 300;
 
 fn field_change(page: &mut Page, field: &str, was: Option<&Value>, want: Option<&Value>) {
-    let (was, want) = (cut(value(was)), cut(value(want)));
+    let modes = if field == "mode" { modes(was, want) } else { None };
+    let (was, want) = modes.unwrap_or_else(|| (cut(value(was)), cut(value(want))));
     let head = if field.is_empty() { String::new() } else { format!("{field}: ") };
     if width(&head) + width(&was) + width(&want) + 3 <= page.room() {
         page.line(&[(Tone::Plain, &head), (Tone::Bad, &was), (Tone::Plain, " → "), (Tone::Good, &want)]);
@@ -57,6 +66,34 @@ fn field_change(page: &mut Page, field: &str, was: Option<&Value>, want: Option<
         page.line(&[(Tone::Bad, "- "), (Tone::Bad, &was)]);
         page.line(&[(Tone::Good, "+ "), (Tone::Good, &want)]);
     });
+}
+
+/// Modes of a file, with words as `ls` has them. Another thing's field of that name isn't four octal digits.
+fn modes(was: Option<&Value>, want: Option<&Value>) -> Option<(String, String)> {
+    let mode = |side: Option<&Value>| match side {
+        None => Some("nothing".to_owned()),
+        Some(Value::String(digits)) if digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(format!("{digits} ({})", permissions(u32::from_str_radix(digits, 8).ok()?)))
+        }
+        Some(_) => None,
+    };
+    mode(was).zip(mode(want)).filter(|_| was.or(want).is_some())
+}
+
+fn permissions(mode: u32) -> String {
+    let mut text = String::new();
+    for (shift, special, sign) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 == 0 { '-' } else { 'r' });
+        text.push(if bits & 2 == 0 { '-' } else { 'w' });
+        text.push(match (mode & special != 0, bits & 1 != 0) {
+            (false, false) => '-',
+            (false, true) => 'x',
+            (true, false) => sign.to_ascii_uppercase(),
+            (true, true) => sign,
+        });
+    }
+    text
 }
 
 /// The beginning of a long value, and how long it is.
@@ -80,8 +117,7 @@ fn value(value: Option<&Value>) -> String {
 
 fn text(page: &mut Page, unified: &str, most: usize) {
     let count = unified.lines().count();
-    // One line more is no longer than the line that says that it is missing.
-    let shown = if count <= most.saturating_add(1) { count } else { most };
+    let shown = shown(count, most);
     for line in unified.lines().take(shown) {
         let tone = match line.as_bytes().first() {
             Some(b'+') => Tone::Good,
@@ -106,5 +142,28 @@ fn size(bytes: u64) -> String {
         0..1000 => format!("{bytes} bytes"),
         1000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_read_as_ls_writes_them() {
+        let told = [0o644, 0o750, 0o4755, 0o2654, 0o1777, 0o1776, 0].map(permissions);
+        assert_eq!(told, ["rw-r--r--", "rwxr-x---", "rwsr-xr-x", "rw-r-sr--", "rwxrwxrwt", "rwxrwxrwT", "---------"]);
+    }
+
+    #[test]
+    fn only_a_files_mode_has_words() {
+        let text = |text: &str| Some(Value::from(text));
+        let of = |was: Option<Value>, want: Option<Value>| modes(was.as_ref(), want.as_ref());
+        assert_eq!(of(None, text("0600")), Some(("nothing".into(), "0600 (rw-------)".into())));
+        for (was, want) in
+            [(text("0644"), text("disc")), (text("0648"), text("0644")), (Some(644.into()), text("0644")), (None, None)]
+        {
+            assert_eq!(of(was, want), None);
+        }
     }
 }

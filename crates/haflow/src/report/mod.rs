@@ -122,7 +122,9 @@ impl Reporter {
         }
         let end = match &record.event {
             Event::RunFinished { took_ms, .. } => summary::summary(&self.story, &self.state, *took_ms),
-            Event::PlanFinished { counts, took_ms, .. } => outlook::outlook(&self.story, &self.state, counts, *took_ms),
+            Event::PlanFinished { counts, critical_path, took_ms } => {
+                outlook::outlook(&self.story, &self.state, counts, critical_path, *took_ms)
+            }
             _ => return,
         };
         if let Sink::Screen(screen) = &mut self.sink {

@@ -1,7 +1,7 @@
 //! What the events so far add up to.
 
 use super::text::width;
-use haflow_model::{Assumed, Decision, Event, HostName, Outcome, Record, RunCounts, TaskRef};
+use haflow_model::{Assumed, Decision, Event, HostName, Outcome, PlanCounts, Record, RunCounts, TaskRef};
 use std::collections::{HashMap, HashSet};
 
 /// The fold of all events: what is running, what was counted, what went wrong.
@@ -9,7 +9,8 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct State {
     /// When the first thing happened, in milliseconds since 1970.
     pub(super) start: Option<u64>,
-    pub(super) playbook: String,
+    /// Whether this is a plan rather than a run.
+    pub(super) plan: bool,
     pub(super) interrupted: bool,
     pub(super) ended: bool,
     /// How many tasks there are, and how many of them are done with.
@@ -25,6 +26,7 @@ pub(super) struct State {
     pub(super) running: Vec<Running>,
     pub(super) wrong: Vec<Wrong>,
     pub(super) planned: Vec<PlannedTask>,
+    foreseen: PlanCounts,
 }
 
 /// A task that was decided on.
@@ -69,13 +71,17 @@ impl State {
         now.saturating_sub(self.start.unwrap_or(now))
     }
 
+    /// Whether something in the plan would keep from running what depends on it.
+    pub(super) fn bars(&self) -> bool {
+        self.foreseen.failed + self.foreseen.unreachable > 0
+    }
+
     /// Takes in one event.
     pub(super) fn take(&mut self, record: &Record) {
         self.start.get_or_insert(record.at);
         match &record.event {
-            Event::RunStarted { playbook, hosts, tasks, .. } | Event::PlanStarted { playbook, hosts, tasks } => {
-                self.begin(playbook, hosts, *tasks);
-            }
+            Event::RunStarted { hosts, tasks, .. } => self.begin(false, hosts, *tasks),
+            Event::PlanStarted { hosts, tasks, .. } => self.begin(true, hosts, *tasks),
             Event::HostConnected { .. } => {}
             Event::HostUnreachable { host, why, hint } => {
                 if self.unreachable.insert(host.clone()) {
@@ -98,6 +104,7 @@ impl State {
             Event::TaskFinished { task, outcome, took_ms } => self.finished(task, outcome, *took_ms),
             Event::TaskPlanned { task, decision, assumed } => {
                 self.end(task);
+                self.foreseen.add(decision);
                 let (task, decision, assumed) = (task.clone(), decision.clone(), assumed.clone());
                 self.planned.push(PlannedTask { task, decision, assumed });
             }
@@ -110,9 +117,9 @@ impl State {
         }
     }
 
-    fn begin(&mut self, playbook: &str, hosts: &[HostName], tasks: usize) {
+    fn begin(&mut self, plan: bool, hosts: &[HostName], tasks: usize) {
         // A program may plan first and run then.
-        *self = Self { start: self.start, playbook: playbook.to_owned(), total: tasks, ..Self::default() };
+        *self = Self { start: self.start, plan, total: tasks, ..Self::default() };
         for host in hosts {
             self.counts_of(host);
         }

@@ -34,6 +34,8 @@ impl Story {
                 let of = format!("{playbook}: {} on {}", count(*tasks, "task"), count(hosts.len(), "host"));
                 Some(self.free(state, record.at, "plan", &of))
             }
+            // A plan is short where there is nothing to say.
+            Event::HostConnected { .. } if state.plan && !verbose => None,
             Event::HostConnected { host, took_ms } => {
                 Some(line("connected", Tone::Plain, host).with("in ", &span(*took_ms)))
             }
@@ -75,7 +77,7 @@ impl Story {
             Outcome::Ok if self.look.verbose => line("ok", Tone::Good).with(&title, &took),
             Outcome::Changed { diff: what } => {
                 let mut page = line("changed", Tone::Change).with(&title, &took);
-                page.indented(self.margin(), |page| diff(page, what));
+                page.indented(self.margin(), |page| diff(page, &task.host, what));
                 page
             }
             Outcome::Failed { failure: what } => {

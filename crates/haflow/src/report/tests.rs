@@ -9,7 +9,7 @@ use haflow_model::{
 };
 use serde_json::json;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 const START: u64 = 1_700_000_000_000;
@@ -28,13 +28,19 @@ struct Tale {
     records: Vec<Record>,
     counts: RunCounts,
     planned: PlanCounts,
+    critical_path: Vec<String>,
 }
 
 impl Tale {
     fn new(hosts: &[&str], tasks: usize) -> Self {
         let hosts = hosts.iter().map(|host| HostName::from(*host)).collect();
-        let mut tale =
-            Self { now: START, records: vec![], counts: RunCounts::default(), planned: PlanCounts::default() };
+        let mut tale = Self {
+            now: START,
+            records: vec![],
+            counts: RunCounts::default(),
+            planned: PlanCounts::default(),
+            critical_path: vec![],
+        };
         tale.then(
             0,
             Event::RunStarted { run: "01HF".into(), playbook: "playbooks/rabbit-ha.rhai".into(), hosts, tasks },
@@ -89,7 +95,11 @@ impl Tale {
 
     fn end(&mut self) -> &mut Self {
         let event = match self.records[0].event {
-            Event::PlanStarted { .. } => Event::PlanFinished { counts: self.planned, took_ms: self.now - START },
+            Event::PlanStarted { .. } => Event::PlanFinished {
+                counts: self.planned,
+                critical_path: self.critical_path.clone(),
+                took_ms: self.now - START,
+            },
             _ => Event::RunFinished { run: "01HF".into(), counts: self.counts, took_ms: self.now - START },
         };
         self.then(0, event)
@@ -97,10 +107,9 @@ impl Tale {
 
     /// Compares both ways of telling with the case's files.
     fn compare(&self, case: &str, verbose: bool) {
-        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/report/cases"));
         for (way, timed) in [("plain", true), ("human", false)] {
             let text = self.tell(timed, Options { verbose, color: false, width: 80 });
-            golden::compare(&folder.join(format!("{case}.{way}.txt")), &text);
+            golden::compare(&file(&format!("{case}.{way}")), &text);
         }
     }
 
@@ -117,6 +126,10 @@ impl Tale {
         reporter.finish();
         out.text()
     }
+}
+
+fn file(case: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/report/cases")).join(format!("{case}.txt"))
 }
 
 /// What a reporter wrote.
@@ -309,37 +322,102 @@ fn many_hosts_with_long_names() {
     tale.end().compare("many", false);
 }
 
-#[test]
-fn a_plan() {
-    let mut tale = Tale::plan(&["rabbit1", "rabbit2", "rabbit3"], 11);
+/// A plan in which there is one of everything.
+fn eventful() -> Tale {
+    let mut tale = Tale::plan(&["rabbit1", "rabbit2", "rabbit3", "rabbit4", "rabbit5"], 20);
     tale.connected("rabbit1");
     let hint = Some("is it up? try: ssh rabbit3 true".to_owned());
     let why = "no route to rabbit3";
     tale.then(2_000, Event::HostUnreachable { host: "rabbit3".into(), why: why.into(), hint });
     let cookie = task("rabbit1", "file", "/var/lib/rabbitmq/.erlang.cookie", 3, 15);
-    tale.planned(&package("rabbit1"), Decision::UpToDate);
-    tale.planned(&package("rabbit2"), Decision::Change { diff: Diff(all_changes()) });
+    let (first, second) = (package("rabbit1"), package("rabbit2"));
+    tale.planned(&first, Decision::UpToDate);
+    tale.planned(&second, Decision::Change { diff: Diff(all_changes()) });
     tale.planned(&package("rabbit3"), Decision::Unreachable { why: why.into() });
     let secret =
         Diff(vec![field("mode", Some(json!("0644")), Some(json!("0400"))), Change::Secret { field: "content".into() }]);
     tale.planned(&cookie, Decision::Change { diff: secret });
-    let because = package("rabbit2").id;
-    tale.planned(&service("rabbit2"), Decision::Unknown { because, why: "its probe needs what that installs".into() });
-    let reason = "a reset leaves nothing to look at".into();
-    tale.planned(&task("rabbit2", "act", "reset", 3, 1), Decision::Act { reason });
+    let missing =
+        "that comes first; before it, the probe exited 1 (cat: /var/lib/rabbitmq/.erlang.cookie: No such file)";
+    let (because, why_unknown) = (second.id.clone(), missing.into());
+    tale.planned(&service("rabbit2"), Decision::Unknown { because, why: why_unknown });
+    // A reason that names the task says it all; one that doesn't needs a line more.
+    let reason = format!("waits for what `{}` brings about", second.id);
+    let gate = task("rabbit2", "rabbitmq_version", "below 4", 6, 1);
+    tale.planned_after(&gate, Decision::Act { reason }, Some(&second.id));
+    let reason = "always runs: a reset leaves nothing to look at".into();
+    tale.planned_after(&task("rabbit2", "act", "reset", 3, 1), Decision::Act { reason }, Some(&cookie.id));
+    let enabled = Diff(vec![field("enabled", Some(json!(false)), Some(json!(true)))]);
+    let settings =
+        task("rabbit2", "ini", "/etc/nova/nova.conf: [DEFAULT] debug, [oslo_messaging_rabbit] heartbeat", 3, 1);
+    tale.planned_after(&settings, Decision::Change { diff: enabled }, Some(&second.id));
+    let later = Change::Later { field: "content".into(), output_of: second.id.clone() };
+    tale.planned(&task("rabbit2", "file", "/etc/motd", 3, 1), Decision::Change { diff: Diff(vec![later]) });
     tale.planned(&task("rabbit2", "line", "x", 3, 1), Decision::Skipped { why: "not wanted: it is Debian".into() });
+    for name in ["a", "b"] {
+        let why = format!("it depends on `{}`, which would fail", service("rabbit1").id);
+        tale.planned(&task("rabbit2", "line", name, 3, 1), Decision::Skipped { why });
+    }
+    tale.planned_after(&task("rabbit2", "user", "nova", 3, 1), Decision::UpToDate, Some(&second.id));
     let failed = Decision::Failed { failure: Box::new(failure()) };
     tale.planned(&service("rabbit1"), failed).planned(&service("rabbit3"), Decision::Unreachable { why: why.into() });
+    for host in ["rabbit4", "rabbit5"] {
+        tale.planned(&package(host), Decision::UpToDate);
+        tale.planned_after(&service(host), Decision::UpToDate, Some(&second.id));
+    }
+    let path = [&second, &gate, &settings, &cookie];
+    tale.critical_path = path.map(|task| task.id.clone()).into();
     tale.end();
+    tale
+}
+
+#[test]
+fn a_plan() {
+    let tale = eventful();
     tale.compare("plan", false);
     tale.compare("plan-verbose", true);
 }
 
 #[test]
+fn a_plan_on_a_narrow_terminal() {
+    let text = eventful().tell(false, Options { verbose: false, color: false, width: 46 });
+    golden::compare(&file("plan-narrow.human"), &text);
+}
+
+#[test]
+fn a_plan_with_a_long_way() {
+    let mut tale = Tale::plan(&["rabbit1", "rabbit2"], 12);
+    for number in 1..=6 {
+        for host in ["rabbit1", "rabbit2"] {
+            let one = task(host, "rabbitmq_member", &format!("number {number}"), 3, 1);
+            let diff = Diff(vec![field("", Some(json!("stopped")), Some(json!("running")))]);
+            tale.critical_path.push(one.id.clone());
+            tale.planned(&one, Decision::Change { diff });
+        }
+    }
+    tale.end();
+    tale.compare("plan-long", false);
+    tale.compare("plan-long-verbose", true);
+}
+
+#[test]
 fn a_plan_without_changes() {
-    let mut tale = Tale::plan(&["rabbit1", "rabbit2"], 2);
-    tale.planned(&package("rabbit1"), Decision::UpToDate).planned(&package("rabbit2"), Decision::UpToDate).end();
+    let mut tale = Tale::plan(&["rabbit1", "rabbit2"], 3);
+    tale.connected("rabbit1").connected("rabbit2");
+    tale.planned(&package("rabbit1"), Decision::UpToDate).planned(&package("rabbit2"), Decision::UpToDate);
+    let why = "nothing that triggers it would change".into();
+    tale.planned(&task("rabbit2", "act", "reload", 3, 1), Decision::Skipped { why }).end();
     tale.compare("plan-fine", false);
+    tale.compare("plan-fine-verbose", true);
+}
+
+#[test]
+fn long_differences_are_cut_unless_all_is_asked_for() {
+    let mut tale = Tale::plan(&["web1"], 1);
+    let fields = (10..40).map(|number| field(&format!("users[{number}].name"), None, Some(json!("x")))).collect();
+    let definitions = task("web1", "file", "/etc/rabbitmq/definitions.json", 3, 1);
+    tale.planned(&definitions, Decision::Change { diff: Diff(fields) }).end();
+    tale.compare("plan-many-fields", false);
 }
 
 #[test]
@@ -390,5 +468,5 @@ fn rows_fit_whatever_is_in_them() {
     let rows = |width, most| story::rows(&reporter.state, START + 65_000, width, most);
     assert!(rows(40, 15).iter().all(|row| super::text::width(row) <= 40));
     let text = format!("{}\n\n{}\n", rows(79, 15).join("\n"), rows(79, 4).join("\n"));
-    golden::compare(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/report/cases/rows.txt")), &text);
+    golden::compare(&file("rows"), &text);
 }

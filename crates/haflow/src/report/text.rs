@@ -1,5 +1,6 @@
 //! Text for terminals: harmless, measured, shortened.
 
+use haflow_model::HostName;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -109,6 +110,16 @@ pub(super) fn seconds(ms: u64) -> String {
     }
 }
 
+/// A task's id without its host, where that is the host that is spoken of.
+pub(super) fn local<'a>(id: &'a str, host: &HostName) -> &'a str {
+    id.strip_prefix(host.as_str()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(id)
+}
+
+/// A sentence with the ids in it like that.
+pub(super) fn local_names(text: &str, host: &HostName) -> String {
+    text.replace(&format!("`{host}/"), "`")
+}
+
 /// `1 task`, `2 tasks`.
 pub(crate) fn count(number: usize, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
@@ -139,6 +150,15 @@ mod tests {
     fn lines_break_at_blanks_only() {
         assert_eq!(wrap("a bc def /a/long/path x", 6), ["a bc", "def", "/a/long/path", "x"]);
         assert_eq!(wrap("", 6), [""]);
+    }
+
+    #[test]
+    fn the_host_that_is_spoken_of_is_not_named() {
+        let host = HostName::from("web1");
+        assert_eq!(local("web1/file:/etc/a", &host), "file:/etc/a");
+        assert_eq!(local("web10/file:/etc/a", &host), "web10/file:/etc/a");
+        let text = "waits for `web1/a:b` and `web10/a:b`, not web1/a";
+        assert_eq!(local_names(text, &host), "waits for `a:b` and `web10/a:b`, not web1/a");
     }
 
     #[test]

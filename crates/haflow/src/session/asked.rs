@@ -1,0 +1,129 @@
+//! What a command was asked for: which playbook, told what, and which of its tasks on which hosts.
+
+use super::place::Where;
+use crate::error::Error;
+use clap::Args;
+use haflow_model::{Graph, Host, HostName, Inventory, nearest};
+use haflow_script::{Declared, ReadFacts, Request};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// All that a plan and a run are a function of, besides what is on the hosts.
+#[derive(Debug, Args, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Asked {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) playbook: Playbook,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) place: Where,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) choice: Choice,
+}
+
+/// A playbook and what it is told.
+#[derive(Debug, Args, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Playbook {
+    /// The playbook
+    pub(crate) playbook: PathBuf,
+    /// Gives a param of the playbook a value; `haflow check PLAYBOOK` lists them
+    #[arg(short = 'e', long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    params: Vec<(String, String)>,
+}
+
+/// Which of the tasks.
+#[derive(Debug, Args, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Choice {
+    /// Only tasks on these hosts: names, groups or patterns with `*`, separated by commas. What they read from others is read
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    limit: Vec<String>,
+    /// Only tasks with one of these tags
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    tags: Vec<String>,
+}
+
+impl Choice {
+    /// What is left of the graph. A choice that leaves nothing was a slip.
+    pub(super) fn of(&self, graph: Graph) -> Result<Graph, Error> {
+        if self.limit.is_empty() && self.tags.is_empty() {
+            return Ok(graph);
+        }
+        let hosts: BTreeMap<&HostName, &Host> = graph.hosts().iter().map(|host| (&host.name, host)).collect();
+        let named = |pattern: &String, host: &HostName| {
+            matches(pattern, host.as_str()) || hosts.get(host).is_some_and(|host| host.groups.contains(pattern))
+        };
+        for pattern in &self.limit {
+            if !hosts.keys().any(|host| named(pattern, host)) {
+                let near = nearest(pattern, hosts.keys().map(|host| host.as_str()))
+                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                return Err(Error::Usage {
+                    message: format!("--limit {pattern} fits no host of this playbook{near}"),
+                    help: "give names, groups or patterns such as `rabbit*`".into(),
+                });
+            }
+        }
+        let left = graph.only(|task| {
+            (self.limit.is_empty() || self.limit.iter().any(|pattern| named(pattern, &task.host)))
+                && (self.tags.is_empty() || task.tags.iter().any(|tag| self.tags.contains(tag)))
+        });
+        if left.tasks().next().is_none() {
+            return Err(Error::Usage {
+                message: format!("no task of this playbook is chosen by --tags {}", self.tags.join(",")),
+                help: "a task has the tags that its option `tags` gives it".into(),
+            });
+        }
+        Ok(left)
+    }
+}
+
+/// Whether `text` fits a pattern in which `*` stands for any number of characters.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((before, rest)) => text.strip_prefix(before).is_some_and(|text| {
+            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest, &text[at..]))
+        }),
+    }
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` isn't NAME=VALUE")),
+    }
+}
+
+impl Playbook {
+    fn params(&self) -> Result<BTreeMap<String, String>, Error> {
+        let mut params = BTreeMap::new();
+        for (name, value) in &self.params {
+            if params.insert(name.clone(), value.clone()).is_some() {
+                return Err(Error::Usage {
+                    message: format!("the param `{name}` is given twice"),
+                    help: "keep one of the two".into(),
+                });
+            }
+        }
+        Ok(params)
+    }
+
+    /// What the playbook declares where no host is asked: facts are assumed, and hosts imagined if there is no inventory.
+    pub(crate) fn imagine(&self, inventory: Option<&Inventory>) -> Result<Declared, Error> {
+        self.declare(inventory, &mut haflow_script::assumed_facts, None)
+    }
+
+    pub(super) fn declare(
+        &self,
+        inventory: Option<&Inventory>,
+        facts: &mut ReadFacts<'_>,
+        interrupt: Option<Arc<AtomicBool>>,
+    ) -> Result<Declared, Error> {
+        let request = Request { playbook: &self.playbook, inventory, params: &self.params()?, facts, interrupt };
+        Ok(haflow_script::declare(request)?)
+    }
+}

@@ -1,0 +1,234 @@
+//! What the commands share: from what was asked for to a graph and its hosts.
+
+mod asked;
+mod place;
+
+pub(crate) use asked::{Asked, Playbook};
+pub(crate) use place::{Where, lab_line, lab_name};
+
+use crate::error::Error;
+use crate::report::{Format, Options, Reporter};
+use haflow_engine::facts::{self, FactError, Facts};
+use haflow_engine::{Events, Hosts, Interrupt};
+use haflow_model::{Graph, Host, Inventory, Param, Record, Value};
+use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, RecordedFacts, Unreached};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// A declared playbook and its hosts: ready for a plan or a run.
+pub(crate) struct Session {
+    /// Before the runtime, which its connections need while they are closed.
+    pub(crate) hosts: Hosts,
+    pub(crate) runtime: Runtime,
+    pub(crate) declared: Declared,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) playbook: String,
+    pub(crate) inventory: Inventory,
+}
+
+impl Session {
+    /// Reads the inventory (or boots the lab) and declares the playbook; facts are read over SSH when it asks for them.
+    pub(crate) fn open(asked: &Asked) -> Result<Self, Error> {
+        Self::declare(asked, asked.place.reached(&asked.playbook)?, None)
+    }
+
+    /// Declares the playbook once more, from the facts that were `recorded` then.
+    pub(crate) fn recall(asked: &Asked, inventory: Inventory, recorded: &RecordedFacts) -> Result<Self, Error> {
+        Self::declare(asked, inventory, Some(recorded))
+    }
+
+    fn declare(asked: &Asked, inventory: Inventory, recorded: Option<&RecordedFacts>) -> Result<Self, Error> {
+        let Asked { playbook, choice, .. } = asked;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|source| Error::Io {
+            doing: "start",
+            path: "the runtime".into(),
+            source,
+        })?;
+        let interrupt = Interrupt::default();
+        let stopped = Arc::new(AtomicBool::new(false));
+        runtime.spawn(listen(interrupt.clone(), Arc::clone(&stopped)));
+        let hosts = Hosts::over_ssh(&inventory.hosts).map_err(|source| Error::Io {
+            doing: "make a folder for sockets in",
+            path: std::env::temp_dir(),
+            source,
+        })?;
+        let mut unreached = Vec::new();
+        let mut read = |query: &FactQuery, of: &[Host]| {
+            if let Some(recorded) = recorded {
+                return remembered(recorded, query, of);
+            }
+            let read = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    read = read_fact(&hosts, query, of, &interrupt) => read,
+                    () = say_what_takes_long(of) => unreachable!("it says so and waits"),
+                }
+            })?;
+            unreached.extend_from_slice(&read.unreached);
+            Ok(read)
+        };
+        let declared = playbook.declare(Some(&inventory), &mut read, Some(stopped));
+        if let Err(Error::Input(_)) = declared {
+            // It may have to do with what is wrong, which speaks of these hosts as if they were known.
+            for failure in &unreached {
+                warn(&format!("{}; facts of {} are made up", failure.why, failure.host));
+            }
+        }
+        let mut declared = declared?;
+        declared.graph = choice.of(declared.graph)?;
+        if declared.graph.tasks().next().is_none() {
+            eprintln!("note: {} declares no task", playbook.playbook.display());
+        }
+        for host in &declared.unreached {
+            warn_of(host, &declared.graph);
+        }
+        for note in &declared.notes {
+            let word = if note.kind == NoteKind::Warn { "warning" } else { "note" };
+            eprintln!("{}", crate::report::clean(&format!("{word}: {} ({})", note.text, note.place)));
+        }
+        Ok(Self { runtime, hosts, declared, interrupt, playbook: playbook.playbook.display().to_string(), inventory })
+    }
+
+    /// Connects to all hosts that have a task, and says which can't be reached.
+    pub(crate) fn unreachable(&self) -> Vec<FactFailure> {
+        let hosts: BTreeSet<_> = self.declared.graph.tasks().map(|(_, task)| task.host.clone()).collect();
+        let failed = self.runtime.block_on(self.hosts.reach_all(&hosts));
+        failed.into_iter().map(|(host, error)| FactFailure { host, why: error.message, hint: error.hint }).collect()
+    }
+
+    /// Does `work` while its events are told. The session's last use.
+    pub(crate) fn tell<T>(&self, format: Format, verbose: bool, work: impl AsyncFnOnce(&Self, &Events) -> T) -> T {
+        let mut reporter = Reporter::new(format, self.declared.sources.clone(), Options::detect(format, verbose));
+        let (events, records) = Events::channel();
+        let done = self.runtime.block_on(async {
+            let work = async {
+                let done = work(self, &events).await;
+                drop(events);
+                done
+            };
+            tokio::join!(work, tell_all(records, &mut reporter)).0
+        });
+        reporter.finish();
+        done
+    }
+}
+
+fn warn(text: &str) {
+    eprintln!("{}", crate::report::clean(&format!("warning: {text}")));
+}
+
+/// What it means that a host can't be reached. Why that may be is told with its tasks, if it has any.
+fn warn_of(Unreached { failure, like }: &Unreached, graph: &Graph) {
+    let FactFailure { host, why, hint } = failure;
+    let declared = match like {
+        Some(like) => format!("as if it were like {like}"),
+        None => "without its facts".to_owned(),
+    };
+    warn(&format!("{why}; tasks of {host} are declared {declared}, and none of them runs"));
+    if let Some(hint) = hint
+        && !graph.tasks().any(|(_, task)| task.host == *host)
+    {
+        eprintln!("    {}", crate::report::clean(hint));
+    }
+}
+
+async fn tell_all(mut records: mpsc::Receiver<Record>, reporter: &mut Reporter) {
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            biased;
+            record = records.recv() => match record {
+                Some(record) => reporter.event(&record),
+                None => break,
+            },
+            _ = tick.tick() => reporter.tick(),
+        }
+    }
+}
+
+/// The first signal stops, the second kills what runs on the hosts, a third ends at once.
+async fn listen(interrupt: Interrupt, stopped: Arc<AtomicBool>) {
+    let (Ok(mut int), Ok(mut term), Ok(mut hup)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        return;
+    };
+    for count in 1.. {
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+            _ = hup.recv() => {}
+        }
+        stopped.store(true, Ordering::Relaxed);
+        interrupt.stop.cancel();
+        match count {
+            1 => {}
+            2 => interrupt.kill.cancel(),
+            _ => std::process::exit(130),
+        }
+    }
+}
+
+/// After a second of silence somebody at a terminal wants to know what is waited for.
+async fn say_what_takes_long(of: &[Host]) {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let names: Vec<&str> = of.iter().take(5).map(|host| host.name.as_str()).collect();
+    let more = if of.len() > 5 { format!(" and {} more", of.len() - 5) } else { String::new() };
+    eprintln!("reading facts of {}{more} …", names.join(", "));
+    std::future::pending::<()>().await;
+}
+
+/// A fact as it was recorded.
+fn remembered(recorded: &RecordedFacts, query: &FactQuery, of: &[Host]) -> Result<FactsRead, Vec<FactFailure>> {
+    let known = recorded.get(query.name());
+    let find = |host: &Host| {
+        let value = known.and_then(|known| known.get(&host.name)).cloned();
+        value.map(|value| (host.name.clone(), value)).ok_or_else(|| FactFailure {
+            host: host.name.clone(),
+            why: format!("the fact `{}` wasn't recorded of it", query.name()),
+            hint: None,
+        })
+    };
+    let mut read = FactsRead { values: BTreeMap::new(), unreached: Vec::new() };
+    let mut missing = Vec::new();
+    for found in of.iter().map(find) {
+        match found {
+            Ok((host, value)) => drop(read.values.insert(host, value)),
+            Err(failure) => missing.push(failure),
+        }
+    }
+    if missing.is_empty() { Ok(read) } else { Err(missing) }
+}
+
+async fn read_fact(
+    hosts: &Hosts,
+    query: &FactQuery,
+    of: &[Host],
+    interrupt: &Interrupt,
+) -> Result<FactsRead, Vec<FactFailure>> {
+    let found = match query {
+        FactQuery::Standard => facts::standard(hosts, of, &interrupt.stop).await,
+        FactQuery::Own { probe, params, .. } => {
+            let values: Vec<(String, Value)> = params
+                .iter()
+                .filter_map(|(name, param)| match param {
+                    Param::Value(value) => Some((name.clone(), value.clone())),
+                    Param::Output(_) => None,
+                })
+                .collect();
+            facts::own(hosts, of, probe, &values, &interrupt.stop).await
+        }
+    };
+    let failures = |errors: Vec<FactError>| {
+        errors.into_iter().map(|error| FactFailure { host: error.host, why: error.why, hint: error.hint }).collect()
+    };
+    match found {
+        Ok(Facts { values, unreached }) => Ok(FactsRead { values, unreached: failures(unreached) }),
+        Err(errors) => Err(failures(errors)),
+    }
+}

@@ -3,7 +3,7 @@
 use crate::decide::Ready;
 use crate::state::Seen;
 use haflow_model::{Action, Change, Decision, Failure, Planned, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
 /// Whether a task may go on as it is `now`, by what was planned.
@@ -46,17 +46,20 @@ fn stop(message: String) -> Result<(), Box<Failure>> {
 /// What was seen when the plan was made and what is seen now, field by field.
 pub(crate) fn moved(was: &Decision, now: &Decision) -> String {
     let (before, after) = (fields(was), fields(now));
-    let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
-    names.sort();
-    names.dedup();
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let told: Vec<String> = names
         .into_iter()
-        .filter(|name| before.get(*name) != after.get(*name))
+        .filter(|name| before.get(*name).map(|field| &field.there) != after.get(*name).map(|field| &field.there))
         .map(|name| {
             // What isn't among the differences is as it is wanted.
-            let told = |fields: &BTreeMap<String, String>| fields.get(name).cloned().unwrap_or("as wanted".into());
+            let there = |one: Option<&Field>, other: Option<&Field>| match (one, other) {
+                (Some(field), _) => field.there.clone(),
+                (None, Some(Field { wanted: Some(wanted), .. })) => format!("{wanted}, as wanted"),
+                (None, _) => "as wanted".into(),
+            };
+            let (one, other) = (before.get(name), after.get(name));
             let name = if name.is_empty() { "it" } else { name };
-            format!("{name} was {}, is {}", told(&before), told(&after))
+            format!("{name} was {}, is {}", there(one, other), there(other, one))
         })
         .collect();
     match (told.is_empty(), was, now) {
@@ -67,23 +70,32 @@ pub(crate) fn moved(was: &Decision, now: &Decision) -> String {
     }
 }
 
+/// One field of a difference.
+struct Field {
+    there: String,
+    /// What is wanted, where that is short.
+    wanted: Option<String>,
+}
+
 /// What there is of each field that isn't as it is wanted.
-fn fields(decision: &Decision) -> BTreeMap<String, String> {
+fn fields(decision: &Decision) -> BTreeMap<String, Field> {
     let Decision::Change { diff } = decision else { return BTreeMap::new() };
     let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string);
+    let only = |there: String| Field { there, wanted: None };
     let one = |change: &Change| match change {
-        Change::Field { field, was, .. } => (field.clone(), value(was)),
+        Change::Field { field, was, want } => (field.clone(), Field { there: value(was), wanted: Some(value(want)) }),
         Change::Text { unified } => {
             let there: Vec<&str> = unified.lines().filter(|line| line.starts_with('-')).collect();
-            let there = if there.is_empty() { "without what is wanted".into() } else { there.join(" ") };
-            ("content".into(), there)
+            let there =
+                if there.is_empty() { "without what is wanted".into() } else { format!("`{}`", there.join(" ")) };
+            ("content".into(), only(there))
         }
         Change::Opaque { was, .. } => {
             let there = was.as_ref().map(|(bytes, digest)| format!("{bytes} bytes, sha256 {digest}…"));
-            ("content".into(), there.unwrap_or_else(|| "nothing".into()))
+            ("content".into(), only(there.unwrap_or_else(|| "nothing".into())))
         }
-        Change::Later { field, .. } => (field.clone(), "nothing".into()),
-        Change::Secret { field } => (field.clone(), "another secret".into()),
+        Change::Later { field, .. } => (field.clone(), only("nothing".into())),
+        Change::Secret { field } => (field.clone(), only("another secret".into())),
     };
     diff.0.iter().map(one).collect()
 }

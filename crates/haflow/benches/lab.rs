@@ -55,6 +55,7 @@ fn main() {
     bench.files();
     bench.cluster();
     bench.declare();
+    bench.plan_many();
 }
 
 /// Takes the lab down, also after a panic.
@@ -80,6 +81,7 @@ impl Bench {
         self.haflow(&playbook);
         println!("{:58} {:>8.2}s", "rabbit-ha from bare hosts (once)", started.elapsed().as_secs_f64());
         compare("rabbit-ha on the converged cluster", || self.haflow(&playbook), || self.raw(READS), || {});
+        compare("  a plan of it against that run", || self.plan(&playbook), || self.haflow(&playbook), || {});
     }
 
     /// A hundred files on each host.
@@ -143,13 +145,39 @@ impl Bench {
             times.push(timed(|| run(Command::new(HAFLOW).arg("check").arg(&playbook))));
         }
         println!("{:58} {:>8.2}s", "100,000 tasks declared in a loop (haflow check)", median(&mut times).as_secs_f64());
-        if let Some(peak) = peak(&playbook) {
+        if let Some(peak) = peak(Command::new(HAFLOW).arg("check").arg(&playbook)) {
             println!("{:58} {peak:>7} MB", "  its largest memory");
         }
     }
 
+    /// A hundred thousand tasks on three hosts, planned and kept.
+    fn plan_many(&self) {
+        let playbook = self.folder.path().join("planned.rhai");
+        let text = r#"
+            for number in 0..100000 {
+                let node = group("rabbit")[number % 3];
+                file(node, `/etc/haflow-bench/many/${number}`, #{ content: `number = ${number}` + "\n", mode: "0644" });
+            }
+        "#;
+        fs::write(&playbook, text).expect("the playbook");
+        let kept = self.folder.path().join("planned.json");
+        let mut command = Command::new(HAFLOW);
+        command.arg("plan").arg(&playbook).args(["-i", &self.inventory, "-o"]).arg(&kept);
+        let started = Instant::now();
+        if let Some(peak) = peak(&mut command) {
+            println!("{:58} {:>8.2}s", "100,000 files planned on 3 hosts, and kept (once)", started.elapsed().as_secs_f64());
+            println!("{:58} {peak:>7} MB", "  its largest memory");
+        }
+        let size = fs::metadata(&kept).expect("the plan was kept").len();
+        println!("{:58} {:>7} MB", "  the plan's file", size / 1_000_000);
+    }
+
     fn haflow(&self, playbook: &Path) {
         run(Command::new(HAFLOW).arg("run").arg(playbook).args(["-i", &self.inventory, "--format", "json"]));
+    }
+
+    fn plan(&self, playbook: &Path) {
+        run(Command::new(HAFLOW).arg("plan").arg(playbook).args(["-i", &self.inventory, "--format", "json"]));
     }
 
     /// The script on every host at once, by plain ssh.
@@ -197,9 +225,9 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// The largest resident set of a `check`, in MB, as the kernel counted it.
-fn peak(playbook: &Path) -> Option<u64> {
-    let mut child = Command::new(HAFLOW).arg("check").arg(playbook).stdout(Stdio::null()).spawn().ok()?;
+/// The largest resident set of a command, in MB, as the kernel counted it.
+fn peak(command: &mut Command) -> Option<u64> {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
     let status = format!("/proc/{}/status", child.id());
     let mut most = 0;
     while child.try_wait().ok()?.is_none() {

@@ -270,6 +270,12 @@ impl Saved {
         }
     }
 
+    /// The text of a source, if it is here and what it was.
+    pub(crate) fn unchanged_source(&self, file: &str) -> Option<String> {
+        let text = std::fs::read_to_string(file).ok()?;
+        (*self.sources.get(file)? == hash(&text)).then_some(text)
+    }
+
     /// The facts as a declaration takes them.
     pub(crate) fn recorded(&self) -> RecordedFacts {
         let hosts = |of: &BTreeMap<String, Value>| {
@@ -392,4 +398,21 @@ fn of_inventory(salt: &str, inventory: &Inventory) -> String {
 
 fn of_graph(salt: &str, graph: &Graph) -> String {
     hash(&format!("{salt}\n{}", serde_json::to_string(graph).expect("a graph is data")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::golden::compare;
+    use haflow_model::Record;
+    use schemars::{Schema, schema_for};
+
+    /// `docs/schema` is what is written; `UPDATE_GOLDEN=1` writes it anew.
+    #[test]
+    fn the_schemas_are_up_to_date() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schema");
+        let text = |schema: &Schema| serde_json::to_string_pretty(schema).expect("a schema is JSON") + "\n";
+        compare(&folder.join("plan.json"), &text(&schema_for!(Envelope)));
+        compare(&folder.join("event.json"), &text(&schema_for!(Record)));
+    }
 }

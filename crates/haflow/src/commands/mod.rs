@@ -10,6 +10,7 @@ mod lab;
 mod man;
 mod plan;
 mod run;
+mod why;
 
 use crate::error::Error;
 use crate::exit::Exit;
@@ -45,6 +46,7 @@ enum Command {
     Run(run::Run),
     Plan(plan::Plan),
     Apply(apply::Apply),
+    Why(why::Why),
     Check(check::Check),
     Graph(graph::Graph),
     Hosts(hosts::Hosts),
@@ -80,6 +82,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Run(run) => run.run(),
         Command::Plan(plan) => plan.run(),
         Command::Apply(apply) => apply.run(),
+        Command::Why(why) => why.run(),
         Command::Check(check) => check.run(),
         Command::Graph(graph) => graph.run(),
         Command::Hosts(hosts) => hosts.run(),

@@ -16,9 +16,11 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
+mod why;
 
 pub(crate) use excerpt::diagnostic;
 pub(crate) use text::count;
+pub(crate) use why::why;
 
 use haflow_model::{Event, Record, Sources};
 use page::Look;

@@ -171,9 +171,9 @@ fn skipped(host: &HostName, planned: &[&PlannedTask], page: &mut Page) {
 /// How far the reason of a decision stands in.
 const DETAIL: usize = 4;
 
-fn one(story: &Story, page: &mut Page, planned: &PlannedTask) {
-    let PlannedTask { task, decision, assumed } = planned;
-    let (word, tone) = match decision {
+/// The word for a decision.
+pub(super) fn word(decision: &Decision) -> (&'static str, Tone) {
+    match decision {
         Decision::UpToDate => ("up to date", Tone::Good),
         Decision::Change { .. } => ("change", Tone::Change),
         Decision::Unknown { .. } => ("unknown", Tone::Change),
@@ -181,7 +181,12 @@ fn one(story: &Story, page: &mut Page, planned: &PlannedTask) {
         Decision::Skipped { .. } => ("skipped", Tone::Dim),
         Decision::Failed { .. } => ("failed", Tone::Bad),
         Decision::Unreachable { .. } => ("unreachable", Tone::Bad),
-    };
+    }
+}
+
+fn one(story: &Story, page: &mut Page, planned: &PlannedTask) {
+    let PlannedTask { task, decision, assumed } = planned;
+    let (word, tone) = word(decision);
     let columns = if page.look.verbose { 10 } else { 7 };
     let title = title(task);
     // A terminal's lines stay in their columns; a file keeps names whole, to be searched for.

@@ -7,19 +7,15 @@
 mod common;
 #[path = "common/events.rs"]
 mod events;
+#[path = "common/world.rs"]
+mod world;
 
-use common::Ran;
-use events::{Told, haflow};
-use haflow_lab::Lab;
+use events::Told;
 use serde_json::{Value, json};
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::process::{Command, Output};
 use std::time::Instant;
-use tempfile::TempDir;
-
-const RABBIT_HA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../playbooks/rabbit-ha.rhai");
+use world::World;
 
 /// Prints what a host is like: its files with everything that a change leaves behind, also a write of the same bytes, but for
 /// what a broker and systemd themselves write; its services, packages and users.
@@ -33,97 +29,9 @@ getent passwd
 getent group
 ";
 
-/// A lab that lives as long as this, and a folder to work in.
-struct World {
-    lab: Lab,
-    folder: TempDir,
-    /// Everything that haflow has printed.
-    printed: RefCell<Vec<String>>,
-    began: Instant,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Err(error) = Lab::down(self.lab.name(), &|_| {}) {
-            eprintln!("the lab {} stays: {error}", self.lab.name());
-        }
-        self.step("the lab is down");
-    }
-}
-
 impl World {
-    /// A lab with these hosts; `None`, with a word on it, if there can't be one.
-    fn up(part: &str, hosts: &[&str], suite: &str) -> Option<Self> {
-        if let Err(why) = haflow_lab::supported() {
-            println!("skipped: {why}");
-            return None;
-        }
-        let built = fs::read_dir("/var/cache/haflow/lab").is_ok_and(|mut bases| {
-            bases
-                .any(|base| base.is_ok_and(|base| base.file_name().to_string_lossy().starts_with(&format!("{suite}-"))))
-        });
-        if suite != "bookworm" && !built && std::env::var_os("HAFLOW_TEST_ALL").is_none() {
-            println!("skipped: there is no base of {suite} yet; HAFLOW_TEST_ALL=1 has it built");
-            return None;
-        }
-        let began = Instant::now();
-        let name = format!("haflow-test-{part}-{}", std::process::id());
-        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        // The guard comes first: a lab that comes up only half goes too.
-        let folder = tempfile::tempdir().expect("a folder");
-        let lab = Lab::up(&name, &hosts, suite, &|_| {}).unwrap_or_else(|error| {
-            let _ = Lab::down(&name, &|_| {});
-            panic!("the lab doesn't come up: {error}")
-        });
-        let world = Self { lab, folder, printed: RefCell::default(), began };
-        fs::create_dir(world.folder.path().join("playbooks")).expect("a folder");
-        fs::copy(RABBIT_HA, world.folder.path().join("playbooks/rabbit-ha.rhai")).expect("a playbook");
-        let inventory = world.haflow(&["lab", "--name", &name, "inventory"]);
-        assert_eq!(inventory.exit, 0, "{}", inventory.stderr);
-        world.write("inventory.toml", &inventory.stdout);
-        world.step("the hosts are up");
-        Some(world)
-    }
-
-    /// Says what has been shown to hold, and when.
-    fn step(&self, what: &str) {
-        println!("{:6.1} s  {what}", self.began.elapsed().as_secs_f64());
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.folder.path().join(name), text).expect("a file");
-    }
-
-    fn haflow(&self, arguments: &[&str]) -> Ran {
-        let ran = Ran::of(&mut haflow(self.folder.path(), arguments.iter().copied()));
-        self.printed.borrow_mut().extend([ran.stdout.clone(), ran.stderr.clone()]);
-        ran
-    }
-
-    /// Runs or plans a playbook, and reads its events.
-    fn told(&self, command: &str, playbook: &str, more: &[&str]) -> Told {
-        let mut arguments = vec![command, playbook, "-i", "inventory.toml", "--format", "json"];
-        arguments.extend(more);
-        Told::from(self.haflow(&arguments))
-    }
-
     fn rabbit_ha(&self, command: &str, more: &[&str]) -> Told {
         self.told(command, "playbooks/rabbit-ha.rhai", more)
-    }
-
-    /// Runs a script on a host, by plain ssh.
-    fn ssh(&self, host: &str, script: &str) -> Output {
-        let mut command = Command::new("ssh");
-        command.args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]);
-        command.args(self.lab.ssh_args(host).expect("it is in the lab")).arg(script).output().expect("ssh starts")
-    }
-
-    /// What a script prints on a host, where it must succeed.
-    fn sh(&self, host: &str, script: &str) -> String {
-        let output = self.ssh(host, script);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{host}: {script}: {stderr}");
-        String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
     }
 
     fn json(&self, host: &str, script: &str) -> Value {

@@ -275,16 +275,14 @@ impl<'r> Run<'r> {
             }
         }
         let satisfied = outcome.satisfied() || matches!(outcome, Outcome::Skipped { because: None, .. });
-        let unreachable = match &outcome {
-            Outcome::Unreachable { why } => Some(why.clone()),
-            _ => None,
-        };
         self.record(id, outcome, took).await;
         for (skipped, because) in self.schedule.finish(id, satisfied) {
             let task = self.graph.task(skipped).expect("the schedule skips tasks");
             let root = self.graph.task(because).expect("a task bars others");
-            let outcome = match &unreachable {
-                Some(why) if task.host == root.host => Outcome::Unreachable { why: why.clone() },
+            let outcome = match &self.outcomes[because.index()] {
+                Some(Outcome::Unreachable { why }) if task.host == root.host => {
+                    Outcome::Unreachable { why: why.clone() }
+                }
                 _ => Outcome::Skipped { why: format!("it depends on `{}`", root.id()), because: Some(root.id()) },
             };
             self.record(skipped, outcome, Duration::ZERO).await;

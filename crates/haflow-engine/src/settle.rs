@@ -19,12 +19,15 @@ use std::collections::{BTreeMap, HashMap};
 /// Decides on each task in the order of the graph.
 pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned> {
     let mut upstream = Upstream::new(graph);
-    // For each node, the task before it that would fail, if one would.
+    // For each node, the task before it that would fail, if one would, and the gate that doesn't hold, if one doesn't.
+    let mut waits: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut barred: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut decisions = Vec::new();
     for id in graph.order() {
         upstream.arrive(*id);
         let bar = graph.before(*id).find_map(|edge| barred[edge.from.index()]);
+        let gate = graph.before(*id).find_map(|edge| waits[edge.from.index()]);
+        waits[id.index()] = gate;
         let Some(task) = graph.task(*id) else {
             barred[id.index()] = bar;
             continue;
@@ -35,6 +38,10 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             Look::of(Showed::Waits(source))
         });
         let state = look.state.clone();
+        let doubt = |gate: NodeId| Assumed {
+            because: name(graph, gate),
+            why: "it doesn't hold now, and nothing before it would change that".into(),
+        };
         let (decision, assumed) = match (bar, &look.showed) {
             (_, Showed::Unreachable(why)) => (Decision::Unreachable { why: why.clone() }, None),
             (Some(bar), _) => {
@@ -43,6 +50,10 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             }
             (None, _) => triggered(&upstream, *id, decided(&upstream, *id, task, look)),
         };
+        let assumed = assumed.or_else(|| gate.map(doubt)).filter(|_| !matches!(decision, Decision::Unknown { .. }));
+        if assumed.is_none() && matches!(task.action, Action::Gate(_)) && matches!(decision, Decision::Act { .. }) {
+            waits[id.index()] = Some(*id);
+        }
         let fails = matches!(decision, Decision::Failed { .. } | Decision::Unreachable { .. });
         barred[id.index()] = if fails { Some(*id) } else { bar };
         upstream.leave(*id, task, &decision, assumed.is_some());
@@ -303,8 +314,26 @@ impl OnHost<'_> {
     /// The latest change that touches `thing`.
     fn latest(&self, thing: &Thing) -> Option<(NodeId, bool)> {
         let kind = thing.kind();
+        if kind == "file" {
+            return self.latest_of(kind, thing.name()).max(self.latest_folder(thing.name()));
+        }
+        self.latest_of(kind, thing.name())
+    }
+
+    /// The latest change of a folder itself that is one of the path, or of something below it.
+    fn latest_folder(&self, path: Option<&str>) -> Option<(NodeId, bool)> {
+        let within = |folder: &str| path.is_none_or(|path| Thing::within(folder, path));
+        let folders = self.things.range(("folder", path.unwrap_or_default())..);
+        folders
+            .take_while(|((kind, _), _)| *kind == "folder")
+            .filter(|((_, folder), _)| within(folder))
+            .map(|(_, by)| *by)
+            .max()
+    }
+
+    fn latest_of(&self, kind: &str, name: Option<&str>) -> Option<(NodeId, bool)> {
         let all_of_kind = self.things.get(&(kind, "")).copied();
-        let Some(name) = thing.name() else {
+        let Some(name) = name else {
             return self.things.range((kind, "")..).take_while(|((of, _), _)| *of == kind).map(|(_, by)| *by).max();
         };
         let mut found = all_of_kind.max(self.things.get(&(kind, name)).copied());

@@ -4,7 +4,8 @@ use std::fmt;
 
 /// Something on a host that tasks read and change: `file:/etc/hosts`, `package:nginx`, `service:nginx`, a word of one's own.
 ///
-/// A kind alone stands for all of its things, `*` for everything. A file stands for what is below it too. Things of the kind
+/// A kind alone stands for all of its things, `*` for everything. A file stands for what is below it too, a `folder` for itself
+/// alone: making `/srv/app` changes nothing about a file in it. Things of the kind
 /// `shared` are the same on all hosts: `shared:rabbitmq` is what a cluster's members have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -44,24 +45,30 @@ impl Thing {
         self.0.split_once(':').map(|(_, name)| name)
     }
 
+    /// Whether a path is the folder itself or below it.
+    pub fn within(path: &str, folder: &str) -> bool {
+        let folder = folder.trim_end_matches('/');
+        path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Whether a change of the one can be a change of the other.
     pub fn overlaps(&self, other: &Self) -> bool {
         if self.is_everything() || other.is_everything() {
             return true;
         }
         match (self.kind() == other.kind(), self.name(), other.name()) {
-            (false, ..) => false,
-            (true, Some(one), Some(other)) if self.kind() == "file" => within(one, other) || within(other, one),
+            (false, one, other_name) => match (self.kind(), other.kind()) {
+                ("folder", "file") => one.zip(other_name).is_none_or(|(folder, file)| Self::within(folder, file)),
+                ("file", "folder") => one.zip(other_name).is_none_or(|(file, folder)| Self::within(folder, file)),
+                _ => false,
+            },
+            (true, Some(one), Some(other)) if self.kind() == "file" => {
+                Self::within(one, other) || Self::within(other, one)
+            }
             (true, Some(one), Some(other)) => one == other,
             (true, ..) => true,
         }
     }
-}
-
-/// Whether a path is the folder itself or below it.
-fn within(path: &str, folder: &str) -> bool {
-    let folder = folder.trim_end_matches('/');
-    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl fmt::Display for Thing {
@@ -82,7 +89,7 @@ impl TryFrom<String> for Thing {
         if kind.is_empty() || !kind.chars().all(fits) || name == Some("") || text.chars().any(char::is_control) {
             return Err(format!("`{text}` isn't a thing: `kind:name`, such as `service:nginx`, or `*`"));
         }
-        if kind == "file" && name.is_some_and(|path| !path.starts_with('/')) {
+        if matches!(kind, "file" | "folder") && name.is_some_and(|path| !path.starts_with('/')) {
             return Err(format!("`{text}`: a file is named by its absolute path"));
         }
         Ok(Self(Cow::Owned(text)))
@@ -151,6 +158,11 @@ mod tests {
             ("file:/etc/hosts", "file:/etc", true),
             ("file:/", "file:/etc", true),
             ("file:/etc/host", "file:/etc/hosts", false),
+            ("folder:/etc/app", "file:/etc/app", true),
+            ("folder:/etc/app", "file:/etc", true),
+            ("folder:/etc/app", "file:/etc/app/conf", false),
+            ("folder:/etc/app", "folder:/etc", false),
+            ("folder:/etc/app", "file", true),
             ("shared:a", "shared:b", false),
         ] {
             assert_eq!(thing(one).overlaps(&thing(other)), overlap, "{one} {other}");

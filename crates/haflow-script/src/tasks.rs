@@ -8,8 +8,8 @@ use crate::raise::{Call, Problem, Raise, complete};
 use crate::values::{shown, to_value};
 use crate::{jq, raise::Stop};
 use haflow_model::{
-    Act, Action, EdgeKind, Ensure, Gate, HostName, NodeId, OutputRef, Param, Policy, Probe, Read, Scope, Task, Thing,
-    Things, Value, When,
+    Act, Action, EdgeKind, Ensure, FileState, Gate, HostName, NodeId, OutputRef, Param, Policy, Probe, Read, Scope,
+    Task, Thing, Things, Value, When,
 };
 use rhai::{Dynamic, ImmutableString};
 use std::collections::BTreeMap;
@@ -183,7 +183,14 @@ fn scope(action: &Action, expect: Vec<(Thing, Value)>, options: &mut Options) ->
             let path = Thing::new("file", &file.path);
             let accounts = [("user", &file.owner), ("group", &file.group)];
             let accounts = accounts.into_iter().filter_map(|(kind, name)| Some(Thing::new(kind, name.as_ref()?)));
-            (Things::these([path.clone()].into_iter().chain(accounts)), Things::these([path]))
+            let touches = if file.state == FileState::Folder {
+                // Its parents are made too.
+                let ends = file.path.match_indices('/').map(|(at, _)| at).chain([file.path.len()]).filter(|at| *at > 0);
+                Things::these(ends.map(|end| Thing::new("folder", &file.path[..end])))
+            } else {
+                Things::these([path.clone()])
+            };
+            (Things::these([path].into_iter().chain(accounts)), touches)
         }
         Action::Act(_) => (Things::these([]), Things::default()),
         Action::Gate(_) | Action::Read(_) => (Things::default(), Things::these([])),

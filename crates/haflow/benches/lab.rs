@@ -165,7 +165,11 @@ impl Bench {
         command.arg("plan").arg(&playbook).args(["-i", &self.inventory, "-o"]).arg(&kept);
         let started = Instant::now();
         if let Some(peak) = peak(&mut command) {
-            println!("{:58} {:>8.2}s", "100,000 files planned on 3 hosts, and kept (once)", started.elapsed().as_secs_f64());
+            println!(
+                "{:58} {:>8.2}s",
+                "100,000 files planned on 3 hosts, and kept (once)",
+                started.elapsed().as_secs_f64()
+            );
             println!("{:58} {peak:>7} MB", "  its largest memory");
         }
         let size = fs::metadata(&kept).expect("the plan was kept").len();

@@ -116,23 +116,17 @@ fn waits(page: &mut Page, saved: &Saved, node: &SavedNode, host: &HostName) {
                 EdgeKind::Data => "it uses its output",
                 EdgeKind::Trigger => "it acts only if that changes",
             };
-            match &other.planned {
-                Some(planned) => {
-                    let (word, tone) = word(&planned.decision);
-                    page.line(&[
-                        (Tone::Plain, local(&other.name, host)),
-                        (Tone::Plain, "  "),
-                        (tone, word),
-                        (Tone::Dim, &format!("  {kind}")),
-                    ]);
-                }
-                None => {
-                    let all = format!("barrier \"{}\"", other.name);
-                    page.line(&[
-                        (Tone::Plain, &all),
-                        (Tone::Dim, &format!("  all that was declared before it on its hosts")),
-                    ]);
-                }
+            if let Some(planned) = &other.planned {
+                let (word, tone) = word(&planned.decision);
+                page.line(&[
+                    (Tone::Plain, local(&other.name, host)),
+                    (Tone::Plain, "  "),
+                    (tone, word),
+                    (Tone::Dim, &format!("  {kind}")),
+                ]);
+            } else {
+                let all = format!("barrier \"{}\"", other.name);
+                page.line(&[(Tone::Plain, &all), (Tone::Dim, "  all that was declared before it on its hosts")]);
             }
         }
     });

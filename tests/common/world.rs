@@ -1,0 +1,111 @@
+//! Hosts to test on: a lab of the test's own, taken down when the test is over, however it ends.
+
+use crate::common::Ran;
+use crate::events::{Told, haflow};
+use haflow_lab::Lab;
+use std::cell::RefCell;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Instant;
+use tempfile::TempDir;
+
+/// A lab that lives as long as this, and a folder to work in.
+pub(crate) struct World {
+    pub(crate) lab: Lab,
+    pub(crate) folder: TempDir,
+    /// Everything that haflow has printed.
+    pub(crate) printed: RefCell<Vec<String>>,
+    began: Instant,
+}
+
+/// The playbooks that come with haflow.
+pub(crate) fn playbooks() -> Vec<PathBuf> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../playbooks");
+    let paths = fs::read_dir(folder).expect("playbooks").map(|entry| entry.expect("a file").path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "rhai")).collect()
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Err(error) = Lab::down(self.lab.name(), &|_| {}) {
+            eprintln!("the lab {} stays: {error}", self.lab.name());
+        }
+        self.step("the lab is down");
+    }
+}
+
+impl World {
+    /// A lab with these hosts; `None`, with a word on it, if there can't be one.
+    pub(crate) fn up(part: &str, hosts: &[&str], suite: &str) -> Option<Self> {
+        if let Err(why) = haflow_lab::supported() {
+            println!("skipped: {why}");
+            return None;
+        }
+        let built = fs::read_dir("/var/cache/haflow/lab").is_ok_and(|mut bases| {
+            bases
+                .any(|base| base.is_ok_and(|base| base.file_name().to_string_lossy().starts_with(&format!("{suite}-"))))
+        });
+        if suite != "bookworm" && !built && std::env::var_os("HAFLOW_TEST_ALL").is_none() {
+            println!("skipped: there is no base of {suite} yet; HAFLOW_TEST_ALL=1 has it built");
+            return None;
+        }
+        let began = Instant::now();
+        let name = format!("haflow-test-{part}-{}", std::process::id());
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        // The guard comes first: a lab that comes up only half goes too.
+        let folder = tempfile::tempdir().expect("a folder");
+        let lab = Lab::up(&name, &hosts, suite, &|_| {}).unwrap_or_else(|error| {
+            let _ = Lab::down(&name, &|_| {});
+            panic!("the lab doesn't come up: {error}")
+        });
+        let world = Self { lab, folder, printed: RefCell::default(), began };
+        fs::create_dir(world.folder.path().join("playbooks")).expect("a folder");
+        for playbook in playbooks() {
+            let to = world.folder.path().join("playbooks").join(playbook.file_name().expect("a file"));
+            fs::copy(&playbook, to).expect("a playbook");
+        }
+        let inventory = world.haflow(&["lab", "--name", &name, "inventory"]);
+        assert_eq!(inventory.exit, 0, "{}", inventory.stderr);
+        world.write("inventory.toml", &inventory.stdout);
+        world.step("the hosts are up");
+        Some(world)
+    }
+
+    /// Says what has been shown to hold, and when.
+    pub(crate) fn step(&self, what: &str) {
+        println!("{:6.1} s  {what}", self.began.elapsed().as_secs_f64());
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).expect("a file");
+    }
+
+    pub(crate) fn haflow(&self, arguments: &[&str]) -> Ran {
+        let ran = Ran::of(&mut haflow(self.folder.path(), arguments.iter().copied()));
+        self.printed.borrow_mut().extend([ran.stdout.clone(), ran.stderr.clone()]);
+        ran
+    }
+
+    /// Runs or plans a playbook, and reads its events.
+    pub(crate) fn told(&self, command: &str, playbook: &str, more: &[&str]) -> Told {
+        let mut arguments = vec![command, playbook, "-i", "inventory.toml", "--format", "json"];
+        arguments.extend(more);
+        Told::from(self.haflow(&arguments))
+    }
+
+    /// Runs a script on a host, by plain ssh.
+    pub(crate) fn ssh(&self, host: &str, script: &str) -> Output {
+        let mut command = Command::new("ssh");
+        command.args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]);
+        command.args(self.lab.ssh_args(host).expect("it is in the lab")).arg(script).output().expect("ssh starts")
+    }
+
+    /// What a script prints on a host, where it must succeed.
+    pub(crate) fn sh(&self, host: &str, script: &str) -> String {
+        let output = self.ssh(host, script);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{host}: {script}: {stderr}");
+        String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+    }
+}

@@ -1,0 +1,225 @@
+//! How true plans are: hosts are taken through many states, and in each what a plan says is compared, task by task, with what the
+//! run after it does. `docs/fidelity.md` is the table of it; `UPDATE_GOLDEN=1` writes it.
+//!
+//! All states go through one lab, since a broker takes a minute to install and a state is made from the one before; so what a plan
+//! leaves on disks is looked at on the way, in the same test.
+
+mod common;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "common/events.rs"]
+mod events;
+#[path = "fidelity/measure.rs"]
+mod measure;
+#[path = "fidelity/states.rs"]
+mod states;
+#[path = "common/world.rs"]
+mod world;
+
+use events::Told;
+use measure::{Row, cells, compare, page};
+use states::{HOSTS, Kind, RABBIT_HA, SITE, STATES, State, Step};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use world::{World, playbooks};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/fidelity.md");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fidelity");
+
+#[test]
+fn what_a_plan_says_is_what_a_run_does() {
+    let Some(world) = World::up("fidelity", &HOSTS, "bookworm") else { return };
+    // As they are named in the repository, since a plan names them.
+    let folder = world.folder.path().join("tests/fidelity");
+    fs::create_dir_all(&folder).expect("a folder");
+    for file in ["site.rhai", "page.j2"] {
+        fs::copy(Path::new(FOLDER).join(file), folder.join(file)).expect("it is beside this file");
+    }
+
+    let mut rows = Vec::new();
+    let mut wrong = String::new();
+    leaves_the_disks_alone(&world, "bare", &mut wrong);
+    for state in STATES {
+        rows.push(go_through(&world, state, &mut wrong));
+    }
+    leaves_the_disks_alone(&world, "converged", &mut wrong);
+    let drift = "systemctl stop rabbitmq-server site; rm /etc/site.ini; apt-get -y purge tree; userdel deploy";
+    world.sh("rabbit2", drift);
+    world.sh("rabbit3", "systemctl stop rabbitmq-server; chmod 0640 /var/lib/rabbitmq/.erlang.cookie");
+    leaves_the_disks_alone(&world, "drifted", &mut wrong);
+
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(PAGE, page(&rows)).expect("the page can be written");
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Counts vary a little from run to run, where something was a matter of time; the rows don't.
+#[test]
+fn the_page_has_these_states() {
+    let page = fs::read_to_string(PAGE).unwrap_or_default();
+    let (table, _) = page.split_once("\n## ").unwrap_or((&page, ""));
+    let written: Vec<&str> = table.lines().filter(|line| line.starts_with("| [")).collect();
+    let expected: Vec<String> = STATES.iter().map(cells).collect();
+    let same = written.len() == expected.len()
+        && written.iter().zip(&expected).all(|(row, cells)| row.starts_with(&format!("{cells} ")));
+    assert!(same, "docs/fidelity.md is of other states; UPDATE_GOLDEN=1 writes it anew");
+}
+
+#[test]
+fn every_playbook_is_measured() {
+    let known: BTreeSet<&str> = STATES.iter().map(|state| state.playbook).collect();
+    for path in playbooks() {
+        let name = format!("playbooks/{}", path.file_name().expect("a file").to_string_lossy());
+        assert!(known.contains(&*name), "{name} goes through no state");
+        let kinds = [Kind::Bare, Kind::Converged, Kind::Drifted];
+        let lacks =
+            kinds.iter().find(|kind| !STATES.iter().any(|state| state.playbook == name && state.kind == **kind));
+        assert!(lacks.is_none(), "{name} goes through no state of the kind {lacks:?}");
+    }
+}
+
+/// Makes a state, plans, runs, and compares. What doesn't hold is told in `wrong`: the states after it are measured nevertheless.
+fn go_through(world: &World, state: &'static State, wrong: &mut String) -> Row {
+    let State { playbook, name, kind, .. } = state;
+    for step in state.made_by {
+        take(world, step);
+    }
+    let plan = ended(world.told("plan", playbook, &[]));
+    let run = ended(world.told("run", playbook, &["--yes"]));
+    let row = compare(state, &plan, &run);
+    let mut tell = |what: &str| {
+        println!("          {what}");
+        let _ = writeln!(wrong, "{playbook}, {name}: {what}");
+    };
+    for miss in &row.wrong {
+        tell(&format!("WRONG {}\n    {}", miss.task, miss.whole));
+    }
+    for miss in &row.otherwise {
+        println!("          otherwise {}\n    {}", miss.task, miss.whole);
+    }
+    let unknown = row.unknown.len();
+    match kind {
+        Kind::Bare | Kind::Silent if unknown * 5 <= row.tasks => {}
+        Kind::Converged => tell_what_is_left(&plan, &mut tell),
+        _ if unknown == 0 => {}
+        _ => {
+            for miss in &row.unknown {
+                tell(&format!("unknown {}\n    {}", miss.task, miss.whole));
+            }
+        }
+    }
+    for step in state.undone_by {
+        take(world, step);
+    }
+    if *kind != Kind::Converged {
+        tell_what_is_left(&ended(world.told("plan", playbook, &[])), &mut tell);
+    }
+    let counts =
+        [row.right, row.wrong.len(), row.assumed_right, row.otherwise.len(), unknown].map(|count| count.to_string());
+    world.step(&format!("{playbook}, {name}: {} tasks, {}", row.tasks, counts.join(" ")));
+    row
+}
+
+/// Tells what a plan for converged hosts shouldn't say.
+fn tell_what_is_left(plan: &Told, tell: &mut impl FnMut(&str)) {
+    for event in plan.of("task_planned") {
+        // What isn't triggered, or not chosen, is rightly skipped.
+        let fine = event["decision"] == "up_to_date" || (event["decision"] == "skipped" && plan.ran.exit == 0);
+        if !fine || !event["assumed"].is_null() {
+            tell(&format!("not converged: {event}"));
+        }
+    }
+}
+
+/// Whatever came of it, it was told to its end.
+fn ended(told: Told) -> Told {
+    let last = told.totals()["event"].as_str().unwrap_or_default();
+    assert!(matches!(last, "plan_finished" | "run_finished"), "{:?}", told.ran);
+    told
+}
+
+fn take(world: &World, step: &Step) {
+    match step {
+        Step::On(host, script) => {
+            world.sh(host, &format!("set -e; export DEBIAN_FRONTEND=noninteractive; {script}"));
+        }
+        Step::Kill(host) => world.lab.kill(host).expect("the lab cuts its power"),
+        Step::Boot(host) => world.lab.boot(host).expect("the lab boots it"),
+    }
+}
+
+/// Prints all that is on a host's disk, one line for what a file is and one for what it holds.
+const DISK: &str = r"
+set -f
+outside='( -path /run -o -path /tmp -o -path /var/log -o -path /proc -o -path /sys -o -path /dev ) -prune -o'
+find / -xdev $outside -printf '%p\t%y %m %u:%g %s %T@ %l\n'
+find / -xdev $outside -type f -print0 | xargs -0 sha256sum 2>/dev/null | sed 's/^\\\?\([0-9a-f]*\)  \(.*\)/\2\t\1/'
+";
+
+/// By host and path: what is there.
+type Disks = BTreeMap<(String, String), Vec<String>>;
+
+/// By host and path: what was there, and what is.
+type Moved = BTreeMap<(String, String), (Vec<String>, Vec<String>)>;
+
+fn disks(world: &World) -> Disks {
+    let listing = |host: &&'static str| {
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-o", "BatchMode=yes"]).args(world.lab.ssh_args(host).expect("it is in the lab")).arg(DISK);
+        (*host, ssh.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("ssh starts"))
+    };
+    let mut disks = Disks::new();
+    // All at once.
+    let listings: Vec<_> = HOSTS.iter().map(listing).collect();
+    for (host, listing) in listings {
+        let printed = listing.wait_with_output().expect("it ends");
+        for line in String::from_utf8_lossy(&printed.stdout).lines() {
+            let (path, what) = line.split_once('\t').unwrap_or((line, ""));
+            disks.entry((host.to_owned(), path.to_owned())).or_default().push(what.to_owned());
+        }
+    }
+    assert!(disks.len() > 3 * 5000, "there is more on three disks than {} files", disks.len());
+    disks
+}
+
+/// What moves by itself now and then: a broker writes its log into its tables, and systemd notes when a timer was due.
+const RESTLESS: [&str; 2] = ["/var/lib/rabbitmq/mnesia", "/var/lib/systemd"];
+
+/// What is on the hosts' disks is the same before and after a plan, but for /run, /tmp and /var/log.
+///
+/// With nothing between them, two listings are alike for minutes, also where brokers run. Where something restless has moved,
+/// it must do so again to count.
+fn leaves_the_disks_alone(world: &World, state: &str, wrong: &mut String) {
+    let (files, mut moved) = moved_by_plans(world);
+    let restless = |(_, path): &(String, String)| RESTLESS.iter().any(|folder| path.starts_with(folder));
+    if moved.keys().any(restless) {
+        let (_, again) = moved_by_plans(world);
+        moved.retain(|path, _| !restless(path) || again.contains_key(path));
+    }
+    for ((host, path), (was, is)) in &moved {
+        let _ = writeln!(wrong, "a plan of {state} hosts left its mark on {host}:{path}: {was:?}, then {is:?}");
+    }
+    world.step(&format!("plans of {state} hosts: {} of {files} files aren't as before", moved.len()));
+}
+
+/// Plans both playbooks. How many files there are, and what became of those that differ.
+fn moved_by_plans(world: &World) -> (usize, Moved) {
+    let mut before = disks(world);
+    for playbook in [SITE, RABBIT_HA] {
+        ended(world.told("plan", playbook, &[]));
+    }
+    let after = disks(world);
+    let files = after.len();
+    let mut moved = Moved::new();
+    for (path, is) in after {
+        let was = before.remove(&path).unwrap_or_default();
+        if was != is {
+            moved.insert(path, (was, is));
+        }
+    }
+    moved.extend(before.into_iter().map(|(path, was)| (path, (was, vec![]))));
+    (files, moved)
+}

@@ -1,0 +1,160 @@
+//! What a plan said, task by task, beside what the run after it did.
+
+use crate::events::Told;
+use crate::states::State;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// One state's row in the table.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) state: &'static State,
+    pub(crate) tasks: usize,
+    pub(crate) right: usize,
+    pub(crate) wrong: Vec<Miss>,
+    pub(crate) assumed_right: usize,
+    pub(crate) otherwise: Vec<Miss>,
+    /// What was planned unknown: the task, why, and what became of it.
+    pub(crate) unknown: Vec<Miss>,
+}
+
+/// A task that came otherwise than it was planned.
+#[derive(Debug)]
+pub(crate) struct Miss {
+    pub(crate) task: String,
+    /// The decision in one word.
+    pub(crate) said: String,
+    /// The outcome in one word.
+    pub(crate) did: String,
+    /// The task that failed before it, if that is why it was skipped.
+    pub(crate) because: Option<String>,
+    /// Both in full.
+    pub(crate) whole: String,
+}
+
+/// Compares each task's decision with its outcome.
+pub(crate) fn compare(state: &'static State, plan: &Told, run: &Told) -> Row {
+    // Only a gate checks; an act that doesn't do what it shall has failed.
+    let gates: BTreeSet<&str> = run.of("gate_checked").filter_map(|event| event["task"].as_str()).collect();
+    let mut row =
+        Row { state, tasks: 0, right: 0, wrong: vec![], assumed_right: 0, otherwise: vec![], unknown: vec![] };
+    for planned in plan.of("task_planned") {
+        let task = planned["task"].as_str().expect("it has an id");
+        let ended = run.task(task);
+        let (said, did) = (word(planned, "decision"), word(ended, "outcome"));
+        let fits = match said {
+            "up_to_date" => did == "ok",
+            // A gate that would be waited for: what it comes to is what the wait is for.
+            "act" if gates.contains(task) => matches!(did, "ok" | "failed"),
+            "change" | "act" => did == "changed",
+            "failed" | "skipped" | "unreachable" => did == said,
+            _ => true,
+        };
+        let miss = || Miss {
+            task: task.into(),
+            said: said.into(),
+            did: did.into(),
+            because: ended["because"].as_str().map(Into::into),
+            whole: format!("planned {}\n    ended   {}", detail(planned), detail(ended)),
+        };
+        row.tasks += 1;
+        match (said, planned["assumed"].is_null(), fits) {
+            ("unknown", ..) => row.unknown.push(miss()),
+            (_, true, true) => row.right += 1,
+            (_, true, false) => row.wrong.push(miss()),
+            (_, false, true) => row.assumed_right += 1,
+            (_, false, false) => row.otherwise.push(miss()),
+        }
+    }
+    row
+}
+
+/// A task's event without what only names it.
+fn detail(event: &Value) -> String {
+    let mut event = event.clone();
+    for key in ["event", "at", "task", "host", "kind", "name", "place", "took_ms"] {
+        event.as_object_mut().expect("an event").remove(key);
+    }
+    let mut text = event.to_string();
+    if let Some((end, _)) = text.char_indices().nth(600) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+fn word<'a>(event: &'a Value, key: &str) -> &'a str {
+    event[key].as_str().unwrap_or_else(|| panic!("no {key}: {event}"))
+}
+
+const HEAD: &str = "\
+<!-- Written by a test: UPDATE_GOLDEN=1 cargo test -p haflow --test fidelity -->
+# Fidelity: how true plans are
+
+Three lab hosts are taken through the states below. In each, a playbook is planned and then run, and what the plan said is
+compared with what the run did, task by task. To do it again, as root on Linux:
+
+    UPDATE_GOLDEN=1 cargo test -p haflow --test fidelity -- --nocapture
+
+Without `UPDATE_GOLDEN=1` the page isn't written, and the test fails where a certain decision was wrong, where more than a fifth of
+the decisions on bare hosts, or any on drifted ones, is unknown, or where a plan for converged hosts says anything but up to date.
+
+*Up to date* fits ok, *change* and *act* fit changed, and *failed*, *skipped* and *unreachable* fit themselves. A gate that is planned
+*act* would be waited for, and fits ok and failed; *unknown* fits anything. A decision is certain where nothing before the task
+would change what it was made from, and assumed otherwise; only a certain one can be wrong.
+
+";
+
+/// The first two cells of a state's row.
+pub(crate) fn cells(state: &State) -> String {
+    let playbook = state.playbook;
+    format!("| [{}](../{playbook}) | {} |", playbook.rsplit('/').next().unwrap_or(playbook), state.name)
+}
+
+/// The page.
+pub(crate) fn page(rows: &[Row]) -> String {
+    let mut page = HEAD.to_owned();
+    page += "| playbook | state | tasks | certain, right | certain, wrong | assumed, right | assumed, otherwise | unknown |\n";
+    page += "| --- | --- | --: | --: | --: | --: | --: | --: |\n";
+    let mut sums = [0; 6];
+    for row in rows {
+        let counts = [row.tasks, row.right, row.wrong.len(), row.assumed_right, row.otherwise.len(), row.unknown.len()];
+        for (sum, count) in sums.iter_mut().zip(counts) {
+            *sum += count;
+        }
+        let _ = writeln!(page, "{}{}", cells(row.state), counts.map(|count| format!(" {count} |")).concat());
+    }
+    let _ = writeln!(page, "| all | |{}", sums.map(|count| format!(" {count} |")).concat());
+    page += "\n## What came otherwise than assumed\n\n";
+    page += "A plan says of each of these that it isn't certain, and why.\n\n";
+    list(&mut page, rows, |row| &row.otherwise);
+    page += "\n## What was unknown\n\n";
+    list(&mut page, rows, |row| &row.unknown);
+    page
+}
+
+fn list(page: &mut String, rows: &[Row], of: fn(&Row) -> &Vec<Miss>) {
+    if rows.iter().all(|row| of(row).is_empty()) {
+        page.push_str("Nothing.\n");
+        return;
+    }
+    page.push_str("| playbook | state | task | planned | ended | tasks |\n| --- | --- | --- | --- | --- | --: |\n");
+    for row in rows {
+        // What was skipped because of the same task is told in one line.
+        let mut lines: Vec<(String, &str, &str, usize)> = Vec::new();
+        for miss in of(row) {
+            let what = match &miss.because {
+                Some(because) => format!("after `{because}`, which failed"),
+                None => format!("`{}`", miss.task),
+            };
+            match lines.iter_mut().find(|line| miss.because.is_some() && (&line.0, line.1) == (&what, &*miss.said)) {
+                Some(line) => line.3 += 1,
+                None => lines.push((what, &miss.said, &miss.did, 1)),
+            }
+        }
+        for (what, said, did, times) in lines {
+            let _ = writeln!(page, "{} {what} | {said} | {did} | {times} |", cells(row.state));
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The states that hosts are taken through, in this order, by one lab: each is made from the converged hosts, but for the bare
+//! ones.
+
+use Kind::{Bare, Broken, Converged, Drifted, Silent};
+use Step::{Boot, Kill, On};
+
+pub(crate) const RABBIT_HA: &str = "playbooks/rabbit-ha.rhai";
+pub(crate) const SITE: &str = "tests/fidelity/site.rhai";
+pub(crate) const HOSTS: [&str; 3] = ["rabbit1", "rabbit2", "rabbit3"];
+
+/// Where hosts are before a playbook is planned.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) playbook: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// What makes it.
+    pub(crate) made_by: &'static [Step],
+    /// What puts it right after the run, where the run can't.
+    pub(crate) undone_by: &'static [Step],
+}
+
+/// What must hold of a state, besides that no certain decision is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing of the playbook is there: at most a fifth of the decisions is unknown.
+    Bare,
+    /// All of it is there: a plan says just that, for certain, and a run agrees.
+    Converged,
+    /// Something is no longer as it was: nothing is unknown, and a run mends it.
+    Drifted,
+    /// So much is down that nobody is left who could tell what is there: at most a fifth is unknown, and a run mends it.
+    Silent,
+    /// Something that a run can't mend: nothing is unknown.
+    Broken,
+}
+
+/// Something that happens to a host.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step {
+    /// A script runs there.
+    On(&'static str, &'static str),
+    /// Its power is cut.
+    Kill(&'static str),
+    /// It boots again.
+    Boot(&'static str),
+}
+
+const fn state(playbook: &'static str, name: &'static str, kind: Kind, made_by: &'static [Step]) -> State {
+    State { playbook, name, kind, made_by, undone_by: &[] }
+}
+
+const fn broken(
+    playbook: &'static str,
+    name: &'static str,
+    made_by: &'static [Step],
+    undone_by: &'static [Step],
+) -> State {
+    State { playbook, name, kind: Broken, made_by, undone_by }
+}
+
+/// Another cookie, of the same owner and mode.
+const ANOTHER_COOKIE: &str = "file=/var/lib/rabbitmq/.erlang.cookie; rm $file; echo another > $file; chown rabbitmq:rabbitmq $file; chmod 0400 $file";
+const LEAVE: &str = "rabbitmqctl stop_app; rabbitmqctl reset; rabbitmqctl start_app";
+const TO_DISC: &str = "rabbitmqctl stop_app; rabbitmqctl change_cluster_node_type disc; rabbitmqctl start_app";
+const TO_RAM: &str = "rabbitmqctl stop_app; rabbitmqctl change_cluster_node_type ram; rabbitmqctl start_app";
+const STOP: &str = "systemctl stop rabbitmq-server";
+const BROKER_IS_BACK: &str =
+    "timeout 120 sh -c 'until systemctl is-active --quiet rabbitmq-server; do sleep 0.2; done'";
+
+pub(crate) static STATES: &[State] = &[
+    state(SITE, "bare", Bare, &[]),
+    state(SITE, "converged", Converged, &[]),
+    state(
+        SITE,
+        "an edited config file",
+        Drifted,
+        &[
+            On("rabbit1", "echo 'workers 9' >> /etc/site.conf"),
+            On("rabbit2", "sed -i 's/^pool.*/pool = 99/' /etc/site.ini"),
+        ],
+    ),
+    state(
+        SITE,
+        "hosts entries missing",
+        Drifted,
+        &[
+            On("rabbit1", "sed '/db.example.org/d' /etc/hosts > /etc/new; cat /etc/new > /etc/hosts; rm /etc/new"),
+            On("rabbit2", "sed '/rabbit[13]/d' /etc/hosts > /etc/new; cat /etc/new > /etc/hosts; rm /etc/new"),
+        ],
+    ),
+    state(SITE, "a service stopped", Drifted, &[On("rabbit3", "systemctl stop site")]),
+    state(
+        SITE,
+        "a service disabled",
+        Drifted,
+        &[On("rabbit1", "systemctl disable site"), On("rabbit2", "systemctl stop site; systemctl disable site")],
+    ),
+    state(
+        SITE,
+        "a unit file edited",
+        Drifted,
+        &[
+            On("rabbit1", "sed -i 's/infinity/1000000/' /etc/systemd/system/site.service"),
+            On(
+                "rabbit2",
+                "sed -i 's/infinity/1000000/' /etc/systemd/system/site.service; systemctl daemon-reload; systemctl restart site",
+            ),
+            On("rabbit3", "rm -r /etc/systemd/system/site.service.d"),
+        ],
+    ),
+    state(SITE, "a package removed", Drifted, &[On("rabbit2", "apt-get -y purge tree")]),
+    state(
+        SITE,
+        "half an apt install",
+        Drifted,
+        &[On(
+            "rabbit3",
+            "apt-get -y purge tree; cd /tmp; apt-get download tree; dpkg --unpack tree_*.deb; rm tree_*.deb",
+        )],
+    ),
+    state(
+        SITE,
+        "a user missing",
+        Drifted,
+        &[On("rabbit2", "userdel deploy"), On("rabbit3", "userdel deploy; groupdel deployers")],
+    ),
+    state(
+        SITE,
+        "files gone, and others in their place",
+        Drifted,
+        &[
+            On("rabbit1", "rm -r /srv/site /var/lib/site/tokens; mkdir -p /srv/old/er"),
+            On(
+                "rabbit2",
+                "chmod 0777 /srv/site; chown root /srv/site/motto; ln -sfn /srv /srv/current; rm /etc/site.peer",
+            ),
+            On("rabbit3", "rm /srv/current /etc/site.conf.local; echo 'a motto that is too long' > /srv/site/motto"),
+        ],
+    ),
+    state(SITE, "an output is another one", Drifted, &[On("rabbit1", "echo two > /etc/site.id")]),
+    broken(
+        SITE,
+        "a host down",
+        &[Kill("rabbit2")],
+        &[
+            Boot("rabbit2"),
+            On("rabbit2", "timeout 60 sh -c 'until systemctl is-active --quiet site; do sleep 0.2; done'"),
+        ],
+    ),
+    broken(
+        SITE,
+        "a folder where a file shall be",
+        &[On("rabbit2", "rm /etc/site.conf; mkdir /etc/site.conf")],
+        &[On(
+            "rabbit2",
+            "rmdir /etc/site.conf; printf 'workers 2\\nlevel info\\n' > /etc/site.conf; systemctl restart site",
+        )],
+    ),
+    state(RABBIT_HA, "bare", Bare, &[]),
+    state(RABBIT_HA, "converged", Converged, &[]),
+    state(
+        RABBIT_HA,
+        "installed, not clustered",
+        Drifted,
+        &[On("rabbit3", LEAVE), On("rabbit2", LEAVE), On("rabbit1", LEAVE)],
+    ),
+    state(RABBIT_HA, "clustered but for one", Drifted, &[On("rabbit3", LEAVE)]),
+    broken(RABBIT_HA, "a member down", &[Kill("rabbit3")], &[Boot("rabbit3"), On("rabbit3", BROKER_IS_BACK)]),
+    state(RABBIT_HA, "a service stopped", Drifted, &[On("rabbit2", STOP)]),
+    state(RABBIT_HA, "all services stopped", Silent, &[On("rabbit3", STOP), On("rabbit2", STOP), On("rabbit1", STOP)]),
+    state(
+        RABBIT_HA,
+        "an application stopped, and another's service disabled",
+        Drifted,
+        &[On("rabbit3", "rabbitmqctl stop_app"), On("rabbit2", "systemctl disable rabbitmq-server")],
+    ),
+    state(
+        RABBIT_HA,
+        "another cookie under a running broker, and on a stopped node",
+        Drifted,
+        &[On("rabbit2", ANOTHER_COOKIE), On("rabbit3", STOP), On("rabbit3", ANOTHER_COOKIE)],
+    ),
+    broken(
+        RABBIT_HA,
+        "another cookie under the first broker",
+        &[On("rabbit1", "cp -p /var/lib/rabbitmq/.erlang.cookie /root/kept"), On("rabbit1", ANOTHER_COOKIE)],
+        &[On("rabbit1", "mv /root/kept /var/lib/rabbitmq/.erlang.cookie")],
+    ),
+    state(
+        RABBIT_HA,
+        "cookies of another mode, and of another owner",
+        Drifted,
+        &[
+            On("rabbit1", "chmod 0640 /var/lib/rabbitmq/.erlang.cookie"),
+            On("rabbit2", "chown root:root /var/lib/rabbitmq/.erlang.cookie"),
+            On("rabbit3", "chmod 0640 /var/lib/rabbitmq/.erlang.cookie"),
+        ],
+    ),
+    state(RABBIT_HA, "the policy missing", Drifted, &[On("rabbit1", "rabbitmqctl clear_policy ha-all")]),
+    state(
+        RABBIT_HA,
+        "another policy",
+        Drifted,
+        &[On("rabbit1", r#"rabbitmqctl set_policy ha-all '^x' '{"ha-mode":"exactly","ha-params":2}'"#)],
+    ),
+    state(RABBIT_HA, "a disc node that should be RAM", Drifted, &[On("rabbit2", TO_DISC)]),
+    state(RABBIT_HA, "RAM and disc mixed up", Drifted, &[On("rabbit2", TO_DISC), On("rabbit1", TO_RAM)]),
+    broken(
+        RABBIT_HA,
+        "hosts entries missing",
+        &[On("rabbit2", "cp /etc/hosts /root/kept; sed '/rabbit[13]/d' /root/kept > /etc/hosts")],
+        &[On("rabbit2", "cat /root/kept > /etc/hosts; rm /root/kept")],
+    ),
+    state(
+        RABBIT_HA,
+        "half an apt install",
+        Drifted,
+        &[
+            On("rabbit3", STOP),
+            On("rabbit1", "rabbitmqctl forget_cluster_node rabbit@rabbit3"),
+            On(
+                "rabbit3",
+                "apt-get -y purge rabbitmq-server; cd /tmp; apt-get download rabbitmq-server; \
+                 dpkg --unpack rabbitmq-server_*.deb; rm rabbitmq-server_*.deb",
+            ),
+        ],
+    ),
+];

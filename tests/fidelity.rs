@@ -59,6 +59,9 @@ fn what_a_plan_says_is_what_a_run_does() {
 /// Counts vary a little from run to run, where something was a matter of time; the rows don't.
 #[test]
 fn the_page_has_these_states() {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        return;
+    }
     let page = fs::read_to_string(PAGE).unwrap_or_default();
     let (table, _) = page.split_once("\n## ").unwrap_or((&page, ""));
     let written: Vec<&str> = table.lines().filter(|line| line.starts_with("| [")).collect();

@@ -4,6 +4,7 @@
 //! touches is in its [`Scope`](haflow_model::Scope); who says nothing reads and touches everything, so that silence costs certainty and
 //! never truth:
 //!
+//! - What isn't certain to stay as it is may change after all, and counts as a change.
 //! - A change on the same host bears on the task where it touches what the task reads.
 //! - A change on another host bears on it where the graph leads from there to here, and it may touch something shared, or the
 //!   task reads everything.
@@ -229,13 +230,14 @@ impl<'g> Upstream<'g> {
     fn leave(&mut self, id: NodeId, task: &'g Task, decision: &Decision, assumed: bool) {
         let unknown = matches!(decision, Decision::Unknown { .. });
         self.certain[id.index()] = !assumed && !unknown;
-        let changes = unknown || matches!(decision, Decision::Change { .. } | Decision::Act { .. });
+        let changes = matches!(decision, Decision::Change { .. } | Decision::Act { .. });
         let touches = &task.scope.touches;
         let looks = matches!(task.action, Action::Read(_) | Action::Gate(_));
-        if !changes || looks {
+        // What isn't certain to stay as it is may change after all, and touch what it touches.
+        if looks || !(changes || unknown || assumed) {
             return;
         }
-        self.changes[id.index()] = true;
+        self.changes[id.index()] = changes || unknown;
         self.any[id.index()] = Some(id);
         if touches.everything() || touches.named().any(Thing::is_shared) {
             self.wide[id.index()] = Some(id);
@@ -245,7 +247,7 @@ impl<'g> Upstream<'g> {
             on_host.everything = on_host.everything.max(Some(id));
         }
         for thing in touches.named() {
-            on_host.things.insert((thing.kind(), thing.name().unwrap_or_default()), (id, !unknown));
+            on_host.things.insert((thing.kind(), thing.name().unwrap_or_default()), (id, changes));
         }
     }
 
@@ -258,9 +260,11 @@ impl<'g> Upstream<'g> {
             let thing = touches.and_then(|touches| {
                 touches.named().find(|thing| reads.everything() || reads.named().any(|read| read.overlaps(thing)))
             });
-            let why = match thing {
-                Some(thing) => format!("it touches {thing}, and comes first"),
-                None => "it may touch anything, and comes first".into(),
+            let what = thing.map_or_else(|| "may touch anything".to_owned(), |thing| format!("touches {thing}"));
+            let why = if self.changes[by.index()] {
+                format!("it {what}, and comes first")
+            } else {
+                format!("it comes first, may change after all, and {what}")
             };
             return Some(Moved { by, why });
         }
@@ -351,5 +355,136 @@ impl OnHost<'_> {
             found = found.max(below);
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use haflow_model::{Diff, Draft, Ensure, Param, Place, Policy, Probe, Scope, Value};
+    use proptest::prelude::*;
+
+    /// A task of a made-up world: it wants `value` of a thing, and its apply changes another thing too.
+    #[derive(Debug, Clone)]
+    struct Made {
+        host: u8,
+        thing: u8,
+        value: u8,
+        /// What else its apply sets, to which value.
+        besides: Option<(u8, u8)>,
+        /// Whether it says what it reads and touches.
+        says: bool,
+    }
+
+    fn made() -> impl Strategy<Value = Made> {
+        let besides = prop::option::weighted(0.4, (0_u8..5, 0_u8..3));
+        (0_u8..3, 0_u8..5, 0_u8..3, besides, prop::bool::weighted(0.7))
+            .prop_map(|(host, thing, value, besides, says)| Made { host, thing, value, besides, says })
+    }
+
+    /// Thing 4 is shared by all hosts.
+    fn thing(number: u8) -> Thing {
+        if number == 4 { Thing::new("shared", "s") } else { Thing::new("thing", &number.to_string()) }
+    }
+
+    fn key(host: u8, thing: u8) -> (u8, u8) {
+        (if thing == 4 { 9 } else { host }, thing)
+    }
+
+    fn graph(tasks: &[Made], edges: &[(usize, usize)]) -> Graph {
+        let mut draft = Draft::new();
+        let mut ids = Vec::new();
+        let mut shared = None;
+        for (index, one) in tasks.iter().enumerate() {
+            let touched = [Some(one.thing), one.besides.map(|(thing, _)| thing)].into_iter().flatten();
+            let scope = if one.says {
+                let (reads, touches) = (Things::these([thing(one.thing)]), Things::these(touched.clone().map(thing)));
+                Scope { reads, touches, expect: Vec::new() }
+            } else {
+                Scope::default()
+            };
+            let probe = Probe { script: String::new(), jq: None, raw: false };
+            let ensure = Ensure { probe, want: Param::Value(Value::Null), apply: String::new() };
+            let id = draft.task(Task {
+                host: format!("h{}", one.host).into(),
+                kind: "made".into(),
+                name: index.to_string(),
+                action: Action::Ensure(ensure),
+                params: BTreeMap::new(),
+                when: None,
+                policy: Policy::default(),
+                user: None,
+                scope,
+                tags: Vec::new(),
+                destroys: None,
+                place: Place::file("p"),
+                declared_in: None,
+            });
+            let id = id.expect("names differ");
+            // Who uses what is shared says in which order.
+            if touched.clone().any(|thing| thing == 4) || one.thing == 4 {
+                if let Some(before) = shared {
+                    draft.edge(before, id, EdgeKind::Order, Place::file("p"));
+                }
+                shared = Some(id);
+            }
+            ids.push(id);
+        }
+        for (one, other) in edges {
+            let (one, other) = (one % ids.len(), other % ids.len());
+            if one != other {
+                draft.edge(ids[one.min(other)], ids[one.max(other)], EdgeKind::Order, Place::file("p"));
+            }
+        }
+        draft.seal(Vec::new()).expect("edges lead forward")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+        /// What a plan calls certain is what a run finds, in whichever order the graph lets it go.
+        #[test]
+        fn what_is_certain_comes_true(
+            tasks in prop::collection::vec(made(), 1..14),
+            edges in prop::collection::vec((0_usize..14, 0_usize..14), 0..8),
+            world in prop::collection::btree_map((0_u8..3, 0_u8..4), 0_u8..3, 0..12),
+            shared in 0_u8..3,
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 14),
+        ) {
+            let graph = graph(&tasks, &edges);
+            let mut world = world;
+            world.insert((9, 4), shared);
+            let there = |world: &BTreeMap<(u8, u8), u8>, one: &Made| {
+                world.get(&key(one.host, one.thing)).copied().unwrap_or(0) == one.value
+            };
+            let looks = tasks.iter().map(|one| {
+                let decision = if there(&world, one) { Decision::UpToDate } else { Decision::Change { diff: Diff::default() } };
+                Some(Look::of(Showed::Seen(decision)))
+            });
+            let planned = settle(&graph, looks.collect());
+            prop_assert_eq!(planned.len(), tasks.len());
+            // A run, in some order that the edges allow.
+            let mut left: Vec<NodeId> = graph.order().to_vec();
+            let mut picks = picks.into_iter().cycle();
+            let mut changed = BTreeMap::new();
+            while !left.is_empty() {
+                let ready: Vec<usize> = (0..left.len())
+                    .filter(|at| graph.before(left[*at]).all(|edge| !left.contains(&edge.from)))
+                    .collect();
+                let id = left.remove(ready[picks.next().expect("endless").index(ready.len())]);
+                let one = &tasks[id.index()];
+                changed.insert(id, !there(&world, one));
+                if changed[&id] {
+                    if let Some((thing, value)) = one.besides {
+                        world.insert(key(one.host, thing), value);
+                    }
+                    world.insert(key(one.host, one.thing), one.value);
+                }
+            }
+            for Planned { task, decision, assumed, .. } in planned {
+                if assumed.is_none() {
+                    prop_assert_eq!(matches!(decision, Decision::Change { .. }), changed[&task], "{:?}", task);
+                }
+            }
+        }
     }
 }

@@ -39,7 +39,8 @@ pub(crate) struct Playbook {
 /// Which of the tasks.
 #[derive(Debug, Args, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Choice {
-    /// Only tasks on these hosts: names, groups or patterns with `*`, separated by commas. What they read from others is read
+    /// Only tasks on these hosts: names, groups or patterns with `*`, separated by commas; `!` before one leaves its hosts out. What they
+    /// read from others is read
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     limit: Vec<String>,
     /// Only tasks with one of these tags
@@ -57,7 +58,9 @@ impl Choice {
         let named = |pattern: &String, host: &HostName| {
             matches(pattern, host.as_str()) || hosts.get(host).is_some_and(|host| host.groups.contains(pattern))
         };
-        for pattern in &self.limit {
+        let (out, only): (Vec<&String>, Vec<&String>) = self.limit.iter().partition(|pattern| pattern.starts_with('!'));
+        let out: Vec<String> = out.into_iter().map(|pattern| pattern[1..].to_owned()).collect();
+        for pattern in only.iter().copied().chain(&out) {
             if !hosts.keys().any(|host| named(pattern, host)) {
                 let near = nearest(pattern, hosts.keys().map(|host| host.as_str()))
                     .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
@@ -68,12 +71,16 @@ impl Choice {
             }
         }
         let left = graph.only(|task| {
-            (self.limit.is_empty() || self.limit.iter().any(|pattern| named(pattern, &task.host)))
+            (only.is_empty() || only.iter().any(|pattern| named(pattern, &task.host)))
+                && !out.iter().any(|pattern| named(pattern, &task.host))
                 && (self.tags.is_empty() || task.tags.iter().any(|tag| self.tags.contains(tag)))
         });
         if left.tasks().next().is_none() {
+            let given = [("--limit", &self.limit), ("--tags", &self.tags)];
+            let given = given.iter().filter(|(_, given)| !given.is_empty());
+            let given: Vec<String> = given.map(|(option, given)| format!("{option} {}", given.join(","))).collect();
             return Err(Error::Usage {
-                message: format!("no task of this playbook is chosen by --tags {}", self.tags.join(",")),
+                message: format!("no task of this playbook is chosen by {}", given.join(" and ")),
                 help: "a task has the tags that its option `tags` gives it".into(),
             });
         }

@@ -60,6 +60,7 @@ pub async fn execute(
         .await;
     let mut run = Run {
         graph,
+        hosts,
         events,
         schedule: Schedule::new(graph),
         outcomes: vec![None; graph.len()],
@@ -99,6 +100,7 @@ fn can_be_looked_at(task: &Task) -> bool {
 /// The state of a run.
 struct Run<'r> {
     graph: &'r Graph,
+    hosts: &'r Hosts,
     events: &'r Events,
     schedule: Schedule<'r>,
     outcomes: Vec<Option<Outcome>>,
@@ -279,8 +281,10 @@ impl<'r> Run<'r> {
         for (skipped, because) in self.schedule.finish(id, satisfied) {
             let task = self.graph.task(skipped).expect("the schedule skips tasks");
             let root = self.graph.task(because).expect("a task bars others");
-            let outcome = match &self.outcomes[because.index()] {
-                Some(Outcome::Unreachable { why }) if task.host == root.host => {
+            let outcome = match (&self.outcomes[because.index()], self.hosts.unreachable(&task.host)) {
+                // The nearer reason.
+                (_, Some(error)) => Outcome::Unreachable { why: error.message.clone() },
+                (Some(Outcome::Unreachable { why }), _) if task.host == root.host => {
                     Outcome::Unreachable { why: why.clone() }
                 }
                 _ => Outcome::Skipped { why: format!("it depends on `{}`", root.id()), because: Some(root.id()) },

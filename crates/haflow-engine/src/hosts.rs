@@ -112,6 +112,11 @@ impl Hosts {
         tried.into_iter().filter_map(|(name, reached)| Some((name.clone(), reached.err()?))).collect()
     }
 
+    /// Why `host` can't be reached, where that is known already.
+    pub(crate) fn unreachable(&self, host: &HostName) -> Option<&Unreachable> {
+        self.all.get(host)?.connection.get()?.as_ref().err()
+    }
+
     /// Connects to `host` if that hasn't been done yet: how long it took, or why it can't be reached.
     pub(crate) async fn reach(&self, host: &HostName) -> Result<Duration, Unreachable> {
         let reached = &self.all[host];

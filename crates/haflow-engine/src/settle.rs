@@ -20,6 +20,14 @@ use std::collections::{BTreeMap, HashMap};
 /// Decides on each task in the order of the graph.
 pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned> {
     let mut upstream = Upstream::new(graph);
+    // A host that can't be reached is that for all of its tasks, also for those that wouldn't be looked at.
+    let unreachable: HashMap<&HostName, String> = graph
+        .tasks()
+        .filter_map(|(id, task)| match &looks[id.index()].as_ref()?.showed {
+            Showed::Unreachable(why) => Some((&task.host, why.clone())),
+            _ => None,
+        })
+        .collect();
     // For each node, the task before it that would fail, if one would, and the gate that doesn't hold, if one doesn't.
     let mut waits: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut barred: Vec<Option<NodeId>> = vec![None; graph.len()];
@@ -43,8 +51,8 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             because: name(graph, gate),
             why: "it doesn't hold now, and nothing before it would change that".into(),
         };
-        let (decision, assumed) = match (bar, &look.showed) {
-            (_, Showed::Unreachable(why)) => (Decision::Unreachable { why: why.clone() }, None),
+        let (decision, assumed) = match (bar, unreachable.get(&task.host)) {
+            (_, Some(why)) => (Decision::Unreachable { why: why.clone() }, None),
             (Some(bar), _) => {
                 let why = format!("it depends on `{}`, which would fail", name(graph, bar));
                 (Decision::Skipped { why }, upstream.doubt(bar))

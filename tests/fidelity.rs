@@ -17,6 +17,7 @@ mod world;
 
 use events::Told;
 use measure::{Row, cells, compare, page};
+use serde_json::Value;
 use states::{HOSTS, Kind, RABBIT_HA, SITE, STATES, State, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -102,6 +103,10 @@ fn go_through(world: &World, state: &'static State, wrong: &mut String) -> Row {
     }
     for miss in &row.otherwise {
         println!("          otherwise {}\n    {}", miss.task, miss.whole);
+    }
+    let sees = |event: &Value| event["decision"] != "up_to_date" && event["decision"] != "skipped";
+    if *kind != Kind::Converged && !plan.of("task_planned").any(sees) {
+        tell("the state isn't seen, or wasn't made");
     }
     let unknown = row.unknown.len();
     match kind {

@@ -4,7 +4,13 @@ if [ -r /etc/os-release ]; then
     -e 's/^PRETTY_NAME=/os_name=/p' -e 's/^ID_LIKE=/os_like=/p' /etc/os-release
 fi
 printf 'arch=%s\nkernel=%s\nhostname=%s\n' "$(uname -m)" "$(uname -r)" "$(uname -n)"
-for tool in apt-get dnf yum zypper; do
+# Some distributions have others' tools too: their own comes first.
+case " $(sed -n -e 's/^ID=//p' -e 's/^ID_LIKE=//p' /etc/os-release 2>/dev/null | tr -d "\"'" | tr '\n' ' ')" in
+  *' fedora'* | *' rhel'* | *' centos'*) own='dnf yum' ;;
+  *' suse'* | *' sles'* | *' opensuse'*) own=zypper ;;
+  *) own= ;;
+esac
+for tool in $own apt-get dnf yum zypper; do
   if command -v "$tool" >/dev/null 2>&1; then
     printf 'packages=%s\n' "${tool%-get}"
     break

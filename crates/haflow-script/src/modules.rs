@@ -41,11 +41,12 @@ macro_rules! module {
     };
 }
 
-static STDLIB: [Module; 9] = [
+static STDLIB: [Module; 10] = [
     module!("commands", true),
     module!("files", true),
     module!("hosts_file", true),
     module!("ini", true),
+    module!("rpm", false),
     module!("packages", true),
     module!("rabbitmq", false),
     module!("services", true),

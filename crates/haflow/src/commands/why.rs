@@ -6,17 +6,20 @@ use clap::Args;
 use haflow_model::{Sources, nearest};
 use std::path::PathBuf;
 
+const EXAMPLE: &str = "\
+For example:
+    haflow plan playbooks/rabbit-ha.rhai -i inventory.toml
+    haflow why rabbit1/rabbitmq_policy:ha-all";
+
 /// Say what is behind a plan's decision on a task.
 ///
 /// What was found, because of which tasks before it the decision isn't certain, what the task waits for, and the facts of its host that
 /// the playbook asked for. Without a plan's file it is about the last plan that was made here.
-///
-///     haflow plan playbooks/rabbit-ha.rhai -i inventory.toml
-///     haflow why rabbit1/rabbitmq_policy:ha-all
 #[derive(Debug, Args)]
+#[command(override_usage = "haflow why [OPTIONS] [PLAN] <TASK>", after_help = EXAMPLE)]
 pub(super) struct Why {
-    /// The plan's file, where it isn't the last plan, and the task's id or a part of it that no other has
-    #[arg(value_name = "PLAN] [TASK", required = true, num_args = 1..=2)]
+    /// The plan's file, where it isn't the last plan; then the task's id, or a part of it that no other has
+    #[arg(value_name = "TASK", required = true, num_args = 1..=2)]
     of: Vec<String>,
     /// Tell differences in full
     #[arg(short, long)]

@@ -71,6 +71,7 @@ async fn outcome(folder: &Path, homes: &Path) -> String {
             }
             Ok(answers)
         },
+        now: jiff::Timestamp::UNIX_EPOCH,
         interrupt: None,
     })
     .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

@@ -56,6 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             inventory: None,
             params: &BTreeMap::new(),
             facts: &mut assumed_facts,
+            now: jiff::Timestamp::UNIX_EPOCH,
             interrupt: None,
         })?;
         let took = begin.elapsed();
@@ -68,6 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         inventory: None,
         params: &BTreeMap::new(),
         facts: &mut assumed_facts,
+        now: jiff::Timestamp::UNIX_EPOCH,
         interrupt: None,
     })?;
     println!("nothing: {:.4} s", begin.elapsed().as_secs_f64());

@@ -1,6 +1,27 @@
 //! Files that a playbook may read: those in its own folder.
 
+use crate::modules::STDLIB_FOLDER;
+use crate::raise::{Call, Problem};
 use std::path::{Component, Path, PathBuf};
+
+/// The name in places of a file that a script asks for, and the file: beside the file that calls, or beside that which
+/// called the stdlib. `what` is the word for it.
+pub(crate) fn beside(call: &Call<'_>, path: &str, what: &str) -> Result<(String, PathBuf), Problem> {
+    let own = call.site().file;
+    let caller = if own.starts_with(STDLIB_FOLDER) {
+        let state = call.session.state();
+        let outer = state.crossings.iter().rev().find(|site| !site.file.starts_with(STDLIB_FOLDER));
+        outer.map_or_else(|| call.session.playbook.clone(), |site| site.file.clone())
+    } else {
+        own
+    };
+    let beside = Path::new(&*caller).parent().unwrap_or(Path::new(""));
+    let name = beside.join(path);
+    let file = inside(&call.session.folder, beside, Path::new(path)).map_err(|why| {
+        Problem::new(format!("the {what} `{path}` {why}")).help(format!("looked for as `{}`", name.display()))
+    })?;
+    Ok((name.display().to_string(), file))
+}
 
 /// The file `name` beside a file whose folder is `beside`, if it is in `root`. Otherwise what about it is wrong,
 /// as the end of a sentence.

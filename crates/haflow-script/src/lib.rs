@@ -4,6 +4,7 @@
 //! that it asks for; what it declares is data, and nothing of the interpreter outlives [`declare`].
 
 mod boundary;
+mod certificate;
 mod check;
 mod diagnose;
 mod docs;
@@ -13,6 +14,7 @@ mod files;
 mod hosts;
 mod jail;
 mod jq;
+mod keys;
 mod modules;
 mod natives;
 mod notes;
@@ -50,13 +52,13 @@ const STACK: usize = 128 << 20;
 
 /// Runs a playbook, and gives what it declares.
 pub fn declare(request: Request<'_>) -> Result<Declared, DeclareError> {
-    let Request { playbook, inventory, params, facts, interrupt } = request;
+    let Request { playbook, inventory, params, facts, now, interrupt } = request;
     let name: Arc<str> = playbook.display().to_string().into();
     let text = read(playbook, &name)?;
     let folder = playbook.parent().unwrap_or(Path::new("")).to_owned();
     let (ask, asked) = channel();
     let done = Done(ask.clone());
-    let session = Arc::new(Session::new(name.clone(), folder, inventory.cloned(), params.clone(), interrupt, ask));
+    let session = Arc::new(Session::new(name.clone(), folder, inventory.cloned(), params.clone(), now, interrupt, ask));
     thread::scope(|scope| {
         // A thread of its own, for its stack, and because the interpreter takes nothing that is borrowed.
         let script =

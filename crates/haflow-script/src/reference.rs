@@ -98,6 +98,15 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
      isn't in `data` is an error.",
     ),
     native("render", "render(text, data)", "Like `template`, from a text."),
+    native(
+        "pgp_key",
+        "pgp_key(key, fingerprint, #{ weak_key })",
+        "The armored text of an OpenPGP public key, if it is the one with this fingerprint: all 40 digits (64 of the newest \
+     keys), blanks may be between them. `key` is a file beside the file that calls, armored or binary, or an armored text. The \
+     file must hold that one key and no other, and the key must not be secret, revoked or expired, nor unable to sign; \
+     otherwise it is an error, and no host is touched. `weak_key: true` takes RSA of fewer than 2048 bits, DSA, and signatures \
+     by SHA-1 and older digests. What others have signed of the key is left out of the text. `repository` does all this itself.",
+    ),
     native("json", "json(value)", "A value as JSON text, without blanks."),
     native(
         "options",

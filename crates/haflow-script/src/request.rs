@@ -1,6 +1,7 @@
 //! What goes into a declaration, and what comes out of it.
 
 use haflow_model::{Diagnostic, Graph, Host, HostName, Inventory, Param, Place, Probe, Sources, Value};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,9 @@ pub struct Request<'a> {
     pub params: &'a BTreeMap<String, String>,
     /// Reads a fact of several hosts at once.
     pub facts: &'a mut ReadFacts<'a>,
+    /// When it is: keys that the playbook pins must hold then. The script has no clock, and what it declares doesn't follow
+    /// from the time; a key that has expired ends the declaration.
+    pub now: Timestamp,
     /// Set to stop an endless script.
     pub interrupt: Option<Arc<AtomicBool>>,
 }

@@ -6,7 +6,7 @@ use crate::place::{Site, straightened};
 use crate::raise::{NOWHERE, Problem, Stop, complete, token};
 use crate::request::{DeclareError, Declared};
 use crate::session::Session;
-use crate::{check, diagnose, facts, files, hosts, notes, order, outputs, params, tasks, templates};
+use crate::{check, diagnose, facts, files, hosts, keys, notes, order, outputs, params, tasks, templates};
 use haflow_model::Diagnostic;
 use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel};
 use std::any::TypeId;
@@ -71,6 +71,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
     outputs::register(natives);
     order::register(natives);
     templates::register(natives);
+    keys::register(natives);
     notes::register(natives);
     for (name, types) in [
         ("sleep", &[TypeId::of::<i64>()][..]),

@@ -5,8 +5,9 @@ use crate::place::{Site, Trace};
 use crate::raise::Stop;
 use crate::request::{FactFailure, FactQuery, FactsRead, GroupNeed, Note, ParamDecl, RecordedFacts, Unreached};
 use haflow_model::{Draft, Host, HostName, Inventory, Place, Probe, Sources};
-use rhai::Dynamic;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use jiff::Timestamp;
+use rhai::{Dynamic, ImmutableString};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -23,6 +24,8 @@ pub(crate) struct Session {
     pub(crate) inventory: Option<Inventory>,
     /// What was given with `-e`.
     pub(crate) given: BTreeMap<String, String>,
+    /// When keys must hold.
+    pub(crate) now: Timestamp,
     pub(crate) interrupt: Option<Arc<AtomicBool>>,
     started: Instant,
     /// How long the script has waited for facts.
@@ -78,6 +81,8 @@ pub(crate) struct State {
     pub(crate) crossings: Vec<Site>,
     /// Filters and expressions that were found to be right.
     pub(crate) checked: HashSet<String>,
+    /// Keys that were judged: the file's bytes, the pin, and whether a weak one will do; then the key's text.
+    pub(crate) keys: HashMap<(Vec<u8>, String, bool), ImmutableString>,
     pub(crate) templates: Option<minijinja::Environment<'static>>,
     /// An error that the interpreter would have swallowed.
     pub(crate) stop: Option<Stop>,
@@ -95,6 +100,7 @@ impl Session {
         folder: PathBuf,
         inventory: Option<Inventory>,
         given: BTreeMap<String, String>,
+        now: Timestamp,
         interrupt: Option<Arc<AtomicBool>>,
         ask: Sender<Message>,
     ) -> Self {
@@ -103,6 +109,7 @@ impl Session {
             folder,
             inventory,
             given,
+            now,
             interrupt,
             operations: AtomicU64::new(0),
             started: Instant::now(),

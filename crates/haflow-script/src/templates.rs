@@ -2,7 +2,6 @@
 
 use crate::hosts::text;
 use crate::jail;
-use crate::modules::STDLIB_FOLDER;
 use crate::natives::Natives;
 use crate::raise::{Call, Problem, Raise, Stop, complete};
 use crate::values::to_value;
@@ -11,7 +10,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use rhai::Dynamic;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Beyond so many steps a template is taken to be endless.
 const FUEL: u64 = 10_000_000;
@@ -36,7 +35,7 @@ fn environment() -> Environment<'static> {
 fn template(call: &Call<'_>, [path, data]: [Dynamic; 2]) -> Result<Dynamic, Raise> {
     let path = text(&path, "template")?;
     let data = values(&data, "template")?;
-    let (name, file) = find(call, &path)?;
+    let (name, file) = jail::beside(call, &path, "template")?;
     let mut state = call.session.state();
     let mut environment = state.templates.take().unwrap_or_else(environment);
     drop(state);
@@ -62,24 +61,6 @@ fn values(data: &Dynamic, function: &str) -> Result<minijinja::Value, Problem> {
     to_value(data)
         .map(|value| minijinja::Value::from(Serde(value)))
         .map_err(|why| Problem::new(format!("`{function}` can't fill that in: {why}")))
-}
-
-/// The template's name in places, and its file: beside the file that calls, or beside that which called the stdlib.
-fn find(call: &Call<'_>, path: &str) -> Result<(String, PathBuf), Problem> {
-    let own = call.site().file;
-    let caller = if own.starts_with(STDLIB_FOLDER) {
-        let state = call.session.state();
-        let outer = state.crossings.iter().rev().find(|site| !site.file.starts_with(STDLIB_FOLDER));
-        outer.map_or_else(|| call.session.playbook.clone(), |site| site.file.clone())
-    } else {
-        own
-    };
-    let beside = Path::new(&*caller).parent().unwrap_or(Path::new(""));
-    let name = beside.join(path);
-    let file = jail::inside(&call.session.folder, beside, Path::new(path)).map_err(|why| {
-        Problem::new(format!("the template `{path}` {why}")).help(format!("looked for as `{}`", name.display()))
-    })?;
-    Ok((name.display().to_string(), file))
 }
 
 fn load(call: &Call<'_>, environment: &mut Environment<'static>, name: &str, file: &Path) -> Result<(), Raise> {

@@ -16,6 +16,7 @@ fn run(text: &str, interrupt: Option<Arc<AtomicBool>>) -> Result<Declared, Decla
         inventory: None,
         params: &BTreeMap::new(),
         facts: &mut assumed_facts,
+        now: jiff::Timestamp::UNIX_EPOCH,
         interrupt,
     })
 }
@@ -46,6 +47,7 @@ fn modules_call_only_what_is_there() {
             inventory: None,
             params: &BTreeMap::new(),
             facts: &mut assumed_facts,
+            now: jiff::Timestamp::UNIX_EPOCH,
             interrupt: None,
         });
         if let Err(error) = declared {
@@ -127,6 +129,7 @@ fn functions_that_call_each_other_through_a_module_are_stopped() {
         inventory: None,
         params: &BTreeMap::new(),
         facts: &mut assumed_facts,
+        now: jiff::Timestamp::UNIX_EPOCH,
         interrupt: None,
     });
     let Err(DeclareError::Playbook(diagnostic)) = result else { panic!("it ended") };

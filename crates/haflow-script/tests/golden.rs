@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+/// When keys must hold.
+const NOW: &str = "2026-01-01T00:00:00Z";
+
 #[test]
 fn every_case_declares_what_is_expected() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
@@ -68,6 +71,7 @@ fn outcome(folder: &Path) -> String {
             }
             if failed.is_empty() { Ok(read) } else { Err(failed) }
         },
+        now: NOW.parse().unwrap(),
         interrupt: None,
     });
     let text = match &result {

@@ -5,6 +5,7 @@ use crate::error::Error;
 use clap::Args;
 use haflow_model::{Graph, Host, HostName, Inventory, nearest};
 use haflow_script::{Declared, ReadFacts, Request};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -130,7 +131,14 @@ impl Playbook {
         facts: &mut ReadFacts<'_>,
         interrupt: Option<Arc<AtomicBool>>,
     ) -> Result<Declared, Error> {
-        let request = Request { playbook: &self.playbook, inventory, params: &self.params()?, facts, interrupt };
+        let request = Request {
+            playbook: &self.playbook,
+            inventory,
+            params: &self.params()?,
+            facts,
+            now: Timestamp::now(),
+            interrupt,
+        };
         Ok(haflow_script::declare(request)?)
     }
 }

@@ -1,0 +1,570 @@
+//! OpenPGP keys as they are judged before anything trusts them.
+//!
+//! Nothing in a file is believed but what the primary key itself has signed, and what is handed on is only that. Which
+//! parts these are doesn't depend on the time; whether the key is taken at all does.
+
+use crate::certificate::Kind::{
+    Binding, Certification, Direct, KeyRevocation, Other, SubkeyRevocation, UserRevocation,
+};
+use jiff::Timestamp;
+use pgp::composed::{ArmorOptions, SignedKeyDetails, SignedPublicKey, SignedPublicSubKey};
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{PacketHeader, PublicKey, PublicSubkey, RevocationCode, Signature, SubpacketData, UserId};
+use pgp::ser::Serialize as _;
+use pgp::types::{
+    EcdsaPublicParams, EddsaLegacyPublicParams, Fingerprint, KeyDetails, KeyVersion, PacketLength, PublicParams,
+    RsaPublicParams, SignedUser, Tag,
+};
+use std::io::ErrorKind;
+
+/// RSA keys of fewer bits aren't taken.
+const LEAST_RSA: u16 = 2048;
+
+/// Why a key isn't taken: the end of a sentence that begins with the key, and what to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) what: String,
+    pub(crate) help: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { what: what.into(), help: help.into() }
+    }
+
+    pub(crate) fn truncated() -> Self {
+        Self::new("ends too early: a part of it is missing", "fetch the key's file anew, to its end")
+    }
+
+    pub(crate) fn not_a_key() -> Self {
+        Self::new(
+            "isn't an OpenPGP key",
+            "give the publisher's public key, armored (`-----BEGIN PGP PUBLIC KEY BLOCK-----`) or binary",
+        )
+    }
+
+    pub(crate) fn damaged() -> Self {
+        Self::new("is damaged", "fetch the key's file anew")
+    }
+
+    pub(crate) fn secret() -> Self {
+        Self::new(
+            "is a secret key",
+            "give the public one (`gpg --armor --export`); if the secret one has been shared, its owner must know",
+        )
+    }
+
+    fn weak(what: impl Into<String>) -> Self {
+        Self::new(what, "ask the publisher for a newer key; `weak_key: true` takes it in spite of that")
+    }
+}
+
+/// What a key is judged by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    /// The fingerprint that it must have, in capitals.
+    pub(crate) pin: &'a str,
+    /// When it must hold.
+    pub(crate) now: Timestamp,
+    /// Whether old digests and small sizes will do.
+    pub(crate) weak: bool,
+}
+
+/// The armored text of the one key in these bytes, if it is the pinned one and holds.
+pub(crate) fn judge(bytes: &[u8], terms: Terms<'_>) -> Result<String, Refusal> {
+    let packets = split(bytes)?;
+    if packets.iter().any(|packet| matches!(packet.header.tag(), Tag::SecretKey | Tag::SecretSubkey)) {
+        return Err(Refusal::secret());
+    }
+    let primary = primary(&packets)?;
+    let start = packets.iter().position(|packet| packet.header.tag() == Tag::PublicKey).unwrap_or(0);
+    let parts = Parts::of(&packets[start + 1..], primary);
+    parts.is_pinned(terms.pin)?;
+    parts.is_known()?;
+    parts.is_not_revoked()?;
+    parts.is_strong(terms)?;
+    parts.holds(terms)?;
+    parts.can_sign(terms)?;
+    parts.armored(terms)
+}
+
+/// A packet that isn't parsed yet.
+struct Raw<'a> {
+    header: PacketHeader,
+    body: &'a [u8],
+}
+
+fn split(mut bytes: &[u8]) -> Result<Vec<Raw<'_>>, Refusal> {
+    let mut packets = Vec::new();
+    while !bytes.is_empty() {
+        let header = PacketHeader::try_from_reader(&mut bytes).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => Refusal::truncated(),
+            _ if packets.is_empty() => Refusal::not_a_key(),
+            _ => Refusal::damaged(),
+        })?;
+        // Packets of keys have a length of their own, all others are none.
+        let PacketLength::Fixed(length) = header.packet_length() else { return Err(Refusal::not_a_key()) };
+        let (body, after) = bytes.split_at_checked(length as usize).ok_or_else(Refusal::truncated)?;
+        packets.push(Raw { header, body });
+        bytes = after;
+    }
+    Ok(packets)
+}
+
+/// The primary key, of which there must be one.
+fn primary(packets: &[Raw<'_>]) -> Result<PublicKey, Refusal> {
+    let mut keys = Vec::new();
+    for Raw { header, body } in packets.iter().filter(|packet| packet.header.tag() == Tag::PublicKey) {
+        keys.push(PublicKey::try_from_reader(*header, *body).map_err(|_| unknown("the key"))?);
+    }
+    match keys.len() {
+        0 => Err(Refusal::new(
+            "holds no key",
+            "give the publisher's whole key: its primary key with all that belongs to it",
+        )),
+        1 => Ok(keys.remove(0)),
+        many => {
+            let fingerprints: Vec<String> = keys.iter().map(|key| spaced(&hex(&key.fingerprint()))).collect();
+            Err(Refusal::new(
+                format!("holds {many} keys, each of which would be trusted: {}", fingerprints.join("; ")),
+                "give a file with the pinned one only (`gpg --armor --export FINGERPRINT`)",
+            ))
+        }
+    }
+}
+
+fn unknown(what: &str) -> Refusal {
+    Refusal::new(
+        format!("can't be checked: {what} is of a kind that haflow doesn't know"),
+        "ask the publisher for another key",
+    )
+}
+
+/// A key with what it says of itself. Signatures that don't hold aren't here.
+struct Parts {
+    primary: PublicKey,
+    revocations: Vec<(Signature, bool)>,
+    direct: Vec<Signature>,
+    users: Vec<User>,
+    subkeys: Vec<Subkey>,
+}
+
+struct User {
+    id: UserId,
+    certifications: Vec<Signature>,
+    revocations: Vec<Signature>,
+}
+
+struct Subkey {
+    key: PublicSubkey,
+    bindings: Vec<Signature>,
+    revocations: Vec<Signature>,
+}
+
+/// What a signature in a key says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Certification,
+    UserRevocation,
+    Binding,
+    SubkeyRevocation,
+    Direct,
+    KeyRevocation,
+    Other,
+}
+
+impl Kind {
+    /// By the packet's bytes, since also one that can't be parsed may be a revocation.
+    fn of(body: &[u8]) -> Self {
+        let kind = match body {
+            [2 | 3, _, kind, ..] | [4..=6, kind, ..] => *kind,
+            _ => return Other,
+        };
+        match kind {
+            0x10..=0x13 => Certification,
+            0x18 => Binding,
+            0x1f => Direct,
+            0x20 => KeyRevocation,
+            0x28 => SubkeyRevocation,
+            0x30 => UserRevocation,
+            _ => Other,
+        }
+    }
+}
+
+/// What the signatures that follow are about.
+enum About {
+    Primary,
+    User,
+    Subkey,
+    Nothing,
+}
+
+impl Parts {
+    fn of(packets: &[Raw<'_>], primary: PublicKey) -> Self {
+        let mut parts =
+            Self { primary, revocations: Vec::new(), direct: Vec::new(), users: Vec::new(), subkeys: Vec::new() };
+        let mut about = About::Primary;
+        for Raw { header, body } in packets {
+            match header.tag() {
+                Tag::UserId => {
+                    about = match UserId::try_from_reader(*header, *body) {
+                        Ok(id) => {
+                            parts.users.push(User { id, certifications: Vec::new(), revocations: Vec::new() });
+                            About::User
+                        }
+                        Err(_) => About::Nothing,
+                    };
+                }
+                Tag::PublicSubkey => {
+                    about = match PublicSubkey::try_from_reader(*header, *body) {
+                        Ok(key) => {
+                            parts.subkeys.push(Subkey { key, bindings: Vec::new(), revocations: Vec::new() });
+                            About::Subkey
+                        }
+                        Err(_) => About::Nothing,
+                    };
+                }
+                Tag::Signature => {
+                    if !parts.add(&about, Kind::of(body), Signature::try_from_reader(*header, *body).ok()) {
+                        // A revocation that can't be checked: what it is about isn't handed on.
+                        match about {
+                            About::User => drop(parts.users.pop()),
+                            About::Subkey => drop(parts.subkeys.pop()),
+                            About::Primary | About::Nothing => {}
+                        }
+                        about = About::Nothing;
+                    }
+                }
+                Tag::Trust | Tag::Marker | Tag::Padding => {}
+                _ => about = About::Nothing,
+            }
+        }
+        parts.users.retain(|user| !user.certifications.is_empty());
+        parts.subkeys.retain(|subkey| !subkey.bindings.is_empty());
+        parts
+    }
+
+    /// Adds a signature if it holds. False where it is the revocation of a part of the key and can't be checked.
+    fn add(&mut self, about: &About, kind: Kind, signature: Option<Signature>) -> bool {
+        let primary = &self.primary;
+        match (about, kind) {
+            (About::Primary, KeyRevocation) => {
+                if let Some(signature) = signature {
+                    let holds = signature.verify_key(primary).is_ok();
+                    self.revocations.push((signature, holds));
+                }
+            }
+            (About::Primary, Direct) => {
+                self.direct.extend(signature.filter(|signature| signature.verify_key(primary).is_ok()));
+            }
+            (About::User, Certification | UserRevocation) => {
+                let Some(user) = self.users.last_mut() else { return true };
+                let own = signature.filter(|signature| is_by(signature, primary));
+                let holds =
+                    |signature: &Signature| signature.verify_certification(primary, Tag::UserId, &user.id).is_ok();
+                match (kind, own) {
+                    (UserRevocation, Some(signature)) if !holds(&signature) => return false,
+                    (UserRevocation, own) => user.revocations.extend(own),
+                    (_, own) => user.certifications.extend(own.filter(holds)),
+                }
+            }
+            (About::Subkey, Binding | SubkeyRevocation) => {
+                let Some(subkey) = self.subkeys.last_mut() else { return true };
+                let holds = |signature: &Signature| signature.verify_subkey_binding(primary, &subkey.key).is_ok();
+                match (kind, signature) {
+                    (SubkeyRevocation, Some(signature)) if holds(&signature) => subkey.revocations.push(signature),
+                    (SubkeyRevocation, _) => return false,
+                    (_, signature) => {
+                        let bound =
+                            signature.filter(holds).filter(|binding| is_bound_back(binding, &subkey.key, primary));
+                        subkey.bindings.extend(bound);
+                    }
+                }
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn is_pinned(&self, pin: &str) -> Result<(), Refusal> {
+        let fingerprint = hex(&self.primary.fingerprint());
+        if fingerprint == pin {
+            return Ok(());
+        }
+        let of = self.users.first().map(|user| format!(" (it says that it is of {})", shown(user.id.id())));
+        let part = if self.subkeys.iter().any(|subkey| hex(&subkey.key.fingerprint()) == pin) {
+            ", which is that of one of its subkeys"
+        } else {
+            ""
+        };
+        Err(Refusal::new(
+            format!(
+                "isn't the pinned one: its fingerprint is {}{}, not {}{part}",
+                spaced(&fingerprint),
+                of.unwrap_or_default(),
+                spaced(pin)
+            ),
+            "fetch the publisher's key anew; change the pin only to what the publisher states elsewhere than in the key's own file",
+        ))
+    }
+
+    fn is_known(&self) -> Result<(), Refusal> {
+        match self.primary.version() {
+            KeyVersion::V4 | KeyVersion::V6 if strength(self.primary.public_params()) == Strength::Unknown => {
+                Err(unknown("its algorithm"))
+            }
+            KeyVersion::V4 | KeyVersion::V6 => Ok(()),
+            _ => Err(unknown("its version")),
+        }
+    }
+
+    fn is_not_revoked(&self) -> Result<(), Refusal> {
+        let Some((revocation, holds)) = self.revocations.iter().max_by_key(|(_, holds)| *holds) else { return Ok(()) };
+        if !holds {
+            return Err(Refusal::new(
+                "carries a revocation that can't be checked",
+                "ask the publisher whether it was revoked; a key that wasn't carries none",
+            ));
+        }
+        let reason = match revocation.revocation_reason_code() {
+            Some(RevocationCode::KeySuperseded) => ": another one has taken its place",
+            Some(RevocationCode::KeyCompromised) => ": others may have its secret part",
+            Some(RevocationCode::KeyRetired) => ": it is no longer used",
+            _ => "",
+        };
+        let when = revocation.created().map(|when| format!(" on {}", date(when.as_secs().into())));
+        Err(Refusal::new(
+            format!("was revoked by its owner{}{reason}", when.unwrap_or_default()),
+            "get the key that the publisher signs with now, and its fingerprint",
+        ))
+    }
+
+    fn is_strong(&self, terms: Terms<'_>) -> Result<(), Refusal> {
+        match strength(self.primary.public_params()) {
+            Strength::Weak(what) if !terms.weak => Err(Refusal::weak(format!("is too weak: it is {what}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What it says of itself now, the newest last.
+    fn selves(&self, terms: Terms<'_>) -> Vec<&Signature> {
+        let users = self.users.iter().filter_map(|user| user.current(terms));
+        let mut selves: Vec<&Signature> = newest(&self.direct, terms).into_iter().chain(users).collect();
+        selves.sort_by_key(|signature| signature.created());
+        selves
+    }
+
+    fn holds(&self, terms: Terms<'_>) -> Result<(), Refusal> {
+        let made = i64::from(self.primary.created_at().as_secs());
+        if made > terms.now.as_second() {
+            return Err(Refusal::new(
+                format!("was made on {}, which is yet to come", date(made)),
+                "see whether this machine's clock is right",
+            ));
+        }
+        let selves = self.selves(terms);
+        if selves.is_empty() {
+            let lax = self.selves(Terms { weak: true, ..terms });
+            if let Some(digest) = lax.last().and_then(|signature| signature.hash_alg()) {
+                return Err(Refusal::weak(format!("is too weak: it vouches for itself by {digest} only")));
+            }
+            return Err(Refusal::new(
+                "doesn't vouch for itself: none of its user ids bears a signature of its own that holds",
+                "fetch the key's file anew; if that doesn't help, ask the publisher",
+            ));
+        }
+        // As GnuPG does: what is said of the key itself comes before what is said beside a user id.
+        let direct = newest(&self.direct, terms).and_then(Signature::key_expiration_time);
+        let expiry = direct.or_else(|| selves.iter().rev().find_map(|signature| signature.key_expiration_time()));
+        match expiry.map_or(0, |after| i64::from(after.as_secs())) {
+            0 => Ok(()),
+            after if made + after > terms.now.as_second() => Ok(()),
+            after => Err(expired("expired", made + after)),
+        }
+    }
+
+    /// Whether it, or a part of it, can sign a repository now, and isn't too weak for that.
+    fn can_sign(&self, terms: Terms<'_>) -> Result<(), Refusal> {
+        let signs = |signature: &&Signature| !has_flags(signature) || signature.key_flags().sign();
+        let mut found = self.selves(terms).last().is_some_and(signs);
+        let mut ended = None;
+        for subkey in self.subkeys.iter().filter(|subkey| subkey.revocations.is_empty()) {
+            let Some(lax) = newest(&subkey.bindings, Terms { weak: true, ..terms }) else { continue };
+            if !lax.key_flags().sign() {
+                continue;
+            }
+            let made = i64::from(subkey.key.created_at().as_secs());
+            let end = |signature: &Signature| match signature.key_expiration_time().map_or(0, |after| after.as_secs()) {
+                0 => i64::MAX,
+                after => made + i64::from(after),
+            };
+            if end(lax) <= terms.now.as_second() {
+                ended = ended.max(Some(end(lax)));
+                continue;
+            }
+            let name = || spaced(&hex(&subkey.key.fingerprint()));
+            match (strength(subkey.key.public_params()), newest(&subkey.bindings, terms)) {
+                (Strength::Unknown, _) => return Err(unknown(&format!("its subkey {}", name()))),
+                (Strength::Weak(what), _) if !terms.weak => {
+                    return Err(Refusal::weak(format!("is too weak: its subkey {} is {what}", name())));
+                }
+                (_, None) => {
+                    let digest =
+                        lax.hash_alg().map_or_else(|| "an unknown digest".to_owned(), |digest| digest.to_string());
+                    return Err(Refusal::weak(format!(
+                        "is too weak: its subkey {} is bound to it by {digest} only",
+                        name()
+                    )));
+                }
+                (_, Some(binding)) => found |= binding.key_flags().sign() && end(binding) > terms.now.as_second(),
+            }
+        }
+        match ended {
+            _ if found => Ok(()),
+            Some(end) => Err(expired("can sign nothing: its subkey for that expired", end)),
+            None => Err(Refusal::new(
+                "can sign nothing: neither it nor one of its subkeys is for signing",
+                "give the key that the publisher signs the repository with",
+            )),
+        }
+    }
+
+    /// All that it says of itself, and nothing that others say.
+    fn armored(self, terms: Terms<'_>) -> Result<String, Refusal> {
+        let kept = |signatures: Vec<Signature>| signatures.into_iter().filter(move |one| terms.weak || is_strong(one));
+        let users = self.users.into_iter().map(|user| SignedUser {
+            id: user.id,
+            signatures: user.revocations.into_iter().chain(kept(user.certifications)).collect(),
+        });
+        let subkeys = self.subkeys.into_iter().map(|subkey| SignedPublicSubKey {
+            key: subkey.key,
+            signatures: subkey.revocations.into_iter().chain(kept(subkey.bindings)).collect(),
+        });
+        let key = SignedPublicKey {
+            primary_key: self.primary,
+            details: SignedKeyDetails {
+                revocation_signatures: Vec::new(),
+                direct_signatures: kept(self.direct).collect(),
+                users: users.filter(|user| !user.signatures.is_empty()).collect(),
+                user_attributes: Vec::new(),
+            },
+            public_subkeys: subkeys.filter(|subkey| !subkey.signatures.is_empty()).collect(),
+        };
+        key.to_armored_string(ArmorOptions::default()).map_err(|_| unknown("a part of it"))
+    }
+}
+
+impl User {
+    /// What the key says beside this user id now; nothing if it took that back.
+    fn current(&self, terms: Terms<'_>) -> Option<&Signature> {
+        let newest = newest(&self.certifications, terms)?;
+        let taken_back = self.revocations.iter().any(|revocation| revocation.created() >= newest.created());
+        (!taken_back).then_some(newest)
+    }
+}
+
+/// The newest that holds now, and by a digest that will do.
+fn newest<'a>(signatures: &'a [Signature], terms: Terms<'_>) -> Option<&'a Signature> {
+    let now = terms.now.as_second();
+    let holds = |signature: &&Signature| {
+        let Some(made) = signature.created().map(|made| i64::from(made.as_secs())) else { return false };
+        let lasts = signature.signature_expiration_time().map_or(0, |after| i64::from(after.as_secs()));
+        made <= now && (lasts == 0 || made + lasts > now) && (terms.weak || is_strong(signature))
+    };
+    signatures.iter().filter(holds).max_by_key(|signature| signature.created())
+}
+
+/// Whether a signature says that it was made by this key, or doesn't say by which.
+fn is_by(signature: &Signature, key: &PublicKey) -> bool {
+    let (ids, fingerprints) = (signature.issuer_key_id(), signature.issuer_fingerprint());
+    ids.is_empty() && fingerprints.is_empty()
+        || ids.contains(&&key.legacy_key_id())
+        || fingerprints.contains(&&key.fingerprint())
+}
+
+/// A subkey for signing must say itself that it belongs to the key.
+fn is_bound_back(binding: &Signature, subkey: &PublicSubkey, primary: &PublicKey) -> bool {
+    let back = binding.embedded_signature();
+    !binding.key_flags().sign() || back.is_some_and(|back| back.verify_primary_key_binding(subkey, primary).is_ok())
+}
+
+fn has_flags(signature: &Signature) -> bool {
+    let mut parts = signature.config().into_iter().flat_map(|config| config.hashed_subpackets());
+    parts.any(|part| matches!(part.data, SubpacketData::KeyFlags(_)))
+}
+
+fn is_strong(signature: &Signature) -> bool {
+    let strong = |digest: Option<HashAlgorithm>| {
+        digest.is_some_and(|digest| {
+            !matches!(digest, HashAlgorithm::Md5 | HashAlgorithm::Sha1 | HashAlgorithm::Ripemd160)
+        })
+    };
+    strong(signature.hash_alg()) && signature.embedded_signature().is_none_or(|back| strong(back.hash_alg()))
+}
+
+#[derive(PartialEq, Eq)]
+enum Strength {
+    Enough,
+    Weak(String),
+    Unknown,
+}
+
+fn strength(params: &PublicParams) -> Strength {
+    match params {
+        PublicParams::RSA(params) => match bits(params) {
+            bits if bits < LEAST_RSA => Strength::Weak(format!("RSA of {bits} bits, fewer than {LEAST_RSA}")),
+            _ => Strength::Enough,
+        },
+        PublicParams::DSA(_) => Strength::Weak("a DSA key".to_owned()),
+        PublicParams::Elgamal(_) => Strength::Weak("an Elgamal key".to_owned()),
+        PublicParams::ECDSA(EcdsaPublicParams::Unsupported { .. })
+        | PublicParams::EdDSALegacy(EddsaLegacyPublicParams::Unsupported { .. }) => Strength::Unknown,
+        PublicParams::ECDSA(_) | PublicParams::EdDSALegacy(_) | PublicParams::Ed25519(_) | PublicParams::Ed448(_) => {
+            Strength::Enough
+        }
+        _ => Strength::Unknown,
+    }
+}
+
+/// How long the modulus is: it is written first, after its length.
+fn bits(params: &RsaPublicParams) -> u16 {
+    match params.to_bytes().as_deref() {
+        Ok([high, low, ..]) => u16::from_be_bytes([*high, *low]),
+        _ => 0,
+    }
+}
+
+fn expired(what: &str, when: i64) -> Refusal {
+    Refusal::new(
+        format!("{what} on {}", date(when)),
+        "get the publisher's renewed key; one with another fingerprint is another key",
+    )
+}
+
+fn hex(fingerprint: &Fingerprint) -> String {
+    format!("{fingerprint:X}")
+}
+
+/// A fingerprint as people compare it.
+pub(crate) fn spaced(fingerprint: &str) -> String {
+    let mut text = String::new();
+    for (at, digit) in fingerprint.chars().enumerate() {
+        if at > 0 && at.is_multiple_of(4) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn date(seconds: i64) -> String {
+    Timestamp::from_second(seconds)
+        .map_or_else(|_| "an unknown day".to_owned(), |at| at.strftime("%Y-%m-%d").to_string())
+}
+
+/// What a key says of its owner: anybody's text.
+fn shown(id: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(id).chars().filter(|c| !c.is_control()).take(100).collect();
+    format!("`{text}`")
+}

@@ -2,9 +2,9 @@
 //! packages. What isn't Debian's own there (the distribution's name, its packages) is made up; the package managers are real.
 
 mod common;
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "common/events.rs"]
 mod events;
-#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "common/world.rs"]
 mod world;
 

@@ -1,4 +1,4 @@
-//! OpenPGP keys as they are judged before anything trusts them.
+//! `OpenPGP` keys as they are judged before anything trusts them.
 //!
 //! Nothing in a file is believed but what the primary key itself has signed, and what is handed on is only that. Which
 //! parts these are doesn't depend on the time; whether the key is taken at all does.
@@ -9,11 +9,13 @@ use crate::certificate::Kind::{
 use jiff::Timestamp;
 use pgp::composed::{ArmorOptions, SignedKeyDetails, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{PacketHeader, PublicKey, PublicSubkey, RevocationCode, Signature, SubpacketData, UserId};
+use pgp::packet::{
+    PacketHeader, PublicKey, PublicSubkey, RevocationCode, Signature, SignatureConfig, SubpacketData, UserId,
+};
 use pgp::ser::Serialize as _;
 use pgp::types::{
-    EcdsaPublicParams, EddsaLegacyPublicParams, Fingerprint, KeyDetails, KeyVersion, PacketLength, PublicParams,
-    RsaPublicParams, SignedUser, Tag,
+    Duration, EcdsaPublicParams, EddsaLegacyPublicParams, Fingerprint, KeyDetails, KeyVersion, PacketLength,
+    PublicParams, RsaPublicParams, SignedUser, Tag,
 };
 use std::io::ErrorKind;
 
@@ -395,7 +397,7 @@ impl Parts {
                 continue;
             }
             let made = i64::from(subkey.key.created_at().as_secs());
-            let end = |signature: &Signature| match signature.key_expiration_time().map_or(0, |after| after.as_secs()) {
+            let end = |signature: &Signature| match signature.key_expiration_time().map_or(0, Duration::as_secs) {
                 0 => i64::MAX,
                 after => made + i64::from(after),
             };
@@ -490,7 +492,7 @@ fn is_bound_back(binding: &Signature, subkey: &PublicSubkey, primary: &PublicKey
 }
 
 fn has_flags(signature: &Signature) -> bool {
-    let mut parts = signature.config().into_iter().flat_map(|config| config.hashed_subpackets());
+    let mut parts = signature.config().into_iter().flat_map(SignatureConfig::hashed_subpackets);
     parts.any(|part| matches!(part.data, SubpacketData::KeyFlags(_)))
 }
 

@@ -81,7 +81,15 @@ mod tests {
 
     #[test]
     fn every_native_function_is_documented() {
-        let session = Arc::new(Session::new("p".into(), "".into(), None, [].into(), jiff::Timestamp::UNIX_EPOCH, None, channel().0));
+        let session = Arc::new(Session::new(
+            "p".into(),
+            "".into(),
+            None,
+            [].into(),
+            jiff::Timestamp::UNIX_EPOCH,
+            None,
+            channel().0,
+        ));
         let mut engine = Engine::new_raw();
         crate::runtime::register(&mut Natives { engine: &mut engine, session: &session });
         let internal = ["to_string", "to_debug", "debug", "sleep", "timestamp", "exit"];

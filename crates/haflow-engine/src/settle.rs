@@ -57,7 +57,13 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
                 let why = format!("it depends on `{}`, which would fail", name(graph, bar));
                 (Decision::Skipped { why }, upstream.doubt(bar))
             }
-            (None, _) => triggered(&upstream, *id, decided(&upstream, *id, task, look)),
+            (None, _) => match upstream.skipped_source(*id) {
+                Some(source) => {
+                    let why = format!("it uses the output of `{}`, which would be skipped", name(graph, source));
+                    (Decision::Skipped { why }, upstream.doubt(source))
+                }
+                None => triggered(&upstream, *id, decided(&upstream, *id, task, look)),
+            },
         };
         let assumed = assumed.or_else(|| gate.map(doubt)).filter(|_| !matches!(decision, Decision::Unknown { .. }));
         if assumed.is_none() && matches!(task.action, Action::Gate(_)) && matches!(decision, Decision::Act { .. }) {
@@ -206,6 +212,7 @@ struct Upstream<'g> {
     changes: Vec<bool>,
     /// Whether the decision is certain. What isn't known isn't.
     certain: Vec<bool>,
+    skipped: Vec<bool>,
 }
 
 /// What would change on one host.
@@ -225,6 +232,7 @@ impl<'g> Upstream<'g> {
             hosts: HashMap::new(),
             changes: vec![false; graph.len()],
             certain: vec![true; graph.len()],
+            skipped: vec![false; graph.len()],
         }
     }
 
@@ -238,6 +246,7 @@ impl<'g> Upstream<'g> {
     fn leave(&mut self, id: NodeId, task: &'g Task, decision: &Decision, assumed: bool) {
         let unknown = matches!(decision, Decision::Unknown { .. });
         self.certain[id.index()] = !assumed && !unknown;
+        self.skipped[id.index()] = matches!(decision, Decision::Skipped { .. });
         let changes = matches!(decision, Decision::Change { .. } | Decision::Act { .. });
         let touches = &task.scope.touches;
         let looks = matches!(task.action, Action::Read(_) | Action::Gate(_));
@@ -310,6 +319,12 @@ impl<'g> Upstream<'g> {
         sources.find(|source| !self.certain[source.index()])
     }
 
+    /// A task whose output is used by this one and that would be skipped.
+    fn skipped_source(&self, id: NodeId) -> Option<NodeId> {
+        let mut sources = self.graph.before(id).filter(|edge| edge.kind == EdgeKind::Data).map(|edge| edge.from);
+        sources.find(|source| self.skipped[source.index()])
+    }
+
     fn uncertain_output(&self, id: NodeId) -> Option<Assumed> {
         let source = self.uncertain_source(id)?;
         Some(Assumed { because: name(self.graph, source), why: "its output may be another one then".into() })
@@ -325,44 +340,37 @@ impl<'g> Upstream<'g> {
 impl OnHost<'_> {
     /// The latest change that touches `thing`.
     fn latest(&self, thing: &Thing) -> Option<(NodeId, bool)> {
-        let kind = thing.kind();
-        if kind == "file" {
-            return self.latest_of(kind, thing.name()).max(self.latest_folder(thing.name()));
-        }
-        self.latest_of(kind, thing.name())
-    }
-
-    /// The latest change of a folder itself that is one of the path, or of something below it.
-    fn latest_folder(&self, path: Option<&str>) -> Option<(NodeId, bool)> {
-        let within = |folder: &str| path.is_none_or(|path| Thing::within(folder, path));
-        let folders = self.things.range(("folder", path.unwrap_or_default())..);
-        folders
-            .take_while(|((kind, _), _)| *kind == "folder")
-            .filter(|((_, folder), _)| within(folder))
-            .map(|(_, by)| *by)
-            .max()
-    }
-
-    fn latest_of(&self, kind: &str, name: Option<&str>) -> Option<(NodeId, bool)> {
-        let all_of_kind = self.things.get(&(kind, "")).copied();
-        let Some(name) = name else {
-            return self.things.range((kind, "")..).take_while(|((of, _), _)| *of == kind).map(|(_, by)| *by).max();
-        };
-        let mut found = all_of_kind.max(self.things.get(&(kind, name)).copied());
-        if kind == "file" {
-            let folder = name.trim_end_matches('/');
-            for (at, _) in name.match_indices('/') {
-                found = found.max(self.things.get(&(kind, &name[..at.max(1)])).copied());
+        let all = |kind| self.things.range((kind, "")..).take_while(move |((of, _), _)| *of == kind).map(|(_, by)| *by);
+        match (thing.kind(), thing.name()) {
+            ("file" | "folder", None) => all("file").chain(all("folder")).max(),
+            (kind, None) => all(kind).max(),
+            ("file", Some(path)) => {
+                let above = self.at_or_above("file", path);
+                above.max(self.below("file", path)).max(self.of("folder", "")).max(self.below("folder", path))
             }
-            // What is below a path doesn't come right behind it: `/a-b` sorts before `/a/b`.
-            let below = self
-                .things
-                .range((kind, folder)..)
-                .take_while(|((of, path), _)| *of == kind && path.starts_with(folder));
-            let below = below.filter(|((_, path), _)| path[folder.len()..].starts_with('/')).map(|(_, by)| *by).max();
-            found = found.max(below);
+            ("folder", Some(path)) => {
+                self.at_or_above("file", path).max(self.of("folder", "")).max(self.of("folder", path))
+            }
+            (kind, Some(name)) => self.of(kind, "").max(self.of(kind, name)),
         }
-        found
+    }
+
+    fn of(&self, kind: &str, name: &str) -> Option<(NodeId, bool)> {
+        self.things.get(&(kind, name)).copied()
+    }
+
+    /// Of what a path is below, and of the path itself.
+    fn at_or_above(&self, kind: &str, path: &str) -> Option<(NodeId, bool)> {
+        let above = path.match_indices('/').map(|(at, _)| self.of(kind, &path[..at.max(1)]));
+        above.fold(self.of(kind, "").max(self.of(kind, path)), Option::max)
+    }
+
+    /// Of what is below a path, and of the path itself. That doesn't come right behind it: `/a-b` sorts before `/a/b`.
+    fn below(&self, kind: &str, path: &str) -> Option<(NodeId, bool)> {
+        let prefix = path.trim_end_matches('/');
+        let after = self.things.range((kind, prefix)..);
+        let begin_so = after.take_while(|((of, name), _)| *of == kind && name.starts_with(prefix));
+        begin_so.filter(|((_, name), _)| Thing::within(name, path)).map(|(_, by)| *by).max()
     }
 }
 
@@ -445,6 +453,33 @@ mod tests {
             }
         }
         draft.seal(Vec::new()).expect("edges lead forward")
+    }
+
+    fn some_thing() -> impl Strategy<Value = Thing> {
+        let path = prop::sample::select(vec!["/", "/a", "/a-b", "/a/b", "/a/b/c", "/ab"]);
+        (prop::sample::select(vec!["file", "folder", "thing"]), prop::option::weighted(0.9, path)).prop_map(
+            |(kind, path)| {
+                path.map_or_else(|| Thing::try_from(kind.to_owned()).expect("a kind"), |path| Thing::new(kind, path))
+            },
+        )
+    }
+
+    proptest! {
+        /// What was changed is found by its index exactly where it overlaps.
+        #[test]
+        fn the_latest_change_is_one_that_overlaps(
+            touched in prop::collection::vec(some_thing(), 0..8),
+            read in some_thing(),
+        ) {
+            let mut on_host = OnHost::default();
+            let mut latest = None;
+            for (index, thing) in touched.iter().enumerate() {
+                let by = (NodeId::from_index(index), true);
+                on_host.things.insert((thing.kind(), thing.name().unwrap_or_default()), by);
+                latest = if thing.overlaps(&read) { Some(by) } else { latest };
+            }
+            prop_assert_eq!(on_host.latest(&read), latest);
+        }
     }
 
     proptest! {

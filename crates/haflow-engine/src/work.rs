@@ -95,9 +95,14 @@ impl Worker<'_> {
             }
             None => Sight::Now(step::look(&mut self.lane(task).await?, task, &self.interrupt.kill).await?),
         };
-        if let Some(Promised { salt, planned }) = promised {
-            drift::check(salt, planned, task, seen.seen(), &decide(task, seen.seen())).map_err(Trouble::Failed)?;
-        }
+        // What is applied is what was planned, on what was planned from: also where a second look was needed.
+        let keep = |seen: &Sight| match promised {
+            Some(Promised { salt, planned }) => {
+                drift::check(salt, planned, task, seen.seen(), &decide(task, seen.seen())).map_err(Trouble::Failed)
+            }
+            None => Ok(()),
+        };
+        keep(&seen)?;
         if let (Action::Read(read), Seen::Value(value)) = (&task.task.action, seen.seen()) {
             return Ok((Outcome::Ok, Some(Known::read(value, read.secret))));
         }
@@ -125,6 +130,7 @@ impl Worker<'_> {
             let Some(applied) = applied else {
                 // It isn't as it was before: nothing was done.
                 seen = Sight::Now(step::look(&mut lane, task, &self.interrupt.kill).await?);
+                keep(&seen)?;
                 first = None;
                 continue;
             };

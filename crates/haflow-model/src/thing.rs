@@ -17,7 +17,16 @@ impl Thing {
 
     /// The thing called `name` of `kind`.
     pub fn new(kind: &str, name: &str) -> Self {
-        Self(Cow::Owned(format!("{kind}:{name}")))
+        if !matches!(kind, "file" | "folder") {
+            return Self(Cow::Owned(format!("{kind}:{name}")));
+        }
+        // One path, one spelling.
+        let parts = name.split('/').filter(|part| !part.is_empty() && *part != ".");
+        let mut path = parts.fold(String::new(), |path, part| path + "/" + part);
+        if path.is_empty() {
+            path.push('/');
+        }
+        Self(Cow::Owned(format!("{kind}:{path}")))
     }
 
     /// As it is written.
@@ -92,7 +101,7 @@ impl TryFrom<String> for Thing {
         if matches!(kind, "file" | "folder") && name.is_some_and(|path| !path.starts_with('/')) {
             return Err(format!("`{text}`: a file is named by its absolute path"));
         }
-        Ok(Self(Cow::Owned(text)))
+        Ok(name.map_or_else(|| Self(Cow::Owned(kind.to_owned())), |name| Self::new(kind, name)))
     }
 }
 
@@ -163,6 +172,8 @@ mod tests {
             ("folder:/etc/app", "file:/etc/app/conf", false),
             ("folder:/etc/app", "folder:/etc", false),
             ("folder:/etc/app", "file", true),
+            ("file:/etc//app/./", "file:/etc/app/conf", true),
+            ("file:/", "folder:/etc", true),
             ("shared:a", "shared:b", false),
         ] {
             assert_eq!(thing(one).overlaps(&thing(other)), overlap, "{one} {other}");

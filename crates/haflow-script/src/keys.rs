@@ -48,7 +48,7 @@ fn pgp_key(call: &Call<'_>, [key, fingerprint, options]: [Dynamic; 3]) -> Result
     let judged = packets(bytes).and_then(|bytes| judge(&bytes, Terms { pin, now: call.session.now, weak }));
     let armored = judged.map_err(|refusal| {
         let which = name.as_ref().map_or_else(|| "the key".to_owned(), |name| format!("the key `{name}`"));
-        Problem::new(format!("{which} {}", refusal.what)).help(refusal.help)
+        Problem::new(format!("{which} {}", refusal.what)).help(refusal.help).option("key")
     })?;
     if let Some(name) = name {
         call.session.add_source(&name, &armored);
@@ -92,7 +92,7 @@ fn pin(given: &Dynamic) -> Result<String, Problem> {
 
 /// A key's file, and its name in places.
 fn read(call: &Call<'_>, path: &str) -> Result<(String, Vec<u8>), Problem> {
-    let (name, file) = jail::beside(call, path, "key")?;
+    let (name, file) = jail::beside(call, path, "key").map_err(|problem| problem.option("key"))?;
     let failed = |error: std::io::Error| Problem::new(format!("failed to read the key `{name}`: {error}"));
     let mut bytes = Vec::new();
     std::fs::File::open(file).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)).map_err(failed)?;

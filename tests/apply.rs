@@ -256,6 +256,60 @@ fn a_plan_that_would_fail_is_not_kept() {
 }
 
 #[test]
+fn a_plan_for_the_hosts_that_are_there_can_be_applied() {
+    let Some(world) = World::new() else { return };
+    world.sshd.write(
+        "playbook.rhai",
+        r#"
+        for node in hosts() {
+            file(node, node.vars.folder + "/" + rabbitmq::node_name(node), #{ content: "x" });
+        }
+        "#,
+    );
+    let inventory = fs::read_to_string(world.sshd.path("inventory.toml")).unwrap();
+    let (here, there) = inventory.split_once("[hosts.there]").unwrap();
+    let there = there.replace("port = ", &format!("port = {} # ", free_port()));
+    world.sshd.write("inventory.toml", &format!("{here}[hosts.there]{there}"));
+    let plan = ["plan", "playbook.rhai", "-i", "inventory.toml", "-o", "p.json", "--limit", "here", "--format", "json"];
+    assert_eq!(Told::from(world.sshd.haflow(&plan)).exits(0).count("change"), 1);
+    assert_eq!(Told::from(world.apply(&[])).exits(0).count("changed"), 1);
+}
+
+#[test]
+fn what_is_of_no_matter_to_a_task_may_move() {
+    let Some(world) = World::new() else { return };
+    fs::write(world.path("log"), "one\n").unwrap();
+    world.sshd.write(
+        "playbook.rhai",
+        r#"let node = host("here"); file(node, node.vars.folder + "/log", #{ owner: "root" }); file(node, node.vars.folder, #{ folder: true });"#,
+    );
+    if !server::is_root() {
+        println!("skipped: only root can own what root owns");
+        return;
+    }
+    assert_eq!(world.plan().count("up_to_date"), 2);
+    fs::write(world.path("log"), "one\ntwo\n").unwrap();
+    fs::write(world.path("another"), "").unwrap();
+    assert_eq!(Told::from(world.apply(&[])).exits(0).count("ok"), 2);
+}
+
+#[test]
+fn an_output_that_does_not_hold_still_is_said() {
+    let Some(world) = World::new() else { return };
+    world.sshd.write(
+        "playbook.rhai",
+        r#"
+        let node = host("here");
+        let now = output_of(node, "now", "date +%s%N");
+        file(node, node.vars.folder + "/now", #{ content: now });
+        "#,
+    );
+    let ran = world.try_plan();
+    assert_eq!(ran.exit, 1, "{ran:?}");
+    assert!(ran.stderr.contains("here/output:now: "), "{}", ran.stderr);
+}
+
+#[test]
 fn a_state_that_does_not_hold_still_is_said() {
     let Some(world) = World::new() else { return };
     world.sshd.write(

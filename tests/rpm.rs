@@ -28,7 +28,7 @@ switch does {
     "hold" => hold(node, "hello"),
     "let go" => hold(node, "hello", #{ held: false }),
     "index" => update_index(node, #{ age: "1d" }),
-    "stale index" => { command(node, "age it", "find /var/cache/dnf /var/cache/zypp -name repomd.xml -delete 2>/dev/null; true", #{ reason: "for the test" }); update_index(node); },
+    "stale index" => { command(node, "age it", "find /var/cache/dnf /var/cache/zypp -type f -delete 2>/dev/null; true", #{ reason: "for the test" }); update_index(node); },
 }
 "#;
 

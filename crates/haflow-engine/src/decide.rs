@@ -38,7 +38,11 @@ impl<'t> Ready<'t> {
         mut known: impl FnMut(&Param) -> Result<Known, NodeId>,
         id: impl Fn(NodeId) -> String,
     ) -> Option<Self> {
-        let named = |text: &str, name: &str| text.contains(&format!("${name}")) || text.contains(&format!("${{{name}"));
+        let named = |text: &str, name: &str| {
+            let ways = ["$", "${", "${#"].map(|sign| format!("{sign}{name}"));
+            // In arithmetic a name alone is enough.
+            ways.iter().any(|way| text.contains(way)) || text.contains("$((") && text.contains(name)
+        };
         let uses = |name: &str| match &task.action {
             Action::Ensure(Ensure { probe, .. }) => {
                 named(&probe.script, name) || probe.jq.as_ref().is_some_and(|filter| named(filter, name))

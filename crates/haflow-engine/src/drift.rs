@@ -19,6 +19,10 @@ pub(crate) fn check(
         // It couldn't be told, and the plan said so.
         Decision::Unknown { .. } => return Ok(()),
         Decision::Act { .. } if matches!(task.task.action, Action::Act(_)) => return Ok(()),
+        // Nothing was to be done, and nothing is: whatever else has moved isn't the task's.
+        Decision::UpToDate if matches!(now, Decision::UpToDate) && !matches!(task.task.action, Action::Read(_)) => {
+            return Ok(());
+        }
         _ => {}
     }
     if planned.assumed.is_some() {
@@ -85,9 +89,11 @@ fn fields(decision: &Decision) -> BTreeMap<String, Field> {
     let one = |change: &Change| match change {
         Change::Field { field, was, want } => (field.clone(), Field { there: value(was), wanted: Some(value(want)) }),
         Change::Text { unified } => {
-            let there: Vec<&str> = unified.lines().filter(|line| line.starts_with('-')).collect();
-            let there =
-                if there.is_empty() { "without what is wanted".into() } else { format!("`{}`", there.join(" ")) };
+            let there: Vec<&str> = unified.lines().filter_map(|line| line.strip_prefix('-')).collect();
+            let there = match there[..] {
+                [] => "less than what is wanted".to_owned(),
+                _ => format!("`{}`", there.join("`, `")),
+            };
             ("content".into(), only(there))
         }
         Change::Opaque { was, .. } => {

@@ -46,11 +46,26 @@ impl Events {
             return told;
         }
         let mut value = serde_json::to_value(&told).expect("what is told is data");
+        let words = words(&value);
         if !hide(&mut value, &secrets) {
             return told;
         }
+        // A secret may be a word such as `change`.
+        for (path, word) in words {
+            if let Some(place) = value.pointer_mut(path) {
+                *place = word;
+            }
+        }
         serde_json::from_value(value).expect("it stays what it is when texts in it change")
     }
+}
+
+/// The words of haflow's own in what is told: which event, decision or outcome it is, and the digest of a state.
+fn words(value: &Value) -> Vec<(&'static str, Value)> {
+    let own = ["/event", "/decision", "/decision/decision", "/outcome", "/state"];
+    own.into_iter()
+        .filter_map(|path| Some((path, value.pointer(path).filter(|word| word.is_string())?.clone())))
+        .collect()
 }
 
 /// Whether anything had to be hidden.

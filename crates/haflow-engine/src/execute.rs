@@ -183,7 +183,7 @@ impl<'r> Run<'r> {
             let step = tokio::select! {
                 biased;
                 Some(looked) = looked.recv() => {
-                    self.looked(looked, worker, &mut running);
+                    tasks -= self.looked(looked, worker, &mut running, stopped || interrupt.stop.is_cancelled());
                     continue;
                 }
                 step = running.next() => step,
@@ -208,10 +208,20 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// A task was looked at before its turn. What can't be seen now is looked at again then.
-    fn looked(&mut self, looked: Looked<'r>, worker: &'r Worker<'r>, running: &mut Running<'r>) {
+    /// A task was looked at before its turn. What can't be seen now is looked at again then. The number of tasks that were to begin
+    /// now and don't, since the run was `stopped`.
+    fn looked(
+        &mut self,
+        looked: Looked<'r>,
+        worker: &'r Worker<'r>,
+        running: &mut Running<'r>,
+        stopped: bool,
+    ) -> usize {
         let Looked { id, task, seen } = looked;
         self.looking.remove(&id);
+        if stopped && self.held.remove(&id).is_some() {
+            return 1;
+        }
         let seen = seen.ok().filter(|seen| worker.is_quiet() || outlives_changes(&task, seen));
         if seen.is_none() && !worker.is_quiet() {
             // What isn't to be written is looked at in vain.
@@ -221,6 +231,7 @@ impl<'r> Run<'r> {
             Some(ready) => running.push(begin(worker, id, ready, seen, self.promised.get(&id).copied())),
             None => self.seen.extend(seen.map(|seen| (id, seen))),
         }
+        0
     }
 
     /// Whether a task is being looked at, to some purpose.

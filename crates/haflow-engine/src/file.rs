@@ -83,6 +83,15 @@ impl FileSeen {
             kind => format!("{} {mode:o} {owner} {group} {uid} {gid} {size}\n{detail}", kind.word()),
         }
     }
+
+    /// The same without the size where the content is of no matter: a log grows.
+    pub(crate) fn state(&self) -> String {
+        match (self.kind, self.detail.as_str()) {
+            (Kind::Absent, _) => self.line(),
+            (_, "-") => Self { size: 0, ..self.clone() }.line(),
+            _ => self.line(),
+        }
+    }
 }
 
 /// A file task whose values are known.

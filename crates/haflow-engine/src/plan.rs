@@ -50,7 +50,7 @@ pub async fn plan(graph: &Graph, hosts: &Hosts, events: &Events, playbook: &str,
             tasks: graph.tasks().count(),
         })
         .await;
-    let salt = crate::random_hex().unwrap_or_default();
+    let salt = crate::random_hex().expect("the system has random bits");
     let look = look_all(graph, hosts, events, stop, &salt, |_| true);
     let ((), looks) = tokio::join!(crate::connect_all(hosts, &names, events), look);
     let decisions: Vec<Planned> = settle(graph, looks).into_iter().map(|planned| events.redacted(planned)).collect();
@@ -77,12 +77,15 @@ pub struct Flap {
     pub what: String,
 }
 
-/// Looks again at what a plan wants to change for certain. A state that doesn't hold still can't be compared with later.
+/// Looks again at what a plan wants to change and at the outputs that it read. What doesn't hold still can't be compared with later.
 pub async fn flaps(graph: &Graph, hosts: &Hosts, events: &Events, plan: &Plan, stop: &CancellationToken) -> Vec<Flap> {
     let first: HashMap<NodeId, &Planned> = plan
         .decisions
         .iter()
-        .filter(|planned| matches!(planned.decision, Decision::Change { .. }) && planned.state.is_some())
+        .filter(|planned| {
+            let reads = matches!(graph.task(planned.task).map(|task| &task.action), Some(Action::Read(_)));
+            planned.state.is_some() && (reads || matches!(planned.decision, Decision::Change { .. }))
+        })
         .map(|planned| (planned.task, planned))
         .collect();
     let looks = look_all(graph, hosts, events, stop, &plan.salt, |id| {

@@ -121,7 +121,6 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
     let is_gate = matches!(task.action, Action::Gate(_));
     match look.showed {
         Showed::Skipped(why) => (Decision::Skipped { why }, upstream.uncertain_output(id)),
-        Showed::Unreachable(why) => (Decision::Unreachable { why }, None),
         Showed::Waits(source) if is_gate => {
             let because = name(upstream.graph, source);
             let why = "what it compares with isn't known yet".into();
@@ -155,7 +154,8 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
                 }
                 (Showed::Failed(failure), None) => (Decision::Failed { failure }, None),
                 (Showed::Seen(decision), _) => (decision, assumed),
-                (Showed::Skipped(_) | Showed::Unreachable(_) | Showed::Waits(_), _) => unreachable!("told above"),
+                (Showed::Unreachable(why), _) => (Decision::Unreachable { why }, None),
+                (Showed::Skipped(_) | Showed::Waits(_), _) => unreachable!("told above"),
             }
         }
     }
@@ -184,8 +184,7 @@ fn triggered(upstream: &Upstream<'_>, id: NodeId, settled: Settled) -> Settled {
     match (triggers.iter().find(|trigger| upstream.changes[trigger.index()]), settled) {
         (None, _) => (Decision::Skipped { why: "nothing that triggers it would change".into() }, doubt),
         (Some(trigger), (Decision::Act { .. }, assumed)) => {
-            let certain = upstream.certain[trigger.index()];
-            let doubt = upstream.doubt(*trigger).filter(|_| !certain);
+            let doubt = upstream.doubt(*trigger);
             (
                 Decision::Act { reason: format!("runs because `{}` would change", name(graph, *trigger)) },
                 assumed.or(doubt),
@@ -316,7 +315,9 @@ impl<'g> Upstream<'g> {
     /// A task whose output is used by this one and isn't certain.
     fn uncertain_source(&self, id: NodeId) -> Option<NodeId> {
         let mut sources = self.graph.before(id).filter(|edge| edge.kind == EdgeKind::Data).map(|edge| edge.from);
-        sources.find(|source| !self.certain[source.index()])
+        // What an act prints is known only once it has run.
+        let is_act = |id| self.graph.task(id).is_some_and(|task| matches!(task.action, Action::Act(_)));
+        sources.find(|source| !self.certain[source.index()] || is_act(*source))
     }
 
     /// A task whose output is used by this one and that would be skipped.

@@ -29,7 +29,7 @@ impl Seen {
         let text = match (self, &task.task.action) {
             (_, Action::Read(read)) if read.secret => return None,
             (Self::Value(value), _) => value.to_string(),
-            (Self::File(seen), _) => seen.line(),
+            (Self::File(seen), _) => seen.state(),
             (Self::Nothing, _) => return None,
         };
         let mut digest = crate::file::sha256(format!("{salt}\n{text}").as_bytes());

@@ -98,7 +98,8 @@ impl Worker<'_> {
         // What is applied is what was planned, on what was planned from: also where a second look was needed.
         let keep = |seen: &Sight| match promised {
             Some(Promised { salt, planned }) => {
-                drift::check(salt, planned, task, seen.seen(), &decide(task, seen.seen())).map_err(Trouble::Failed)
+                let now = self.events.redacted(decide(task, seen.seen()));
+                drift::check(salt, planned, task, seen.seen(), &now).map_err(Trouble::Failed)
             }
             None => Ok(()),
         };

@@ -3,21 +3,16 @@
 //! Nothing in a file is believed but what the primary key itself has signed, and what is handed on is only that. Which
 //! parts these are doesn't depend on the time; whether the key is taken at all does.
 
-use crate::certificate::Kind::{
-    Binding, Certification, Direct, KeyRevocation, Other, SubkeyRevocation, UserRevocation,
-};
+use crate::key_parts::{Parts, User};
 use jiff::Timestamp;
 use pgp::composed::{ArmorOptions, SignedKeyDetails, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{
-    PacketHeader, PublicKey, PublicSubkey, RevocationCode, Signature, SignatureConfig, SubpacketData, UserId,
-};
+use pgp::packet::{RevocationCode, Signature, SignatureConfig, SignatureType, SubpacketData};
 use pgp::ser::Serialize as _;
 use pgp::types::{
-    Duration, EcdsaPublicParams, EddsaLegacyPublicParams, Fingerprint, KeyDetails, KeyVersion, PacketLength,
-    PublicParams, RsaPublicParams, SignedUser, Tag,
+    Duration, EcdsaPublicParams, EddsaLegacyPublicParams, Fingerprint, KeyDetails, KeyVersion, PublicParams,
+    RsaPublicParams, SignedUser,
 };
-use std::io::ErrorKind;
 
 /// RSA keys of fewer bits aren't taken.
 const LEAST_RSA: u16 = 2048;
@@ -56,6 +51,13 @@ impl Refusal {
         )
     }
 
+    pub(crate) fn unknown(what: &str) -> Self {
+        Self::new(
+            format!("can't be checked: {what} is of a kind that haflow doesn't know"),
+            "ask the publisher for another key",
+        )
+    }
+
     fn weak(what: impl Into<String>) -> Self {
         Self::new(what, "ask the publisher for a newer key; `weak_key: true` takes it in spite of that")
     }
@@ -74,18 +76,12 @@ pub(crate) struct Terms<'a> {
 
 /// The armored text of the one key in these bytes, if it is the pinned one and holds.
 pub(crate) fn judge(bytes: &[u8], terms: Terms<'_>) -> Result<String, Refusal> {
-    let packets = split(bytes)?;
-    if packets.iter().any(|packet| matches!(packet.header.tag(), Tag::SecretKey | Tag::SecretSubkey)) {
-        return Err(Refusal::secret());
-    }
-    let primary = primary(&packets)?;
-    let start = packets.iter().position(|packet| packet.header.tag() == Tag::PublicKey).unwrap_or(0);
-    let parts = Parts::of(&packets[start + 1..], primary);
+    let parts = Parts::read(bytes)?;
     parts.is_pinned(terms.pin)?;
     parts.is_known()?;
     parts.is_not_revoked()?;
-    parts.is_strong(terms)?;
     parts.holds(terms)?;
+    parts.is_strong(terms)?;
     parts.can_sign(terms)?;
     parts.armored(terms)
 }
@@ -116,10 +112,10 @@ impl Parts {
     fn is_known(&self) -> Result<(), Refusal> {
         match self.primary.version() {
             KeyVersion::V4 | KeyVersion::V6 if strength(self.primary.public_params()) == Strength::Unknown => {
-                Err(unknown("its algorithm"))
+                Err(Refusal::unknown("its algorithm"))
             }
             KeyVersion::V4 | KeyVersion::V6 => Ok(()),
-            _ => Err(unknown("its version")),
+            _ => Err(Refusal::unknown("its version")),
         }
     }
 
@@ -167,25 +163,37 @@ impl Parts {
                 "see whether this machine's clock is right",
             ));
         }
-        let selves = self.selves(terms);
-        if selves.is_empty() {
-            let lax = self.selves(Terms { weak: true, ..terms });
-            if let Some(digest) = lax.last().and_then(|signature| signature.hash_alg()) {
-                return Err(Refusal::weak(format!("is too weak: it vouches for itself by {digest} only")));
-            }
+        let lax = self.selves(Terms { weak: true, ..terms });
+        let Some(newest) = lax.last() else {
             return Err(Refusal::new(
                 "doesn't vouch for itself: none of its user ids bears a signature of its own that holds",
                 "fetch the key's file anew; if that doesn't help, ask the publisher",
             ));
+        };
+        let selves = self.selves(terms);
+        // That it has expired says more than that it is old as well.
+        match self.expiry(if selves.is_empty() { &lax } else { &selves }) {
+            Some(end) if end <= terms.now.as_second() => Err(expired("expired", end)),
+            _ if selves.is_empty() => {
+                let digest =
+                    newest.hash_alg().map_or_else(|| "an unknown digest".to_owned(), |digest| digest.to_string());
+                Err(Refusal::weak(format!("is too weak: it vouches for itself by {digest} only")))
+            }
+            _ => Ok(()),
         }
-        // As GnuPG does: what is said of the key itself comes before what is said beside a user id.
-        let direct = newest(&self.direct, terms).and_then(Signature::key_expiration_time);
-        let expiry = direct.or_else(|| selves.iter().rev().find_map(|signature| signature.key_expiration_time()));
-        match expiry.map_or(0, |after| i64::from(after.as_secs())) {
-            0 => Ok(()),
-            after if made + after > terms.now.as_second() => Ok(()),
-            after => Err(expired("expired", made + after)),
-        }
+    }
+
+    /// When it expires, by these signatures: as `GnuPG` does, what is said of the key itself comes before what is said beside
+    /// a user id.
+    fn expiry(&self, selves: &[&Signature]) -> Option<i64> {
+        let is_of_key = |one: &Signature| one.typ() == Some(SignatureType::Key);
+        let newest = |of_key: bool| {
+            let mut said = selves.iter().rev().filter(|one| !of_key || is_of_key(one));
+            said.find_map(|one| one.key_expiration_time())
+        };
+        let after = newest(true).or_else(|| newest(false))?;
+        let after = i64::from(after.as_secs());
+        (after != 0).then(|| i64::from(self.primary.created_at().as_secs()) + after)
     }
 
     /// Whether it, or a part of it, can sign a repository now, and isn't too weak for that.
@@ -209,7 +217,7 @@ impl Parts {
             }
             let name = || spaced(&hex(&subkey.key.fingerprint()));
             match (strength(subkey.key.public_params()), newest(&subkey.bindings, terms)) {
-                (Strength::Unknown, _) => return Err(unknown(&format!("its subkey {}", name()))),
+                (Strength::Unknown, _) => return Err(Refusal::unknown(&format!("its subkey {}", name()))),
                 (Strength::Weak(what), _) if !terms.weak => {
                     return Err(Refusal::weak(format!("is too weak: its subkey {} is {what}", name())));
                 }
@@ -255,7 +263,7 @@ impl Parts {
             },
             public_subkeys: subkeys.filter(|subkey| !subkey.signatures.is_empty()).collect(),
         };
-        key.to_armored_string(ArmorOptions::default()).map_err(|_| unknown("a part of it"))
+        key.to_armored_string(ArmorOptions::default()).map_err(|_| Refusal::unknown("a part of it"))
     }
 }
 
@@ -332,7 +340,7 @@ fn expired(what: &str, when: i64) -> Refusal {
     )
 }
 
-fn hex(fingerprint: &Fingerprint) -> String {
+pub(crate) fn hex(fingerprint: &Fingerprint) -> String {
     format!("{fingerprint:X}")
 }
 

@@ -1,5 +1,14 @@
 //! An `OpenPGP` key taken apart: its packets, and of what they say all that the key itself has signed.
 
+use crate::certificate::{Refusal, hex, spaced};
+use Kind::{Binding, Certification, Direct, KeyRevocation, Other, SubkeyRevocation, UserRevocation};
+use pgp::packet::{PacketHeader, PublicKey, PublicSubkey, Signature, UserId};
+use pgp::types::{KeyDetails as _, PacketLength, Tag};
+use std::io::ErrorKind;
+
+/// Of several keys in a file, so many are named.
+const NAMED: usize = 3;
+
 /// A packet that isn't parsed yet.
 struct Raw<'a> {
     header: PacketHeader,
@@ -27,7 +36,7 @@ fn split(mut bytes: &[u8]) -> Result<Vec<Raw<'_>>, Refusal> {
 fn primary(packets: &[Raw<'_>]) -> Result<PublicKey, Refusal> {
     let mut keys = Vec::new();
     for Raw { header, body } in packets.iter().filter(|packet| packet.header.tag() == Tag::PublicKey) {
-        keys.push(PublicKey::try_from_reader(*header, *body).map_err(|_| unknown("the key"))?);
+        keys.push(PublicKey::try_from_reader(*header, *body).map_err(|_| Refusal::unknown("the key"))?);
     }
     match keys.len() {
         0 => Err(Refusal::new(
@@ -36,7 +45,11 @@ fn primary(packets: &[Raw<'_>]) -> Result<PublicKey, Refusal> {
         )),
         1 => Ok(keys.remove(0)),
         many => {
-            let fingerprints: Vec<String> = keys.iter().map(|key| spaced(&hex(&key.fingerprint()))).collect();
+            let mut fingerprints: Vec<String> =
+                keys.iter().take(NAMED).map(|key| spaced(&hex(&key.fingerprint()))).collect();
+            if many > NAMED {
+                fingerprints.push("…".to_owned());
+            }
             Err(Refusal::new(
                 format!("holds {many} keys, each of which would be trusted: {}", fingerprints.join("; ")),
                 "give a file with the pinned one only (`gpg --armor --export FINGERPRINT`)",
@@ -45,32 +58,28 @@ fn primary(packets: &[Raw<'_>]) -> Result<PublicKey, Refusal> {
     }
 }
 
-fn unknown(what: &str) -> Refusal {
-    Refusal::new(
-        format!("can't be checked: {what} is of a kind that haflow doesn't know"),
-        "ask the publisher for another key",
-    )
-}
-
 /// A key with what it says of itself. Signatures that don't hold aren't here.
-struct Parts {
-    primary: PublicKey,
-    revocations: Vec<(Signature, bool)>,
-    direct: Vec<Signature>,
-    users: Vec<User>,
-    subkeys: Vec<Subkey>,
+pub(crate) struct Parts {
+    pub(crate) primary: PublicKey,
+    /// Its revocations, and whether they hold.
+    pub(crate) revocations: Vec<(Signature, bool)>,
+    pub(crate) direct: Vec<Signature>,
+    pub(crate) users: Vec<User>,
+    pub(crate) subkeys: Vec<Subkey>,
 }
 
-struct User {
-    id: UserId,
-    certifications: Vec<Signature>,
-    revocations: Vec<Signature>,
+/// A user id with what the key says of it.
+pub(crate) struct User {
+    pub(crate) id: UserId,
+    pub(crate) certifications: Vec<Signature>,
+    pub(crate) revocations: Vec<Signature>,
 }
 
-struct Subkey {
-    key: PublicSubkey,
-    bindings: Vec<Signature>,
-    revocations: Vec<Signature>,
+/// A subkey that the key says is its own.
+pub(crate) struct Subkey {
+    pub(crate) key: PublicSubkey,
+    pub(crate) bindings: Vec<Signature>,
+    pub(crate) revocations: Vec<Signature>,
 }
 
 /// What a signature in a key says.
@@ -113,6 +122,17 @@ enum About {
 }
 
 impl Parts {
+    /// The one key in these bytes.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Refusal> {
+        let packets = split(bytes)?;
+        if packets.iter().any(|packet| matches!(packet.header.tag(), Tag::SecretKey | Tag::SecretSubkey)) {
+            return Err(Refusal::secret());
+        }
+        let primary = primary(&packets)?;
+        let start = packets.iter().position(|packet| packet.header.tag() == Tag::PublicKey).unwrap_or(0);
+        Ok(Self::of(&packets[start + 1..], primary))
+    }
+
     fn of(packets: &[Raw<'_>], primary: PublicKey) -> Self {
         let mut parts =
             Self { primary, revocations: Vec::new(), direct: Vec::new(), users: Vec::new(), subkeys: Vec::new() };
@@ -213,4 +233,3 @@ fn is_bound_back(binding: &Signature, subkey: &PublicSubkey, primary: &PublicKey
     let back = binding.embedded_signature();
     !binding.key_flags().sign() || back.is_some_and(|back| back.verify_primary_key_binding(subkey, primary).is_ok())
 }
-

@@ -210,6 +210,8 @@ mod tests {
         judged("expired.asc", pin, "2015-12-17", false).unwrap();
         refused("expired.asc", pin, "expired on 2015-12-17");
         assert_eq!(judged("expired.asc", pin, "2015-12-18", true).unwrap_err(), "expired on 2015-12-17");
+        // It is a DSA key and signed by SHA-1 as well.
+        refused("expired-weak.asc", "05921B71B6373920FB78B19B7A875324C3E0DBC1", "expired on 2015-12-17");
         let early = judged("expired.asc", pin, "2013-10-08", false).unwrap_err();
         assert_eq!(early, "was made on 2013-10-08, which is yet to come");
     }
@@ -286,6 +288,46 @@ mod tests {
                 assert!(taken.is_err() || same || (hint - 1..hint + id.len()).contains(&at), "bit {bit} of byte {at}");
             }
         }
+    }
+
+    /// The packets of a key of `tests/keys`.
+    fn parts(file: &str) -> Vec<Vec<u8>> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/");
+        let bytes = packets(&std::fs::read(format!("{path}{file}")).unwrap()).unwrap();
+        let (mut rest, mut parts) = (&bytes[..], Vec::new());
+        while !rest.is_empty() {
+            // All of these have the old kind of header.
+            let (header, length) = match rest[0] & 3 {
+                0 => (2, usize::from(rest[1])),
+                _ => (3, usize::from(u16::from_be_bytes([rest[1], rest[2]]))),
+            };
+            let (part, after) = rest.split_at(header + length);
+            parts.push(part.to_vec());
+            rest = after;
+        }
+        parts
+    }
+
+    #[test]
+    fn what_others_add_to_a_key_is_left_out_or_refused() {
+        let good = parts("good.gpg");
+        let text = judged("good.gpg", GOOD, "2026-01-01", false).unwrap();
+        let taken = |parts: &[&[Vec<u8>]]| judge(&parts.concat().concat(), terms(GOOD)).map_err(|refusal| refusal.what);
+        // Another key's user id and subkeys, with the signatures by which they are that key's.
+        let other = parts("subkey.asc");
+        assert_eq!(taken(&[&good, &other[1..]]).unwrap(), text);
+        // A user id and a subkey that nothing vouches for.
+        assert_eq!(taken(&[&good, &other[1..2], &other[3..4]]).unwrap(), text);
+        // A revocation by another key, perhaps one that may.
+        let revocation = &parts("revoked.asc")[1..2];
+        let unsure = "carries a revocation that can't be checked";
+        assert_eq!(taken(&[&good[..1], revocation, &good[1..]]).unwrap_err(), unsure);
+        // Another key's signatures in the place of its own.
+        let unsaid = taken(&[&good[..2], &other[2..3]]).unwrap_err();
+        assert!(unsaid.starts_with("doesn't vouch for itself"), "{unsaid}");
+        // The subkey that signs without what says that it belongs to the key: nothing is left that signs.
+        let alone = judge(&other[..3].concat(), terms("A1FC91BB65556C3C21D4150E9153B452CEA652C6")).unwrap_err().what;
+        assert!(alone.starts_with("can sign nothing"), "{alone}");
     }
 
     fn terms(pin: &str) -> Terms<'_> {

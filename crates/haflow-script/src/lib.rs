@@ -14,6 +14,7 @@ mod files;
 mod hosts;
 mod jail;
 mod jq;
+mod key_parts;
 mod keys;
 mod modules;
 mod natives;

@@ -182,7 +182,9 @@ impl Saved {
     }
 
     /// Keeps it as the last plan that was made.
-    pub(crate) fn remember(&self) -> Result<(), Error> {
+    pub(crate) fn remember(mut self) -> Result<(), Error> {
+        // Nobody applies it, and they may be anything.
+        self.asked.playbook.params.clear();
         let path = last()?;
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|source| Error::Io {

@@ -48,10 +48,9 @@ pub(super) fn plan(asked: Asked, out: Option<&Path>, output: &Output) -> Result<
         return Ok(Exit::Interrupted);
     }
     let saved = Saved::new(asked, &session, plan);
-    // For `haflow why`: a convenience, that can't be had where the folder can't be written.
-    let _ = saved.remember();
+    let mut failed = counts.failed + counts.unreachable > 0;
     if let Some(out) = out {
-        let why = if counts.failed + counts.unreachable > 0 {
+        let why = if failed {
             Some("something in it would fail, so it can't be held to".to_owned())
         } else if flaps.is_empty() {
             None
@@ -65,12 +64,20 @@ pub(super) fn plan(asked: Asked, out: Option<&Path>, output: &Output) -> Result<
         };
         if let Some(why) = why {
             eprintln!("{}", clean(&format!("error: the plan isn't kept in {}: {why}", out.display())));
-            return Ok(Exit::Failed);
+            failed = true;
+        } else {
+            saved.write(out)?;
+            eprintln!(
+                "{}",
+                clean(&format!("kept in {0}; `haflow apply {0}` does that and nothing else", out.display()))
+            );
         }
-        saved.write(out)?;
-        eprintln!("{}", clean(&format!("kept in {0}; `haflow apply {0}` does that and nothing else", out.display())));
     }
-    Ok(if counts.failed + counts.unreachable > 0 {
+    // A convenience: a folder that can't be written is no reason to fail.
+    if let Err(error) = saved.remember() {
+        eprintln!("{}", clean(&format!("note: `haflow why` won't know of this plan: {error}")));
+    }
+    Ok(if failed {
         Exit::Failed
     } else if output.detailed_exitcode && counts.change + counts.unknown + counts.act > 0 {
         Exit::Changes

@@ -34,7 +34,7 @@ pub(crate) struct Playbook {
     pub(crate) playbook: PathBuf,
     /// Gives a param of the playbook a value; `haflow check PLAYBOOK` lists them
     #[arg(short = 'e', long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
-    params: Vec<(String, String)>,
+    pub(crate) params: Vec<(String, String)>,
 }
 
 /// Which of the tasks.

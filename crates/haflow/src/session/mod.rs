@@ -60,7 +60,7 @@ impl Session {
         let mut unreached = Vec::new();
         let mut read = |query: &FactQuery, of: &[Host]| {
             if let Some(recorded) = recorded {
-                return remembered(recorded, query, of);
+                return Ok(remembered(recorded, query, of));
             }
             let read = runtime.block_on(async {
                 tokio::select! {
@@ -183,26 +183,25 @@ async fn say_what_takes_long(of: &[Host]) {
     std::future::pending::<()>().await;
 }
 
-/// A fact as it was recorded.
-fn remembered(recorded: &RecordedFacts, query: &FactQuery, of: &[Host]) -> Result<FactsRead, Vec<FactFailure>> {
+/// A fact as it was recorded. A host that wasn't reached then is one that isn't now: none of its tasks is in the plan.
+fn remembered(recorded: &RecordedFacts, query: &FactQuery, of: &[Host]) -> FactsRead {
     let known = recorded.get(query.name());
     let find = |host: &Host| {
         let value = known.and_then(|known| known.get(&host.name)).cloned();
         value.map(|value| (host.name.clone(), value)).ok_or_else(|| FactFailure {
             host: host.name.clone(),
-            why: format!("the fact `{}` wasn't recorded of it", query.name()),
+            why: format!("{} couldn't be reached when the plan was made", host.name),
             hint: None,
         })
     };
     let mut read = FactsRead { values: BTreeMap::new(), unreached: Vec::new() };
-    let mut missing = Vec::new();
     for found in of.iter().map(find) {
         match found {
             Ok((host, value)) => drop(read.values.insert(host, value)),
-            Err(failure) => missing.push(failure),
+            Err(failure) => read.unreached.push(failure),
         }
     }
-    if missing.is_empty() { Ok(read) } else { Err(missing) }
+    read
 }
 
 async fn read_fact(

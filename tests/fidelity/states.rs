@@ -1,10 +1,11 @@
 //! The states that hosts are taken through, in this order, by one lab: each is made from the converged hosts, but for the bare
 //! ones.
 
-use Kind::{Bare, Broken, Converged, Drifted, Silent};
+use Kind::{Acting, Bare, Broken, Converged, Drifted, Silent};
 use Step::{Boot, Kill, On};
 
 pub(crate) const RABBIT_HA: &str = "playbooks/rabbit-ha.rhai";
+pub(crate) const ROLLING_RESTART: &str = "playbooks/rabbit-rolling-restart.rhai";
 pub(crate) const SITE: &str = "tests/fidelity/site.rhai";
 pub(crate) const HOSTS: [&str; 3] = ["rabbit1", "rabbit2", "rabbit3"];
 
@@ -33,6 +34,8 @@ pub(crate) enum Kind {
     Silent,
     /// Something that a run can't mend: nothing is unknown.
     Broken,
+    /// As it is, and the playbook acts each time: nothing is unknown.
+    Acting,
 }
 
 /// Something that happens to a host.
@@ -225,5 +228,12 @@ pub(crate) static STATES: &[State] = &[
                  dpkg --unpack rabbitmq-server_*.deb; rm rabbitmq-server_*.deb",
             ),
         ],
+    ),
+    state(ROLLING_RESTART, "a whole cluster", Acting, &[]),
+    broken(
+        ROLLING_RESTART,
+        "a member's service stopped",
+        &[On("rabbit2", "systemctl stop rabbitmq-server")],
+        &[On("rabbit2", "systemctl start rabbitmq-server; rabbitmqctl await_startup")],
     ),
 ];

@@ -1,0 +1,71 @@
+//! Repositories with pinned keys on a Debian host with real apt, in the lab: what is signed by the key is read, what isn't is
+//! refused by apt, and a key that was changed on the host is put right.
+
+mod common;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "common/events.rs"]
+mod events;
+#[path = "common/world.rs"]
+mod world;
+
+use std::fs;
+use world::World;
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/apt");
+
+const PLAYBOOK: &str = r#"
+repository(host("apt1"), "example", #{
+    uri: "file:/srv/repo", suites: "./",
+    key: "example.asc", fingerprint: "FD39 79D6 7AC3 20B6 8D87 3DCC 9795 5758 47DA 3BC8",
+});
+"#;
+
+const KEY: &str = "/etc/apt/keyrings/example.asc";
+
+fn read(file: &str) -> String {
+    fs::read_to_string(format!("{FOLDER}/{file}")).expect("it is beside this file")
+}
+
+/// Writes a file of the host.
+fn put(world: &World, path: &str, text: &str) {
+    world.sh("apt1", &format!("mkdir -p /srv/repo && cat >{path} <<'END'\n{text}END"));
+}
+
+#[test]
+fn only_the_pinned_key_is_trusted_and_only_for_its_repository() {
+    let Some(world) = World::up("apt", &["apt1"], "bookworm") else { return };
+    fs::write(world.folder.path().join("key.rhai"), PLAYBOOK).expect("the playbook");
+    fs::write(world.folder.path().join("example.asc"), read("example.asc")).expect("the key");
+    let run = || world.told("run", "key.rhai", &[]);
+    let refused = |words: &str| {
+        let told = serde_json::to_string(&run().exits(1).events).expect("JSON");
+        assert!(told.contains(words), "it doesn't say {words:?}: {told}");
+    };
+    let release = read("repo/InRelease");
+    put(&world, "/srv/repo/Packages", &read("repo/Packages"));
+
+    put(&world, "/srv/repo/InRelease", &release.replace("haflow's", "somebody's"));
+    refused("BADSIG 9795575847DA3BC8");
+    refused("BADSIG 9795575847DA3BC8");
+    put(&world, "/srv/repo/InRelease", &release);
+    assert_eq!(run().exits(0).count("changed"), 1);
+    assert_eq!(run().exits(0).count("ok"), 4);
+    assert_eq!(world.sh("apt1", "ls /etc/apt/trusted.gpg.d | grep -c example || :"), "0");
+
+    // A second key in the file would be trusted too.
+    let pinned = world.sh("apt1", &format!("cat {KEY}"));
+    world.sh("apt1", &format!("cat >>{KEY} <<'END'\n{}END", read("other.asc")));
+    let planned = world.told("plan", "key.rhai", &[]).exits(0);
+    assert_eq!(planned.count("change"), 2, "the key, and the index that was perhaps read with the other one");
+    assert_eq!(run().exits(0).count("changed"), 2);
+    assert_eq!(world.sh("apt1", &format!("cat {KEY}")), pinned);
+
+    // What was read with another key isn't taken for this one's.
+    put(&world, KEY, &read("other.asc"));
+    put(&world, "/srv/repo/InRelease", &release.replace("haflow's", "somebody's"));
+    refused("BADSIG 9795575847DA3BC8");
+    refused("BADSIG 9795575847DA3BC8");
+    put(&world, "/srv/repo/InRelease", &release);
+    run().exits(0);
+    assert_eq!(run().exits(0).count("ok"), 4);
+}

@@ -40,6 +40,10 @@ impl Look {
 }
 
 /// Decides on all tasks of `graph` and tells `events`; the last event is `PlanFinished`.
+///
+/// # Panics
+///
+/// Where the system has no random bits.
 pub async fn plan(graph: &Graph, hosts: &Hosts, events: &Events, playbook: &str, stop: &CancellationToken) -> Plan {
     let started = Instant::now();
     let names: BTreeSet<HostName> = graph.tasks().map(|(_, task)| task.host.clone()).collect();

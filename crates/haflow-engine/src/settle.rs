@@ -413,9 +413,9 @@ mod tests {
         let mut ids = Vec::new();
         let mut shared = None;
         for (index, one) in tasks.iter().enumerate() {
-            let touched = [Some(one.thing), one.besides.map(|(thing, _)| thing)].into_iter().flatten();
+            let things = [Some(one.thing), one.besides.map(|(thing, _)| thing)].into_iter().flatten();
             let scope = if one.says {
-                let (reads, touches) = (Things::these([thing(one.thing)]), Things::these(touched.clone().map(thing)));
+                let (reads, touches) = (Things::these([thing(one.thing)]), Things::these(things.clone().map(thing)));
                 Scope { reads, touches, expect: Vec::new() }
             } else {
                 Scope::default()
@@ -439,7 +439,7 @@ mod tests {
             });
             let id = id.expect("names differ");
             // Who uses what is shared says in which order.
-            if touched.clone().any(|thing| thing == 4) || one.thing == 4 {
+            if things.clone().any(|thing| thing == 4) || one.thing == 4 {
                 if let Some(before) = shared {
                     draft.edge(before, id, EdgeKind::Order, Place::file("p"));
                 }

@@ -27,6 +27,7 @@ cat /proc/net/tcp /proc/net/tcp6 >/dev/null
 ctl() { HOME=/var/lib/rabbitmq runuser -u rabbitmq -- /usr/lib/rabbitmq/bin/rabbitmqctl --quiet "$@"; }
 ctl cluster_status --formatter json >/dev/null
 if [ "$(uname -n)" = rabbit1 ]; then
+  ctl cluster_status --formatter json >/dev/null
   ctl list_policies -p / --formatter json >/dev/null
   ctl list_policies -p / --formatter json >/dev/null
 fi

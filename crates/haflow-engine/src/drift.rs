@@ -23,6 +23,10 @@ pub(crate) fn check(
         Decision::UpToDate if matches!(now, Decision::UpToDate) && !matches!(task.task.action, Action::Read(_)) => {
             return Ok(());
         }
+        // Its turn came after all: the state is of no matter.
+        Decision::Skipped { .. } if !matches!(now, Decision::UpToDate) => {
+            return stop(format!("the plan doesn't have this change: {}", moved(was, now)));
+        }
         _ => {}
     }
     if planned.assumed.is_some() {

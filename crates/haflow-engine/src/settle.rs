@@ -28,7 +28,7 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             _ => None,
         })
         .collect();
-    // For each node, the task before it that would fail, if one would, and the gate that doesn't hold, if one doesn't.
+    // For each node, the gate before it that doesn't hold, if one doesn't, and the task that would fail, if one would.
     let mut waits: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut barred: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut decisions = Vec::new();

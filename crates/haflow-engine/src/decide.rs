@@ -3,7 +3,7 @@
 use crate::file;
 use crate::state::{Known, Seen};
 use haflow_model::{
-    Action, Change, Content, Decision, Diff, Ensure, File, FileState, NodeId, Param, Task, Test, Value, When,
+    Act, Action, Change, Content, Decision, Diff, Ensure, File, FileState, NodeId, Param, Task, Test, Value, When,
 };
 
 /// A task whose params and outputs are known.
@@ -104,10 +104,15 @@ pub(crate) fn decide(task: &Ready<'_>, seen: &Seen) -> Decision {
             None => Decision::UpToDate,
         },
         (Action::Ensure(_) | Action::Gate(_), Seen::Value(state)) => compare(state, task.want.as_ref()),
-        (Action::Act(act), _) => Decision::Act { reason: format!("always runs: {}", act.reason) },
+        (Action::Act(act), _) => always_runs(act),
         // What is read is an output, not a difference.
         _ => Decision::UpToDate,
     }
+}
+
+/// An act runs, whatever there is.
+pub(crate) fn always_runs(act: &Act) -> Decision {
+    Decision::Act { reason: format!("always runs: {}", act.reason) }
 }
 
 /// What can be told where what is wanted is an output that isn't known yet: whatever it is, it isn't nothing.

@@ -10,6 +10,7 @@
 //!   task reads everything.
 //! - An output that isn't certain bears on what uses it, and on what is chosen by it; a trigger on what it triggers.
 
+use crate::decide::always_runs;
 use crate::plan::{Look, Showed};
 use crate::work::in_a_line;
 use haflow_model::{
@@ -127,8 +128,18 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
             (Decision::Act { reason: format!("waits for the output of `{because}`") }, Some(Assumed { because, why }))
         }
         Showed::Waits(source) => {
-            let why = "its output is known only once that has run".into();
-            (Decision::Unknown { because: name(upstream.graph, source), why }, None)
+            let because = name(upstream.graph, source);
+            match &task.action {
+                // It runs whatever it is given.
+                Action::Act(act) if task.when.is_none() => {
+                    let why = "what it is given isn't known yet".into();
+                    (always_runs(act), Some(Assumed { because, why }))
+                }
+                _ => {
+                    let why = "its output is known only once that has run".into();
+                    (Decision::Unknown { because, why }, None)
+                }
+            }
         }
         Showed::Seen(_) | Showed::Failed(_) if is_gate && moved.is_some() => {
             let because = moved.as_ref().map(because).unwrap_or_default();

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A gate's last look gets this much time, however little is left.
-const SHORTEST_LOOK: Duration = Duration::from_secs(10);
+const SHORTEST_LOOK: Duration = Duration::from_mins(1);
 
 /// The longest pause between two tries.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(1);

@@ -48,10 +48,10 @@ static STDLIB: [Module; 10] = [
     module!("ini", true),
     module!("rpm", false),
     module!("packages", true),
-    module!("rabbitmq", false),
     module!("services", true),
     module!("users", true),
     module!("waiting", true),
+    module!("rabbitmq", false),
 ];
 
 /// The modules that are embedded in the program.

@@ -18,7 +18,7 @@ mod world;
 use events::Told;
 use measure::{Row, cells, compare, page};
 use serde_json::Value;
-use states::{HOSTS, Kind, RABBIT_HA, ROLLING_RESTART, SITE, STATES, State, Step};
+use states::{COOKIE_ROTATE, HOSTS, Kind, RABBIT_HA, ROLLING_RESTART, SITE, STATES, State, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -42,7 +42,13 @@ fn what_a_plan_says_is_what_a_run_does() {
     let mut rows = Vec::new();
     let mut wrong = String::new();
     leaves_the_disks_alone(&world, "bare", &mut wrong);
-    for state in STATES {
+    // Some playbooks only, while they are being written: parts of their names. The brokers come up in any case.
+    let only = std::env::var("HAFLOW_FIDELITY").unwrap_or_default();
+    let measured = |state: &&State| {
+        let comes_up = state.playbook == RABBIT_HA && state.kind == Kind::Bare;
+        only.split(',').any(|part| state.playbook.contains(part)) || comes_up
+    };
+    for state in STATES.iter().filter(measured) {
         rows.push(go_through(&world, state, &mut wrong));
     }
     leaves_the_disks_alone(&world, "converged", &mut wrong);
@@ -78,12 +84,15 @@ fn every_playbook_is_measured() {
     for path in playbooks() {
         let name = format!("playbooks/{}", path.file_name().expect("a file").to_string_lossy());
         assert!(known.contains(&*name), "{name} goes through no state");
-        let acts = STATES.iter().any(|state| state.playbook == name && state.kind == Kind::Acting);
-        let kinds =
-            if acts { vec![Kind::Acting, Kind::Broken] } else { vec![Kind::Bare, Kind::Converged, Kind::Drifted] };
-        let lacks =
-            kinds.iter().find(|kind| !STATES.iter().any(|state| state.playbook == name && state.kind == **kind));
-        assert!(lacks.is_none(), "{name} goes through no state of the kind {lacks:?}");
+        let through = |kinds: &[Kind]| STATES.iter().any(|state| state.playbook == name && kinds.contains(&state.kind));
+        assert!(
+            through(&[Kind::Bare, Kind::Drifted, Kind::Acting]),
+            "{name} goes through no state in which it changes something"
+        );
+        assert!(
+            through(&[Kind::Converged, Kind::Broken]),
+            "{name} goes through no state in which it has nothing to do, or refuses"
+        );
     }
 }
 
@@ -93,8 +102,9 @@ fn go_through(world: &World, state: &'static State, wrong: &mut String) -> Row {
     for step in state.made_by {
         take(world, step);
     }
-    let plan = ended(world.told("plan", playbook, &[]));
-    let run = ended(world.told("run", playbook, &["--yes"]));
+    let params: Vec<&str> = state.params.iter().flat_map(|param| ["-e", *param]).collect();
+    let plan = ended(world.told("plan", playbook, &params));
+    let run = ended(world.told("run", playbook, &[&params[..], &["--yes"]].concat()));
     let row = compare(state, &plan, &run);
     let mut tell = |what: &str| {
         println!("          {what}");
@@ -124,8 +134,10 @@ fn go_through(world: &World, state: &'static State, wrong: &mut String) -> Row {
     for step in state.undone_by {
         take(world, step);
     }
-    if *kind != Kind::Converged && *playbook != ROLLING_RESTART {
-        tell_what_is_left(&ended(world.told("plan", playbook, &[])), &mut tell);
+    let acts_always = [ROLLING_RESTART, COOKIE_ROTATE].contains(playbook);
+    let mended = *kind != Kind::Broken || [SITE, RABBIT_HA].contains(playbook);
+    if *kind != Kind::Converged && mended && !acts_always {
+        tell_what_is_left(&ended(world.told("plan", playbook, &params)), &mut tell);
     }
     let counts =
         [row.right, row.wrong.len(), row.assumed_right, row.otherwise.len(), unknown].map(|count| count.to_string());

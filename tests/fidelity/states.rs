@@ -6,6 +6,12 @@ use Step::{Boot, Kill, On};
 
 pub(crate) const RABBIT_HA: &str = "playbooks/rabbit-ha.rhai";
 pub(crate) const ROLLING_RESTART: &str = "playbooks/rabbit-rolling-restart.rhai";
+pub(crate) const COOKIE_ROTATE: &str = "playbooks/rabbit-cookie-rotate.rhai";
+const RESET: &str = "playbooks/rabbit-reset-migration.rhai";
+const SCALE: &str = "playbooks/rabbit-scale.rhai";
+const REPLACE: &str = "playbooks/rabbit-replace-node.rhai";
+const UPGRADE: &str = "playbooks/rabbit-upgrade.rhai";
+const TO_QUORUM: &str = "playbooks/rabbit-mirrored-to-quorum.rhai";
 pub(crate) const SITE: &str = "tests/fidelity/site.rhai";
 pub(crate) const HOSTS: [&str; 3] = ["rabbit1", "rabbit2", "rabbit3"];
 
@@ -15,6 +21,8 @@ pub(crate) struct State {
     pub(crate) playbook: &'static str,
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
+    /// The playbook's params.
+    pub(crate) params: &'static [&'static str],
     /// What makes it.
     pub(crate) made_by: &'static [Step],
     /// What puts it right after the run, where the run can't.
@@ -50,7 +58,7 @@ pub(crate) enum Step {
 }
 
 const fn state(playbook: &'static str, name: &'static str, kind: Kind, made_by: &'static [Step]) -> State {
-    State { playbook, name, kind, made_by, undone_by: &[] }
+    State { playbook, name, kind, params: &[], made_by, undone_by: &[] }
 }
 
 const fn broken(
@@ -59,7 +67,13 @@ const fn broken(
     made_by: &'static [Step],
     undone_by: &'static [Step],
 ) -> State {
-    State { playbook, name, kind: Broken, made_by, undone_by }
+    State { playbook, name, kind: Broken, params: &[], made_by, undone_by }
+}
+
+impl State {
+    const fn with(self, params: &'static [&'static str]) -> Self {
+        Self { params, ..self }
+    }
 }
 
 /// Another cookie, of the same owner and mode.
@@ -68,6 +82,33 @@ const LEAVE: &str = "rabbitmqctl stop_app; rabbitmqctl reset; rabbitmqctl start_
 const TO_DISC: &str = "rabbitmqctl stop_app; rabbitmqctl change_cluster_node_type disc; rabbitmqctl start_app";
 const TO_RAM: &str = "rabbitmqctl stop_app; rabbitmqctl change_cluster_node_type ram; rabbitmqctl start_app";
 const STOP: &str = "systemctl stop rabbitmq-server";
+/// A mirrored queue with a binding, and a quorum queue.
+const QUEUES: &str = r#"cat > /tmp/queues.json <<'END'
+{"queues":[{"name":"orders","vhost":"/","durable":true,"auto_delete":false,"arguments":{"x-queue-type":"quorum"}},
+{"name":"mails","vhost":"/","durable":true,"auto_delete":false,"arguments":{}}],
+"exchanges":[{"name":"shop","vhost":"/","type":"topic","durable":true,"auto_delete":false,"internal":false,"arguments":{}}],
+"bindings":[{"source":"shop","vhost":"/","destination":"mails","destination_type":"queue","routing_key":"m.#","arguments":{}}]}
+END
+rabbitmqctl import_definitions /tmp/queues.json"#;
+const MESSAGE: &str =
+    r#"rabbitmqctl eval 'rabbit_basic:publish(rabbit_misc:r(<<"/">>, exchange, <<>>), <<"mails">>, [], <<"hi">>).'"#;
+/// The same package under another version, in a repository on the host itself.
+const NEWER_PACKAGE: &str = r#"mkdir -p /srv/repo && cd /srv/repo
+there=$(dpkg-query -W -f='${Version}' rabbitmq-server)
+apt-get download "rabbitmq-server=$there"
+dpkg-deb -R rabbitmq-server_*.deb package
+rm rabbitmq-server_*.deb
+sed -i 's/^Version:.*/Version: 3.10.8-99/' package/DEBIAN/control
+dpkg-deb -Zgzip -z1 -b package rabbitmq-server.deb
+{
+    cat package/DEBIAN/control
+    echo "Filename: ./rabbitmq-server.deb"
+    echo "Size: $(stat -c %s rabbitmq-server.deb)"
+    echo "SHA256: $(sha256sum < rabbitmq-server.deb | cut -d ' ' -f 1)"
+} > Packages
+rm -r package
+echo 'deb [trusted=yes] file:/srv/repo ./' > /etc/apt/sources.list.d/newer.list
+apt-get update"#;
 const BROKER_IS_BACK: &str =
     "timeout 120 sh -c 'until systemctl is-active --quiet rabbitmq-server; do sleep 0.2; done'";
 
@@ -236,4 +277,61 @@ pub(crate) static STATES: &[State] = &[
         &[On("rabbit2", "systemctl stop rabbitmq-server")],
         &[On("rabbit2", "systemctl start rabbitmq-server; rabbitmqctl await_startup")],
     ),
+    // A new cookie isn't known before it is made.
+    state(COOKIE_ROTATE, "a whole cluster", Bare, &[]),
+    broken(
+        COOKIE_ROTATE,
+        "a member's service stopped",
+        &[On("rabbit2", "systemctl stop rabbitmq-server")],
+        &[On("rabbit2", "systemctl start rabbitmq-server; rabbitmqctl await_startup")],
+    ),
+    broken(RESET, "the only disc node", &[], &[]).with(&["node=rabbit1"]),
+    state(RESET, "a member", Drifted, &[On("rabbit1", QUEUES)]).with(&["node=rabbit3"]),
+    state(RESET, "a blank broker", Converged, &[]).with(&["node=rabbit3"]),
+    state(SCALE, "a host that isn't a member", Drifted, &[]),
+    state(SCALE, "all are members", Converged, &[]),
+    state(SCALE, "a member to be removed", Drifted, &[]).with(&["remove=rabbit3"]),
+    state(SCALE, "a removed host", Converged, &[]).with(&["remove=rabbit3"]),
+    state(SCALE, "a removed host to come back", Drifted, &[]),
+    broken(
+        SCALE,
+        "a member's service stopped",
+        &[On("rabbit2", "systemctl stop rabbitmq-server")],
+        &[On("rabbit2", "systemctl start rabbitmq-server; rabbitmqctl await_startup")],
+    ),
+    broken(REPLACE, "a member that runs", &[], &[]).with(&["gone=rabbit@rabbit2", "within=1s"]),
+    state(
+        REPLACE,
+        "a host made anew",
+        Drifted,
+        &[On("rabbit3", "systemctl stop rabbitmq-server; apt-get -y purge rabbitmq-server; rm -rf /var/lib/rabbitmq")],
+    )
+    .with(&["gone=rabbit3"]),
+    state(REPLACE, "a replaced host", Converged, &[]).with(&["gone=rabbit3"]),
+    state(
+        UPGRADE,
+        "a newer package",
+        Drifted,
+        &[On("rabbit1", NEWER_PACKAGE), On("rabbit2", NEWER_PACKAGE), On("rabbit3", NEWER_PACKAGE)],
+    )
+    .with(&["version=3.10.*"]),
+    state(UPGRADE, "all upgraded", Converged, &[]).with(&["version=3.10.*"]),
+    broken(
+        UPGRADE,
+        "a member's service stopped",
+        &[
+            On("rabbit2", "systemctl stop rabbitmq-server"),
+            On("rabbit1", "apt-get -y --allow-downgrades install rabbitmq-server=3.10.8-1.1*"),
+        ],
+        &[On("rabbit2", "systemctl start rabbitmq-server; rabbitmqctl await_startup")],
+    )
+    .with(&["version=3.10.*", "within=1s"]),
+    broken(
+        TO_QUORUM,
+        "a queue that holds a message",
+        &[On("rabbit1", MESSAGE)],
+        &[On("rabbit1", "rabbitmqctl purge_queue mails")],
+    ),
+    state(TO_QUORUM, "mirrored queues", Drifted, &[]),
+    state(TO_QUORUM, "quorum queues", Converged, &[]),
 ];

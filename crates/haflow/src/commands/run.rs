@@ -71,29 +71,30 @@ pub(super) fn run_id() -> String {
     format!("{}-{:04x}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"), std::process::id() & 0xffff)
 }
 
-/// Asks before tasks that their playbook declares destructive.
+/// Asks before tasks that their playbook declares destructive: for the names of their hosts, which a habit doesn't type.
 fn confirm(session: &Session) -> Result<(), Error> {
-    let destructive: Vec<String> = session
-        .declared
-        .graph
-        .tasks()
-        .filter_map(|(_, task)| task.destroys.as_ref().map(|what| format!("  {}: {what} ({})", task.id(), task.place)))
-        .collect();
+    let tasks = session.declared.graph.tasks();
+    let destructive: Vec<_> = tasks.filter_map(|(_, task)| Some((task, task.destroys.as_ref()?))).collect();
     if destructive.is_empty() {
         return Ok(());
     }
-    eprintln!("These tasks destroy something:\n{}", crate::report::clean(&destructive.join("\n")));
+    let lines: Vec<String> =
+        destructive.iter().map(|(task, what)| format!("  {}: {what} ({})", task.id(), task.place)).collect();
+    eprintln!("These tasks destroy something:\n{}", crate::report::clean(&lines.join("\n")));
     if stdin().is_terminal() && stderr().is_terminal() {
-        eprint!("Go on? [y/N] ");
+        let mut hosts: Vec<&str> = destructive.iter().map(|(task, _)| task.host.as_str()).collect();
+        hosts.dedup();
+        let hosts = hosts.join(" ");
+        eprint!("To go on, type {}: ", crate::report::clean(&hosts));
         let _ = stderr().flush();
         let mut answer = String::new();
         let _ = stdin().read_line(&mut answer);
-        if matches!(answer.trim(), "y" | "Y" | "yes") {
+        if answer.split_whitespace().eq(hosts.split_whitespace()) {
             return Ok(());
         }
     }
     Err(Error::Usage {
-        message: "the playbook has destructive tasks and nobody said yes; nothing was changed".into(),
+        message: "the playbook has destructive tasks and nobody agreed; nothing was changed".into(),
         help: "look at them with `haflow plan`, then run with `--yes`".into(),
     })
 }

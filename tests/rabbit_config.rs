@@ -1,5 +1,5 @@
-//! What a RabbitMQ broker is told in its files, and its limits and definitions, on real brokers in the lab: seen by RabbitMQ's
-//! own tools, kept by a second run, and mended.
+//! What a broker is told in its files, and its limits and definitions, on real brokers in the lab: seen by the broker's own
+//! tools, kept by a second run, and mended.
 
 mod common;
 #[expect(dead_code, reason = "other tests use the rest")]
@@ -71,7 +71,7 @@ fn holds(world: &World, mirrored: bool) {
         let wanted = format!("{{'rabbit@{host}.lab.example',2,{{ok,30}},{{ok,{handling}}},[tls,tls]}}");
         assert_eq!(seen.lines().next(), Some(&*wanted), "on {host}");
         let limit = world.sh(host, "sed -n 's/^Max open files *\\([0-9]*\\).*/\\1/p' /proc/$(systemctl show -p MainPID --value rabbitmq-server)/limits");
-        assert_eq!(limit, "70000", "on {host}");
+        assert_eq!(limit, "10000", "on {host}");
         assert_eq!(world.sh(host, "stat -c '%U:%G %a' /etc/rabbitmq/rabbitmq.conf"), "root:rabbitmq 640");
     }
     let verified = "openssl s_client -connect rabbit1.lab.example:5671 -verify_hostname rabbit1.lab.example -CAfile /root/ca.pem \

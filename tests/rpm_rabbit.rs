@@ -66,7 +66,7 @@ fn brokers_of_the_rpm_families_become_a_cluster() {
     everywhere(
         &world,
         "systemctl disable --now rabbitmq-server; rpm -e rabbitmq-server; pkill epmd; \
-         rm -rf /var/lib/rabbitmq /etc/rabbitmq /etc/pki/rpm-gpg/* /etc/yum.repos.d/*; rpm -e --allmatches gpg-pubkey",
+         rm -rf /var/lib/rabbitmq /etc/rabbitmq /etc/pki/rpm-gpg/* /etc/yum.repos.d/* /etc/zypp/repos.d/*; rpm -e --allmatches gpg-pubkey",
     );
     everywhere(&world, &format!("repositories=rabbit1\n{}", scripts(&["suse.sh"])));
     world.step("the hosts look like openSUSE's");

@@ -3,7 +3,7 @@
 set -eu
 export HOME=/root
 cd /root
-apt-get download -qq rabbitmq-server
+apt-get download -qq rabbitmq-server 2>/dev/null
 dpkg-deb -x rabbitmq-server_*.deb deb
 version=$(dpkg-deb -f rabbitmq-server_*.deb Version | sed 's/-.*//')
 mkdir -p deb/usr/lib/systemd
@@ -40,8 +40,7 @@ systemctl stop rabbitmq-server
 %attr(0755, rabbitmq, rabbitmq) %dir /var/log/rabbitmq
 %attr(2755, root, rabbitmq) %dir /etc/rabbitmq
 SPEC
-    cd deb
-    find . ! -type d -printf '"/%P"\n'
+    find deb ! -type d -printf '"/%P"\n'
 } > rabbitmq-server.spec
 rpmbuild -bb --quiet rabbitmq-server.spec
 mv /root/rpmbuild/RPMS/noarch/rabbitmq-server-*.rpm /srv/pinned/

@@ -20,6 +20,14 @@ repository(host("apt1"), "example", #{
 });
 "#;
 
+/// The same while its publisher goes over from one key to the other.
+const EITHER: &str = r#"
+repository(host("apt1"), "example", #{
+    uri: "file:/srv/repo", suites: "./", key: ["other.asc", "example.asc"],
+    fingerprint: ["373D CC84 5703 03DD 29C0 2F80 432D A1E8 3441 D29B", "FD39 79D6 7AC3 20B6 8D87 3DCC 9795 5758 47DA 3BC8"],
+});
+"#;
+
 const KEY: &str = "/etc/apt/keyrings/example.asc";
 
 fn read(file: &str) -> String {
@@ -68,4 +76,11 @@ fn only_the_pinned_key_is_trusted_and_only_for_its_repository() {
     put(&world, "/srv/repo/InRelease", &release);
     run().exits(0);
     assert_eq!(run().exits(0).count("ok"), 4);
+
+    // Of two keys each will do.
+    world.write("either.rhai", EITHER);
+    world.write("other.asc", &read("other.asc"));
+    let told = world.told("run", "either.rhai", &[]).exits(0);
+    assert_eq!(told.count("changed"), 4, "both keys, the source, and the index: {:?}", told.outcomes());
+    assert_eq!(world.told("run", "either.rhai", &[]).exits(0).count("ok"), 5);
 }

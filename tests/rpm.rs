@@ -9,6 +9,7 @@ mod events;
 mod world;
 
 use events::Told;
+use std::collections::BTreeSet;
 use std::fs;
 use world::World;
 
@@ -16,7 +17,16 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/rpm");
 
 /// Each of these is one run, by the param `does`.
 const PLAYBOOK: &str = r#"
+fn pinned(node, fingerprint, more) {
+    repository(node, "pinned", #{
+        uri: "http://127.0.0.1:8000/pinned", key: "pinned.asc", fingerprint: fingerprint,
+        // These are for apt.
+        suites: "bookworm", components: ["main"],
+    } + more);
+}
 let does = param("does");
+let pin = param("pin", "none");
+let other = param("other", "none");
 let node = host("rpm1");
 switch does {
     "install" => install(node, "hello"),
@@ -27,6 +37,12 @@ switch does {
     "remove all" => uninstall(node, "hello", #{ remove_others: true }),
     "hold" => hold(node, "hello"),
     "let go" => hold(node, "hello", #{ held: false }),
+    "pinned" => pinned(node, pin, #{}),
+    "either" => pinned(node, [pin, other], #{ key: ["pinned.asc", "other.asc"] }),
+    "not pinned" => pinned(node, pin, #{ absent: true }),
+    "signed" | "unsigned" | "starter" => install(node, does),
+    "starter, quiet" => install(node, "starter", #{ start: false }),
+    "no starter" => uninstall(node, "starter"),
     "index" => update_index(node, #{ age: "1d" }),
     "stale index" => { command(node, "age it", "find /var/cache/dnf /var/cache/zypp -type f -delete 2>/dev/null; true", #{ reason: "for the test" }); update_index(node); },
 }
@@ -41,9 +57,154 @@ fn packages_come_and_go_by_dnf_and_by_zypper() {
     let Some(world) = World::up("rpm", &["rpm1"], "bookworm") else { return };
     fs::write(world.folder.path().join("packages.rhai"), PLAYBOOK).expect("the playbook");
     script(&world, "host.sh");
+    script(&world, "packages.sh");
+    for key in ["pinned.asc", "other.asc"] {
+        world.write(key, &world.sh("rpm1", &format!("cat /srv/{key}")));
+    }
     come_and_go(&world, "dnf");
+    only_the_pinned_key_vouches(&world, "dnf", "/etc/yum.repos.d");
+    world.step("dnf");
     script(&world, "suse.sh");
     come_and_go(&world, "zypper");
+    only_the_pinned_key_vouches(&world, "zypper", "/etc/zypp/repos.d");
+    world.step("zypper");
+}
+
+/// Everything on a host that a plan could change: its files but for what is only in memory, and what SQLite keeps beside rpm's
+/// database, which every `rpm -q` of root touches.
+const FILES: &str = r"
+find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /var/log -o -path /var/lib/systemd -o -name 'rpmdb.sqlite-*' \) -prune -o \
+    ! -type d -printf '%p %y %i %m %u:%g %s %T@ %C@ %l\n' | sort
+";
+
+/// Puts another index in place of the good one: what a script makes of it, in its folder.
+fn index(world: &World, script: &str) {
+    world.sh(
+        "rpm1",
+        &format!(
+            "rm -rf /srv/pinned/repodata && cp -r /srv/good /srv/pinned/repodata && cd /srv/pinned/repodata && export HOME=/root && {script}"
+        ),
+    );
+}
+
+#[track_caller]
+fn only_the_pinned_key_vouches(world: &World, manager: &str, sources: &str) {
+    let fingerprint = |name: &str| {
+        let list = format!("gpg --with-colons --list-keys {name}@example.org");
+        world.sh("rpm1", &format!("{list} | sed -n 's/^fpr:*\\([0-9A-F]*\\):$/\\1/p'"))
+    };
+    let pin = fingerprint("pinned");
+    let pins = [format!("pin={pin}"), format!("other={}", fingerprint("other"))];
+    let told = |command: &str, does: &str| {
+        world.told(command, "packages.rhai", &["-e", &format!("does={does}"), "-e", &pins[0], "-e", &pins[1]])
+    };
+    let refused = |does: &str, words: &str| {
+        let told = serde_json::to_string(&told("run", does).exits(1).events).expect("JSON");
+        assert!(told.contains(words), "{manager}: {does} doesn't say {words:?}: {told}");
+    };
+    let trusted = || {
+        world.sh("rpm1", "rpm -q gpg-pubkey --qf '%{SUMMARY}\n' | sed 's/^.*<\\(.*\\)@.*$/\\1/' | sort | paste -sd ,")
+    };
+
+    let unchanged = |decision: &str, tasks: u64| {
+        let before = world.sh("rpm1", FILES);
+        assert_eq!(told("plan", "pinned").exits(0).count(decision), tasks, "{manager}");
+        let after = world.sh("rpm1", FILES);
+        let (before, after): (BTreeSet<_>, BTreeSet<_>) = (before.lines().collect(), after.lines().collect());
+        let changed: Vec<_> = before.symmetric_difference(&after).collect();
+        assert!(changed.is_empty(), "{manager}: a plan changed {changed:#?}");
+    };
+    unchanged("change", 4);
+
+    let signature = if manager == "dnf" { "Bad GPG signature" } else { "is signed with an unknown key" };
+    index(world, "gpg --batch --yes -u other@example.org --detach-sign --armor repomd.xml");
+    refused("pinned", signature);
+    // The next run is no more content than that one.
+    refused("pinned", signature);
+    index(world, "rm repomd.xml.asc");
+    refused("pinned", if manager == "dnf" { "GPG signature is not available" } else { "is unsigned" });
+    index(world, "echo '<!-- changed -->' >> repomd.xml");
+    refused("pinned", if manager == "dnf" { "Bad GPG signature" } else { "Signature verification failed" });
+    assert_eq!(trusted(), "lab,pinned");
+    // zypper believes every key that rpm knows, for every repository.
+    index(
+        world,
+        "rpm --import /srv/other.asc && gpg --batch --yes -u other@example.org --detach-sign --armor repomd.xml",
+    );
+    refused("pinned", if manager == "dnf" { signature } else { "it is said: not signed by the pinned key" });
+    world.sh(
+        "rpm1",
+        "for key in $(rpm -q gpg-pubkey); do rpm -qi \"$key\" | grep -q other@ && rpm -e \"$key\"; done; :",
+    );
+    refused("signed", if manager == "dnf" { "Unable to find a match" } else { "not found" });
+    world.step("an index that the pinned key hasn't signed");
+
+    index(world, ":");
+    assert_eq!(told("run", "pinned").exits(0).count("changed"), 1);
+    unchanged("up_to_date", 5);
+    assert_eq!(told("run", "pinned").exits(0).count("ok"), 5);
+    assert_eq!(told("run", "signed").exits(0).count("changed"), 1);
+    refused("unsigned", "is not signed");
+    assert_eq!(world.sh("rpm1", "rpm -q unsigned || :"), "package unsigned is not installed");
+    world.sh("rpm1", "rpm -e signed");
+
+    world.sh("rpm1", "cp /srv/other.asc /etc/pki/rpm-gpg/haflow-pinned.asc; rpm --import /srv/other.asc");
+    let planned = told("plan", "pinned").exits(0);
+    assert_eq!(
+        planned.with("change"),
+        ["rpm1/file:/etc/pki/rpm-gpg/haflow-pinned.asc", "rpm1/repository:pinned", "rpm1/rpm_key:pinned"]
+    );
+    assert_eq!(told("run", "pinned").exits(0).with("changed"), planned.with("change"));
+    assert_eq!(told("run", "pinned").exits(0).count("ok"), 5);
+    assert_eq!(trusted(), "lab,pinned");
+    world.step("a key that changed on the host");
+
+    index(world, "gpg --batch --yes -u other@example.org --detach-sign --armor repomd.xml");
+    assert_eq!(told("run", "either").exits(0).with("changed"), planned.with("change"));
+    assert_eq!(trusted(), "lab,other,pinned");
+    assert_eq!(told("run", "either").exits(0).count("ok"), 5);
+    index(world, ":");
+    assert_eq!(told("run", "pinned").exits(0).with("changed"), planned.with("change"));
+    assert_eq!(trusted(), "lab,pinned");
+    world.step("a second key that comes and goes");
+
+    // What rpm calls a key by says nothing: here a package has the pinned key's name.
+    world
+        .sh("rpm1", "rpm -e $(rpm -q gpg-pubkey --qf '%{NAME}-%{VERSION} %{SUMMARY}\n' | sed -n 's/ .*<pinned@.*//p')");
+    let id = pin[pin.len() - 8..].to_lowercase();
+    world.sh("rpm1", &format!("cd /root && printf 'Name: gpg-pubkey\nVersion: {id}\nRelease: 1\nSummary: a key\nLicense: MIT\n%%description\nx\n%%files\n' > fake.spec && HOME=/root rpmbuild -bb --quiet fake.spec && rpm -i --nodeps --force /root/rpmbuild/RPMS/*/gpg-pubkey-{id}-1.*.rpm"));
+    refused("pinned", "another key with the same short id");
+    world.sh("rpm1", &format!("rpm -e gpg-pubkey-{id}-1"));
+    assert_eq!(told("run", "pinned").exits(0).with("changed"), ["rpm1/rpm_key:pinned"]);
+
+    nothing_is_started(world, manager);
+
+    // A key that another file has too stays trusted.
+    world.sh("rpm1", "cp /etc/pki/rpm-gpg/haflow-pinned.asc /etc/pki/rpm-gpg/other.asc");
+    assert_eq!(told("run", "not pinned").exits(0).count("changed"), 2);
+    assert_eq!(trusted(), "lab,pinned");
+    world.sh("rpm1", "mv /etc/pki/rpm-gpg/other.asc /etc/pki/rpm-gpg/haflow-pinned.asc");
+    assert_eq!(told("run", "not pinned").exits(0).count("changed"), 2);
+    assert_eq!(told("run", "not pinned").exits(0).count("ok"), 3);
+    assert_eq!(trusted(), "lab");
+    assert_eq!(world.sh("rpm1", &format!("ls {sources} /etc/pki/rpm-gpg | grep -c pinned || :")), "0");
+    world.step("a repository that goes, with its key");
+}
+
+#[track_caller]
+fn nothing_is_started(world: &World, manager: &str) {
+    let state = || world.sh("rpm1", "systemctl is-active starter; systemctl is-enabled starter; :");
+    let run = |does: &str| world.told("run", "packages.rhai", &["-e", &format!("does={does}")]).exits(0);
+    run("starter, quiet");
+    assert_eq!(state(), "inactive\nenabled", "{manager}");
+    run("no starter");
+    world.sh("rpm1", "systemctl disable starter");
+    run("starter");
+    assert_eq!(state(), "active\nenabled", "{manager}");
+    run("no starter");
+    let clean = "systemctl disable --now starter; rm /etc/systemd/system/starter.service; systemctl daemon-reload";
+    world.sh("rpm1", clean);
+    world.step("services that are started by an install, and that aren't");
 }
 
 #[track_caller]

@@ -68,7 +68,9 @@ fn generation(suite: &str, version: &str) {
     set_up(&world);
     assert!(world.sh(CLIENT, "dpkg-query -W -f='${Version}' python3-oslo.messaging").starts_with(version));
     the_files(&world);
-    what_is_refused_and_mended(&world);
+    if suite == "bookworm" {
+        what_is_refused_and_mended(&world);
+    }
     the_traffic(&world);
     let printed = world.printed.borrow().concat();
     for secret in [PASSWORD, OLD_PASSWORD, "pwned", "touch%20"] {
@@ -90,7 +92,10 @@ fn set_up(world: &World) {
         let text = fs::read_to_string(format!("{FOLDER}/{file}")).expect("it is beside this file");
         put(world, CLIENT, &format!("/root/{file}"), text.trim_end());
     }
-    world.sh(CLIENT, "systemd-run -q --unit install --remain-after-exit sh -c 'sh /root/install.sh >/root/install.log 2>&1'");
+    world.sh(
+        CLIENT,
+        "systemd-run -q --unit install --remain-after-exit sh -c 'sh /root/install.sh >/root/install.log 2>&1'",
+    );
     let made = world.told("run", "playbooks/rabbit-ha.rhai", &[]).exits(0);
     assert_eq!(made.count("failed"), 0);
     world.step("the brokers are a cluster");
@@ -184,7 +189,8 @@ fn the_files(world: &World) {
 }
 
 fn what_is_refused_and_mended(world: &World) {
-    let started = || world.sh(CLIENT, &format!("systemctl show -p ExecMainStartTimestampMonotonic {}", RUNNING.join(" ")));
+    let started =
+        || world.sh(CLIENT, &format!("systemctl show -p ExecMainStartTimestampMonotonic {}", RUNNING.join(" ")));
     let before = started();
     let file = path("ceilometer");
     world.sh(CLIENT, &format!("cp -p {file} /root/kept; sed -i 's/^rabbit_retry_backoff.*/rabbit_retry_backoff = 7/; s/@rabbit2:/@rabbit9:/' {file}"));
@@ -198,7 +204,8 @@ fn what_is_refused_and_mended(world: &World) {
     assert_eq!(ran.count("changed"), 3, "two edits and one restart: {:?}", ran.with("changed"));
     assert_eq!(world.sh(CLIENT, &format!("cmp {file} /root/kept && echo same")), "same");
     let (before, after) = (before, started());
-    let same = before.lines().zip(after.lines()).filter(|(before, after)| !before.is_empty() && before == after).count();
+    let same =
+        before.lines().zip(after.lines()).filter(|(before, after)| !before.is_empty() && before == after).count();
     assert_eq!(same, 1, "only ceilometer's is restarted: {before} {after}");
 
     // oslo.messaging can't hand on a slash.
@@ -216,7 +223,8 @@ struct Log(Vec<(f64, String, u64)>);
 
 impl Log {
     fn read(world: &World, end: &str, service: &str) -> Self {
-        let text = world.sh(CLIENT, &format!("cat /root/{end}-{service}.log 2>/dev/null || :"));
+        let text =
+            String::from_utf8(world.ssh(CLIENT, &format!("cat /root/{end}-{service}.log")).stdout).expect("UTF-8");
         let line = |line: &str| {
             let [time, what, number] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line:?}") };
             (time.parse().expect("a time"), what.to_owned(), number.parse().expect("a number"))

@@ -12,6 +12,7 @@ const SCALE: &str = "playbooks/rabbit-scale.rhai";
 const REPLACE: &str = "playbooks/rabbit-replace-node.rhai";
 const UPGRADE: &str = "playbooks/rabbit-upgrade.rhai";
 const TO_QUORUM: &str = "playbooks/rabbit-mirrored-to-quorum.rhai";
+pub(crate) const OPENSTACK: &str = "playbooks/openstack-messaging.rhai";
 pub(crate) const SITE: &str = "tests/fidelity/site.rhai";
 pub(crate) const HOSTS: [&str; 3] = ["rabbit1", "rabbit2", "rabbit3"];
 
@@ -56,6 +57,12 @@ pub(crate) enum Step {
     /// It boots again.
     Boot(&'static str),
 }
+
+/// The groups that aren't in the lab's inventory.
+pub(crate) const GROUPS: &str = r#"
+[groups.telemetry]
+hosts = ["rabbit3"]
+"#;
 
 const fn state(playbook: &'static str, name: &'static str, kind: Kind, made_by: &'static [Step]) -> State {
     State { playbook, name, kind, params: &[], made_by, undone_by: &[] }
@@ -276,6 +283,49 @@ pub(crate) static STATES: &[State] = &[
         "a member's service stopped",
         &[On("rabbit2", "systemctl stop rabbitmq-server")],
         &[On("rabbit2", "systemctl start rabbitmq-server; rabbitmqctl await_startup")],
+    ),
+    // With a password that is there: what one that is yet to be made up will be is unknown, and all that follows from it.
+    state(
+        OPENSTACK,
+        "bare",
+        Bare,
+        &[
+            On("rabbit1", "umask 077; echo 'p$w@:%' > /root/rabbit-openstack.password"),
+            On(
+                "rabbit3",
+                "DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends install ceilometer-agent-notification",
+            ),
+        ],
+    ),
+    state(OPENSTACK, "converged", Converged, &[]),
+    state(
+        OPENSTACK,
+        "a file edited by hand",
+        Drifted,
+        &[On(
+            "rabbit3",
+            "sed -i 's/^rabbit_retry_backoff.*/rabbit_retry_backoff = 9/; s/@rabbit2:/@rabbit9:/' /etc/ceilometer/ceilometer.conf",
+        )],
+    ),
+    state(
+        OPENSTACK,
+        "a file newer than the service's start",
+        Drifted,
+        &[On("rabbit3", "touch /etc/ceilometer/ceilometer.conf")],
+    ),
+    state(OPENSTACK, "the user missing", Drifted, &[On("rabbit1", "rabbitmqctl delete_user openstack")]),
+    state(OPENSTACK, "another password", Drifted, &[On("rabbit1", "echo another > /root/rabbit-openstack.password")]),
+    state(
+        OPENSTACK,
+        "a password that others can read",
+        Drifted,
+        &[On("rabbit1", "chmod 0644 /root/rabbit-openstack.password")],
+    ),
+    broken(
+        OPENSTACK,
+        "a password with a slash",
+        &[On("rabbit1", "echo 'half/half' > /root/rabbit-openstack.password")],
+        &[On("rabbit1", "echo another > /root/rabbit-openstack.password")],
     ),
     // A new cookie isn't known before it is made.
     state(COOKIE_ROTATE, "a whole cluster", Bare, &[]),

@@ -86,7 +86,7 @@ impl<'t> Ready<'t> {
                 kind: &self.task.kind,
                 content: self.want.as_ref(),
                 params: &self.values,
-                secret: self.params.iter().any(|(_, known)| matches!(known, Known::Secret(_))),
+                secret: file.secret || self.params.iter().any(|(_, known)| matches!(known, Known::Secret(_))),
             }),
             _ => None,
         }

@@ -103,7 +103,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) content: Option<&'a Known>,
     /// The variables of an edit.
     pub(crate) params: &'a [(String, Value)],
-    /// Whether one of them is a secret.
+    /// Whether one of them is a secret, or the task says that the content is.
     pub(crate) secret: bool,
 }
 
@@ -324,7 +324,10 @@ impl Wanted<'_> {
             (Kind::File, None) => None,
             _ => Some(""),
         };
-        let readable = |text: &&str| text.len() <= MOST_SHOWN && !text.contains('\0');
+        // An edit leaves most lines as they are, so that what differs is little.
+        let edited = matches!(self.file.state, FileState::Content(Content::Edit(_)));
+        let most = if edited { MOST_EDITED } else { MOST_SHOWN };
+        let readable = |text: &&str| text.len() <= most && !text.contains('\0');
         let texts = was.filter(readable).zip(Some(content).filter(readable));
         match (texts, self.content) {
             (_, Some(Known::Secret(_))) => vec![Change::Secret { field: "content".into() }],

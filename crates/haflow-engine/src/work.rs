@@ -11,7 +11,7 @@ use haflow_model::{Action, Change, Decision, Diff, Event, Failure, FileState, Ga
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A gate's last look gets this much time, however little is left.
+/// A gate's last look gets this much time, however little is left: on a busy host a few starts of rabbitmqctl take longer than ten seconds.
 const SHORTEST_LOOK: Duration = Duration::from_mins(1);
 
 /// The longest pause between two tries.

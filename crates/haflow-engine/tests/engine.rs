@@ -276,6 +276,7 @@ async fn outputs_flow_and_secrets_stay_hidden() {
         mode: Some(0o400),
         owner: None,
         group: None,
+        secret: false,
     };
     world.add("b", "copy", Action::File(file), |_| {});
     world.add("b", "leak", act(r#"echo "$cookie" >&2; exit 1"#), |task| {
@@ -479,7 +480,7 @@ async fn files_are_written_whole_with_their_attributes() {
     let mut world = World::new();
     let content = format!("it's $(touch x) `y` \\ \"ü\"\n{}", "line\n".repeat(200_000));
     let file = |path: PathBuf, state: FileState, mode: Option<u32>| {
-        Action::File(File { path: path.to_str().unwrap().into(), state, mode, owner: None, group: None })
+        Action::File(File { path: path.to_str().unwrap().into(), state, mode, owner: None, group: None, secret: false })
     };
     let text = |text: &str| FileState::Content(Content::Is(Param::Value(text.into())));
     let folder = world.path("folder/deep");
@@ -517,6 +518,7 @@ async fn what_is_in_the_way_is_refused_and_kept() {
         mode: None,
         owner: None,
         group: None,
+        secret: false,
     };
     world.add("a", "thing", Action::File(file), |_| {});
     let ran = run(&world.seal()).await;

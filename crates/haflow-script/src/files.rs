@@ -9,8 +9,8 @@ use crate::values::{shown, type_word};
 use haflow_model::{Action, Content, File, FileState, Param, Value};
 use rhai::Dynamic;
 
-const FILE: [&str; 11] =
-    ["kind", "name", "params", "content", "edit", "folder", "link", "absent", "mode", "owner", "group"];
+const FILE: [&str; 12] =
+    ["kind", "name", "params", "content", "edit", "folder", "link", "absent", "mode", "owner", "group", "secret"];
 
 /// What says what shall be there: one of these at most.
 const STATES: [&str; 5] = ["content", "edit", "folder", "link", "absent"];
@@ -30,7 +30,8 @@ fn file(call: &Call<'_>, [host, path, options]: [Dynamic; 3]) -> Result<Dynamic,
     if mode.is_some() && matches!(state, FileState::Link(_)) {
         return Err(Problem::new("a link has no mode of its own").option("mode").into());
     }
-    let file = File { path, state, mode, owner: options.account("owner")?, group: options.account("group")? };
+    let secret = options.bool("secret")?.unwrap_or(false);
+    let file = File { path, state, mode, owner: options.account("owner")?, group: options.account("group")?, secret };
     if file.state == FileState::Absent && (file.mode.is_some() || file.owner.is_some() || file.group.is_some()) {
         return Err(Problem::new("what shall be absent can't have a mode or an owner").option("absent").into());
     }

@@ -95,7 +95,7 @@ fn group(call: &Call<'_>, [name, options]: [Dynamic; 2]) -> Result<Dynamic, Rais
         let lab = note_need(call.session, need);
         return Ok(hand_out(call.session, imagined(&name, lab)));
     };
-    let members = members(inventory, &name)?;
+    let members = members(inventory, &name, at_least)?;
     note_need(call.session, need);
     let one_of = |count: usize| if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") };
     if members.is_empty() && at_least > 0 {
@@ -112,12 +112,17 @@ fn group(call: &Call<'_>, [name, options]: [Dynamic; 2]) -> Result<Dynamic, Rais
     Ok(hand_out(call.session, members))
 }
 
-fn members(inventory: &Inventory, name: &str) -> Result<Vec<Host>, Problem> {
+/// A group that may be empty may be missing as well, unless the inventory has one of almost that name.
+fn members(inventory: &Inventory, name: &str, at_least: usize) -> Result<Vec<Host>, Problem> {
     if let Some(members) = inventory.group(name) {
         return Ok(members.into_iter().cloned().collect());
     }
+    let near = nearest(name, inventory.groups.keys().map(String::as_str));
+    if at_least == 0 && near.is_none() {
+        return Ok(Vec::new());
+    }
     let problem = Problem::new(format!("the inventory has no group `{name}`"));
-    Err(match nearest(name, inventory.groups.keys().map(String::as_str)) {
+    Err(match near {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None if inventory.groups.is_empty() => problem.help("it has no groups at all; add this one"),
         None => {

@@ -41,7 +41,7 @@ macro_rules! module {
     };
 }
 
-static STDLIB: [Module; 10] = [
+static STDLIB: [Module; 11] = [
     module!("commands", true),
     module!("files", true),
     module!("hosts_file", true),
@@ -52,6 +52,7 @@ static STDLIB: [Module; 10] = [
     module!("users", true),
     module!("waiting", true),
     module!("rabbitmq", false),
+    module!("oslo_messaging", false),
 ];
 
 /// The modules that are embedded in the program.

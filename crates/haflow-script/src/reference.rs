@@ -38,10 +38,10 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
     ),
     native(
         "file",
-        "file(host, path, #{ content, edit, folder, link, absent, mode, owner, group, kind, name, params, … })",
+        "file(host, path, #{ content, edit, folder, link, absent, mode, owner, group, secret, kind, name, params, … })",
         "A task about a file: one with this `content` (a text or an output), or with what the filter `edit` makes of the text \
      that is there; `folder: true`; a `link` that points there; or `absent: true`. With none of these, what is there keeps \
-     its content.",
+     its content. With `secret: true` nothing is shown of the content, neither the old one nor the new one.",
     ),
     native(
         "act",

@@ -57,7 +57,7 @@ fn asked(world: &World, what: &str) -> Value {
 
 /// Everything that the playbook asks for, seen without haflow.
 #[track_caller]
-fn holds(world: &World, mirrored: bool) {
+fn holds(world: &World, mirrored: bool, between: bool) {
     for host in BROKERS {
         // How it talks to the other brokers, not to the tool that asks.
         let seen = eval(
@@ -68,7 +68,8 @@ fn holds(world: &World, mirrored: bool) {
              {Node, Info} <- element(2, net_kernel:nodes_info()), lists:member(Node, nodes())]}]).",
         );
         let handling = if mirrored { "pause_minority" } else { "ignore" };
-        let wanted = format!("{{'rabbit@{host}.lab.example',2,{{ok,30}},{{ok,{handling}}},[tls,tls]}}");
+        let link = if between { "tls" } else { "tcp" };
+        let wanted = format!("{{'rabbit@{host}.lab.example',2,{{ok,30}},{{ok,{handling}}},[{link},{link}]}}");
         assert_eq!(seen.lines().next(), Some(&*wanted), "on {host}");
         let limit = world.sh(host, "sed -n 's/^Max open files *\\([0-9]*\\).*/\\1/p' /proc/$(systemctl show -p MainPID --value rabbitmq-server)/limits");
         assert_eq!(limit, "10000", "on {host}");
@@ -91,12 +92,14 @@ fn holds(world: &World, mirrored: bool) {
 /// What differs between brokers of different versions is in the playbook.
 fn is_configured(part: &str, suite: &str, mirrored: bool) {
     let Some(world) = world(part, suite) else { return };
-    let run = || world.told("run", "site.rhai", &[]);
+    let between = std::env::var_os("HAFLOW_TEST_ALL").is_some();
+    let param = format!("between={between}");
+    let run = || world.told("run", "site.rhai", &["-e", &param]);
     let shown = |world: &World| world.printed.borrow().concat();
 
     run().exits(0);
     world.step("a cluster with settings of its own");
-    holds(&world, mirrored);
+    holds(&world, mirrored, between);
     let saved: Value = serde_json::from_str(&world.sh("rabbit1", &format!("cat {SAVED}"))).expect("JSON");
     assert!(saved["vhosts"].as_array().expect("a list").iter().any(|vhost| vhost["name"] == "shop"), "{saved}");
     assert_eq!(
@@ -119,14 +122,14 @@ fn is_configured(part: &str, suite: &str, mirrored: bool) {
         "sed -i 's/^heartbeat = 30/heartbeat = 77/' /etc/rabbitmq/rabbitmq.conf; systemctl restart rabbitmq-server",
     );
     world.sh("rabbit1", &format!("{CTL} clear_vhost_limits -p shop; {CTL} clear_operator_policy short"));
-    let planned = world.told("plan", "site.rhai", &[]).exits(0);
+    let planned = world.told("plan", "site.rhai", &["-e", &param]).exits(0);
     let restarts = |told: &events::Told, outcome: &str| {
         told.with(outcome).into_iter().filter(|task| task.contains("/restart:")).collect::<Vec<_>>()
     };
     assert_eq!(restarts(&planned, "change"), ["rabbit2/restart:rabbitmq-server"], "the only one whose file changes");
     let mended = run().exits(0);
     assert_eq!(restarts(&mended, "changed"), ["rabbit2/restart:rabbitmq-server"]);
-    holds(&world, mirrored);
+    holds(&world, mirrored, between);
     world.step("what was changed on the hosts is put right, with one restart");
 
     // What the broker wouldn't start with isn't written.

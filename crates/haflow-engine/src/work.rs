@@ -168,6 +168,8 @@ impl Worker<'_> {
         let mut held = 0;
         loop {
             let left = gate.within.saturating_sub(started.elapsed()).max(SHORTEST_LOOK);
+            // One that must hold now waits for nothing but its only look.
+            let left = if gate.within.is_zero() { task.task.policy.timeout } else { left };
             let look = step::look_for(&mut self.lane(task).await?, task, left, &self.interrupt.kill).await;
             let seen = match look {
                 Ok(seen) => match decide(task, &seen) {

@@ -70,7 +70,7 @@ fn packages_come_and_go_by_dnf_and_by_zypper() {
     world.step("zypper");
 }
 
-/// Everything on a host that a plan could change: its files but for what is only in memory, and what SQLite keeps beside rpm's
+/// Everything on a host that a plan could change: its files but for what is only in memory, and what `SQLite` keeps beside rpm's
 /// database, which every `rpm -q` of root touches.
 const FILES: &str = r"
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /var/log -o -path /var/lib/systemd -o -name 'rpmdb.sqlite-*' \) -prune -o \

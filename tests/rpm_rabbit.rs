@@ -1,5 +1,5 @@
 //! rabbit-ha on hosts of the rpm families, in the lab: Debian hosts with real rpm, dnf and zypper, and a signed repository with a package
-//! of RabbitMQ that is made like the RabbitMQ team's own. Bare hosts become a cluster, and the next run changes nothing.
+//! of `RabbitMQ` that is made like the `RabbitMQ` team's own. Bare hosts become a cluster, and the next run changes nothing.
 //!
 //! With zypper only by `HAFLOW_TEST_ALL=1`: it differs in how the package comes.
 
@@ -26,7 +26,7 @@ for node in group("rabbit") {
 }
 "#;
 
-/// What a plan could change on a host, but for what SQLite keeps beside rpm's database.
+/// What a plan could change on a host, but for what `SQLite` keeps beside rpm's database.
 const FILES: &str = r"
 find /etc /usr /var /root -xdev \( -path /var/log -o -path /var/lib/systemd -o -path /var/lib/rabbitmq/mnesia -o -name 'rpmdb.sqlite-*' \) -prune -o \
     ! -type d -printf '%p %y %i %m %u:%g %s %T@ %C@ %l\n' | sort

@@ -1,4 +1,4 @@
-//! The services of OpenStack on a RabbitMQ cluster, in the lab: their own packages' files, written by the playbook, and both ends of a
+//! The services of `OpenStack` on a `RabbitMQ` cluster, in the lab: their own packages' files, written by the playbook, and both ends of a
 //! conversation through the real oslo.messaging with those files, while brokers lose their power and are restarted. What was
 //! confirmed and never came is counted.
 //!
@@ -150,7 +150,7 @@ fn the_files(world: &World) {
     );
     let old = validated(world, "nova");
     assert!(old.iter().any(|line| line.contains("rabbit_max_retries")), "the validator knows no old names: {old:?}");
-    let before: Vec<String> = SERVICES.map(|service| read(service)).into();
+    let before: Vec<String> = SERVICES.map(&read).into();
     let attributes = || world.sh(CLIENT, &format!("stat -c '%n %a %U:%G' {}", SERVICES.map(path).join(" ")));
     let owners = attributes();
 
@@ -257,7 +257,7 @@ fn the_traffic(world: &World) {
     for service in SERVICES {
         start("consume", service);
     }
-    until(world, "consumers are there", 60, || SERVICES.iter().all(|it| Log::read(world, "consume", it).0.len() > 0));
+    until(world, "consumers are there", 60, || SERVICES.iter().all(|it| !Log::read(world, "consume", it).0.is_empty()));
     for service in SERVICES {
         start("publish", service);
     }
@@ -285,7 +285,7 @@ fn the_traffic(world: &World) {
         let got: BTreeSet<u64> = got.of("got").map(|(_, number)| number).collect();
         sent.of("sent").map(|(_, number)| number).filter(|number| !got.contains(number)).count()
     };
-    let end = Instant::now() + Duration::from_secs(120);
+    let end = Instant::now() + Duration::from_mins(2);
     while SERVICES.iter().any(|service| lost(service) > 0) && Instant::now() < end {
         std::thread::park_timeout(Duration::from_secs(1));
     }

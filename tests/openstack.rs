@@ -67,13 +67,19 @@ fn generation(suite: &str, version: &str) {
     world.write("inventory.toml", &(inventory + GROUPS));
     set_up(&world);
     assert!(world.sh(CLIENT, "dpkg-query -W -f='${Version}' python3-oslo.messaging").starts_with(version));
-    the_files(&world);
-    if suite == "bookworm" {
+    // Elsewhere the password is made up.
+    let chosen = suite == "bookworm";
+    if chosen {
+        put(&world, "rabbit1", PASSWORD_FILE, PASSWORD);
+    }
+    the_files(&world, chosen);
+    if chosen {
         what_is_refused_and_mended(&world);
     }
     the_traffic(&world);
     let printed = world.printed.borrow().concat();
-    for secret in [PASSWORD, OLD_PASSWORD, "pwned", "touch%20"] {
+    let password = world.sh("rabbit1", &format!("cat {PASSWORD_FILE}"));
+    for secret in [&password, OLD_PASSWORD, "pwned", "touch%20"] {
         assert!(!printed.contains(secret), "{secret} was shown");
     }
 }
@@ -135,9 +141,8 @@ fn validated(world: &World, service: &str) -> BTreeSet<String> {
     said.lines().filter(|line| line.starts_with("ERROR") || line.starts_with("WARNING")).map(Into::into).collect()
 }
 
-/// Settings in the section that already has them commented out, and those of a release of old.
-fn the_files(world: &World) {
-    put(world, "rabbit1", PASSWORD_FILE, PASSWORD);
+/// The playbook writes its settings and nothing else, and the validator has nothing against them.
+fn the_files(world: &World, chosen: bool) {
     let read = |service: &str| world.sh(CLIENT, &format!("cat {}", path(service)));
     let said: Vec<_> = SERVICES.map(|service| validated(world, service)).into();
     // Nova comes from a release of old, and somebody keeps notes.
@@ -155,9 +160,14 @@ fn the_files(world: &World) {
     let owners = attributes();
 
     let planned = messaging(world, "plan").exits(0);
-    assert_eq!((planned.count("unknown"), planned.count("failed")), (0, 0), "{:?}", planned.ran);
+    assert_eq!(planned.count("failed"), 0, "{:?}", planned.ran);
     let ran = messaging(world, "run").exits(0);
-    assert_eq!(planned.with("change"), ran.with("changed"), "the plan and the run");
+    if chosen {
+        assert_eq!(planned.count("unknown"), 0, "{:?}", planned.ran);
+        assert_eq!(planned.with("change"), ran.with("changed"), "the plan and the run");
+    } else {
+        assert_eq!(world.sh("rabbit1", &format!("stat -c '%a %U %s' {PASSWORD_FILE}")), "600 root 49");
+    }
     for unit in RUNNING {
         assert_eq!(ran.outcomes()[&format!("{CLIENT}/restart:{unit}")], "changed");
     }

@@ -1,4 +1,4 @@
-//! The services of OpenStack on a RabbitMQ cluster, in the lab: their own packages' files, written by the playbook, and both ends of a
+//! The services of `OpenStack` on a `RabbitMQ` cluster, in the lab: their own packages' files, written by the playbook, and both ends of a
 //! conversation through the real oslo.messaging with those files, while brokers lose their power and are restarted. What was
 //! confirmed and never came is counted.
 //!
@@ -67,13 +67,19 @@ fn generation(suite: &str, version: &str) {
     world.write("inventory.toml", &(inventory + GROUPS));
     set_up(&world);
     assert!(world.sh(CLIENT, "dpkg-query -W -f='${Version}' python3-oslo.messaging").starts_with(version));
-    the_files(&world);
-    if suite == "bookworm" {
+    // Elsewhere the password is made up.
+    let chosen = suite == "bookworm";
+    if chosen {
+        put(&world, "rabbit1", PASSWORD_FILE, PASSWORD);
+    }
+    the_files(&world, chosen);
+    if chosen {
         what_is_refused_and_mended(&world);
     }
     the_traffic(&world);
     let printed = world.printed.borrow().concat();
-    for secret in [PASSWORD, OLD_PASSWORD, "pwned", "touch%20"] {
+    let password = world.sh("rabbit1", &format!("cat {PASSWORD_FILE}"));
+    for secret in [&password, OLD_PASSWORD, "pwned", "touch%20"] {
         assert!(!printed.contains(secret), "{secret} was shown");
     }
 }
@@ -135,9 +141,8 @@ fn validated(world: &World, service: &str) -> BTreeSet<String> {
     said.lines().filter(|line| line.starts_with("ERROR") || line.starts_with("WARNING")).map(Into::into).collect()
 }
 
-/// Settings in the section that already has them commented out, and those of a release of old.
-fn the_files(world: &World) {
-    put(world, "rabbit1", PASSWORD_FILE, PASSWORD);
+/// The playbook writes its settings and nothing else, and the validator has nothing against them.
+fn the_files(world: &World, chosen: bool) {
     let read = |service: &str| world.sh(CLIENT, &format!("cat {}", path(service)));
     let said: Vec<_> = SERVICES.map(|service| validated(world, service)).into();
     // Nova comes from a release of old, and somebody keeps notes.
@@ -150,14 +155,19 @@ fn the_files(world: &World) {
     );
     let old = validated(world, "nova");
     assert!(old.iter().any(|line| line.contains("rabbit_max_retries")), "the validator knows no old names: {old:?}");
-    let before: Vec<String> = SERVICES.map(|service| read(service)).into();
+    let before: Vec<String> = SERVICES.map(&read).into();
     let attributes = || world.sh(CLIENT, &format!("stat -c '%n %a %U:%G' {}", SERVICES.map(path).join(" ")));
     let owners = attributes();
 
     let planned = messaging(world, "plan").exits(0);
-    assert_eq!((planned.count("unknown"), planned.count("failed")), (0, 0), "{:?}", planned.ran);
+    assert_eq!(planned.count("failed"), 0, "{:?}", planned.ran);
     let ran = messaging(world, "run").exits(0);
-    assert_eq!(planned.with("change"), ran.with("changed"), "the plan and the run");
+    if chosen {
+        assert_eq!(planned.count("unknown"), 0, "{:?}", planned.ran);
+        assert_eq!(planned.with("change"), ran.with("changed"), "the plan and the run");
+    } else {
+        assert_eq!(world.sh("rabbit1", &format!("stat -c '%a %U %s' {PASSWORD_FILE}")), "600 root 49");
+    }
     for unit in RUNNING {
         assert_eq!(ran.outcomes()[&format!("{CLIENT}/restart:{unit}")], "changed");
     }
@@ -257,7 +267,7 @@ fn the_traffic(world: &World) {
     for service in SERVICES {
         start("consume", service);
     }
-    until(world, "consumers are there", 60, || SERVICES.iter().all(|it| Log::read(world, "consume", it).0.len() > 0));
+    until(world, "consumers are there", 60, || SERVICES.iter().all(|it| !Log::read(world, "consume", it).0.is_empty()));
     for service in SERVICES {
         start("publish", service);
     }
@@ -285,7 +295,7 @@ fn the_traffic(world: &World) {
         let got: BTreeSet<u64> = got.of("got").map(|(_, number)| number).collect();
         sent.of("sent").map(|(_, number)| number).filter(|number| !got.contains(number)).count()
     };
-    let end = Instant::now() + Duration::from_secs(120);
+    let end = Instant::now() + Duration::from_mins(2);
     while SERVICES.iter().any(|service| lost(service) > 0) && Instant::now() < end {
         std::thread::park_timeout(Duration::from_secs(1));
     }

@@ -18,8 +18,9 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
     native(
         "group",
         "group(name, #{ at_least, lab, help })",
-        "The hosts of a group, in the order of the inventory. The group must have at least `at_least` (1) hosts; a lab boots \
-     `lab` of them (3, or `at_least` if that is more). The options may be left out.",
+        "The hosts of a group, in the order of the inventory. The group must have at least `at_least` (1) hosts; with 0 it \
+     may be empty, or missing where no other group is called almost the same. A lab boots `lab` of them (3, or `at_least` if \
+     that is more). The options may be left out.",
     ),
     native("host", "host(name)", "The host of that name. It has `.name`, `.address`, `.vars`, `.groups` and `.facts`."),
     native("hosts", "hosts()", "All hosts of the inventory."),

@@ -112,8 +112,12 @@ fn is_configured(part: &str, suite: &str, mirrored: bool) {
     assert_eq!((again.count("changed"), again.count("failed")), (0, 0));
     world.step("a second run changes nothing");
 
-    // What is lost comes back from the export.
-    world.sh("rabbit1", &format!("{CTL} delete_vhost shop; {CTL} import_definitions < {SAVED}"));
+    // What is lost comes back from the export; but for operator policies, whose export RabbitMQ 3.10 itself doesn't read.
+    let mut saved = saved;
+    let parameters = saved["parameters"].as_array_mut().expect("a list");
+    parameters.retain(|parameter| parameter["component"] != "operator_policy");
+    let copy = format!("cat > /run/copy.json <<'END'\n{saved}\nEND");
+    world.sh("rabbit1", &format!("{copy}\n{CTL} delete_vhost shop; {CTL} import_definitions < /run/copy.json"));
     assert!(asked(&world, "list_vhosts name").to_string().contains("shop"));
 
     // One broker with another setting, and without its limits.

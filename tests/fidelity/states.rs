@@ -342,14 +342,14 @@ pub(crate) static STATES: &[State] = &[
     state(SCALE, "all are members", Converged, &[]),
     state(SCALE, "a member to be removed", Drifted, &[]).with(&["remove=rabbit3"]),
     state(SCALE, "a removed host", Converged, &[]).with(&["remove=rabbit3"]),
-    state(SCALE, "a removed host to come back", Drifted, &[]),
+    state(SCALE, "a removed host to come back", Silent, &[]),
     broken(
         SCALE,
         "a member's service stopped",
         &[On("rabbit2", "systemctl stop rabbitmq-server")],
         &[On("rabbit2", "systemctl start rabbitmq-server; rabbitmqctl await_startup")],
     ),
-    broken(REPLACE, "a member that runs", &[], &[]).with(&["gone=rabbit@rabbit2", "within=1s"]),
+    state(REPLACE, "a member of that name that runs", Converged, &[]).with(&["gone=rabbit@rabbit2"]),
     state(
         REPLACE,
         "a host made anew",

@@ -127,10 +127,9 @@ fn is_configured(part: &str, suite: &str, mirrored: bool) {
     );
     world.sh("rabbit1", &format!("{CTL} clear_vhost_limits -p shop; {CTL} clear_operator_policy short"));
     let planned = world.told("plan", "site.rhai", &["-e", &param]).exits(0);
-    let changes =
-        planned.of("task_planned").filter(|event| event["decision"] == "change" && event["kind"] == "restart");
-    let restarted: Vec<_> = changes.map(|event| event["task"].as_str().expect("it has an id")).collect();
-    assert_eq!(restarted, ["rabbit2/restart:rabbitmq-server"], "the only one whose file changes");
+    // A later setting may write the same file: the restart isn't certain, and must not be said to be.
+    let restart = planned.task("rabbit2/restart:rabbitmq-server");
+    assert!(restart["decision"] == "change" || !restart["assumed"].is_null(), "{restart}");
     let mended = run().exits(0);
     let restarted: Vec<_> = mended.with("changed").into_iter().filter(|task| task.contains("/restart:")).collect();
     assert_eq!(restarted, ["rabbit2/restart:rabbitmq-server"]);

@@ -29,7 +29,8 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             _ => None,
         })
         .collect();
-    // For each node, the gate before it that doesn't hold, if one doesn't, and the task that would fail, if one would.
+    // For each node, the task before it that may fail, if one may: a gate that doesn't hold, or what can't be looked at; and the one that
+    // would, if one would.
     let mut waits: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut barred: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut decisions = Vec::new();
@@ -48,9 +49,15 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             Look::of(Showed::Waits(source))
         });
         let state = look.state.clone();
-        let doubt = |gate: NodeId| Assumed {
-            because: name(graph, gate),
-            why: "it doesn't hold now, and nothing before it would change that".into(),
+        let failed = matches!(look.showed, Showed::Failed(_));
+        let doubt = |before: NodeId| {
+            let is_gate = graph.task(before).is_some_and(|task| matches!(task.action, Action::Gate(_)));
+            let why = if is_gate {
+                "it doesn't hold now, and nothing before it would change that"
+            } else {
+                "it can't be looked at now, and may fail"
+            };
+            Assumed { because: name(graph, before), why: why.into() }
         };
         let (decision, assumed) = match (bar, unreachable.get(&task.host)) {
             (_, Some(why)) => (Decision::Unreachable { why: why.clone() }, None),
@@ -68,6 +75,10 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
         };
         let assumed = assumed.or_else(|| gate.map(doubt)).filter(|_| !matches!(decision, Decision::Unknown { .. }));
         if assumed.is_none() && matches!(task.action, Action::Gate(_)) && matches!(decision, Decision::Act { .. }) {
+            waits[id.index()] = Some(*id);
+        }
+        // What can't be looked at now may well not be then.
+        if failed && matches!(decision, Decision::Unknown { .. }) {
             waits[id.index()] = Some(*id);
         }
         let fails = matches!(decision, Decision::Failed { .. } | Decision::Unreachable { .. });

@@ -28,7 +28,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 
 /// The standard facts of a host.
 pub(crate) fn standard(call: &Call<'_>, host: &HostHandle) -> Result<Dynamic, Raise> {
-    known_or_read(call, host, || FactQuery::Standard, "facts")
+    known_or_read(call, host, || FactQuery::Standard, "facts", None)
 }
 
 fn own(call: &Call<'_>, [host, name, options]: [Dynamic; 3]) -> Result<Dynamic, Raise> {
@@ -37,7 +37,7 @@ fn own(call: &Call<'_>, [host, name, options]: [Dynamic; 3]) -> Result<Dynamic, 
     if &*name == FactQuery::Standard.name() || name.is_empty() {
         return Err(Problem::new(format!("a fact of one's own can't be called `{name}`")).into());
     }
-    let mut options = Options::new("fact", options, ["probe", "jq", "raw", "params", "assume"])?;
+    let mut options = Options::new("fact", options, ["probe", "jq", "raw", "params", "assume", "unreached"])?;
     let params = options.any("params").map(tasks::params).transpose()?.unwrap_or_default();
     if let Some((name, _)) = params.iter().find(|(_, param)| matches!(param, Param::Output(_))) {
         return Err(Problem::new(format!("param `{name}` is an output, and a fact is read before any task runs"))
@@ -50,6 +50,7 @@ fn own(call: &Call<'_>, [host, name, options]: [Dynamic; 3]) -> Result<Dynamic, 
         .map(|value| to_value(&value))
         .transpose()
         .map_err(|why| Problem::new(format!("option `assume` can't be that: {why}")).option("assume"))?;
+    let otherwise = options.any("unreached");
     let same = (probe.clone(), format!("{params:?}"));
     let mut state = call.session.state();
     if *state.fact_probes.entry(name.to_string()).or_insert_with(|| same.clone()) != same {
@@ -59,7 +60,7 @@ fn own(call: &Call<'_>, [host, name, options]: [Dynamic; 3]) -> Result<Dynamic, 
     }
     drop(state);
     let query = || FactQuery::Own { name: name.to_string(), probe, params, assume };
-    known_or_read(call, &host, query, &name)
+    known_or_read(call, &host, query, &name, otherwise)
 }
 
 fn known_or_read(
@@ -67,6 +68,7 @@ fn known_or_read(
     host: &HostHandle,
     query: impl FnOnce() -> FactQuery,
     name: &str,
+    otherwise: Option<Dynamic>,
 ) -> Result<Dynamic, Raise> {
     let session = call.session;
     if let Some(value) = known(&session.state().known, name, &host.name) {
@@ -74,8 +76,13 @@ fn known_or_read(
     }
     let for_stdlib = is_embedded(&call.site().file);
     let unreached = || session.state().unreached.contains_key(&host.name);
-    if unreached() && !for_stdlib {
-        return Err(refused(session, &host.name));
+    if unreached() {
+        match otherwise.clone() {
+            // Whoever defined the fact has said what holds then.
+            Some(value) => return Ok(value),
+            None if !for_stdlib => return Err(refused(session, &host.name)),
+            None => {}
+        }
     }
     let stand_in = known(&session.state().stand_ins, name, &host.name);
     let value = if let Some(value) = stand_in {
@@ -85,6 +92,9 @@ fn known_or_read(
         read(session, &query)?;
         if !unreached() {
             return Ok(known(&session.state().known, name, &host.name).unwrap_or_default());
+        }
+        if let Some(value) = otherwise {
+            return Ok(value);
         }
         if !for_stdlib {
             return Err(refused(session, &host.name));

@@ -27,9 +27,10 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
     native("rest", "rest(list)", "A list without its first element."),
     native(
         "fact",
-        "fact(host, name, #{ probe, jq, raw, params, assume })",
+        "fact(host, name, #{ probe, jq, raw, params, assume, unreached })",
         "A fact of one's own: what `probe` prints on the host, through the filter `jq` if there is one. It is read on all \
-     hosts at once when it is first asked for, and recorded. Where there are no hosts, as in `haflow check`, it is `assume`.",
+     hosts at once when it is first asked for, and recorded. Where there are no hosts, as in `haflow check`, it is `assume`. Of a host that can't be \
+     reached it is `unreached`; without that option, a line that asks for it then is an error.",
     ),
     native(
         "ensure",

@@ -2,7 +2,6 @@
 //! tools, kept by a second run, and mended.
 
 mod common;
-#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "common/events.rs"]
 mod events;
 #[path = "common/world.rs"]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// A place in a file that a person wrote: a playbook, a module, an inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Place {
-    /// The file as it was named, for example `playbooks/rabbit-ha.rhai` or `stdlib/rabbitmq.rhai`.
+    /// The file as it was named, for example `playbooks/rabbit-ha.rhai` or `stdlib/services.rhai`.
     pub file: Arc<str>,
     /// Counted from 1; 0 where the line isn't known.
     pub line: u32,

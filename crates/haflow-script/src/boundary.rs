@@ -22,11 +22,9 @@ struct Enclosed {
     inner: Shared<Module>,
 }
 
-/// The module with each of its functions enclosed.
-pub(crate) fn enclose(session: &Arc<Session>, ast: &AST, inner: Module, file: &str) -> Module {
+/// Adds to `outer` what a file of its module has, each function enclosed.
+pub(crate) fn enclose(session: &Arc<Session>, ast: &AST, inner: Module, file: &str, outer: &mut Module) {
     let inner: Shared<Module> = inner.into();
-    let mut outer = Module::new();
-    outer.set_id(file);
     for (name, value) in inner.iter_var() {
         outer.set_var(name, value.clone());
     }
@@ -37,7 +35,7 @@ pub(crate) fn enclose(session: &Arc<Session>, ast: &AST, inner: Module, file: &s
         let enclosed =
             Enclosed { session: session.clone(), name: function.name.into(), file: file.into(), inner: inner.clone() };
         FuncRegistration::new(function.name).with_params_info(&function.params).set_into_module_raw(
-            &mut outer,
+            outer,
             vec![TypeId::of::<Dynamic>(); function.params.len()],
             RhaiFunc::Pure {
                 func: Arc::new(move |context: Option<NativeCallContext<'_>>, args: &mut [&mut Dynamic]| {
@@ -50,8 +48,6 @@ pub(crate) fn enclose(session: &Arc<Session>, ast: &AST, inner: Module, file: &s
             },
         );
     }
-    outer.build_index();
-    outer
 }
 
 impl Enclosed {

@@ -1,6 +1,6 @@
 //! What can be known to be wrong with a script before it runs: calls of functions that aren't there.
 
-use crate::modules::{Modules, stdlib};
+use crate::modules::{Called, Module, Modules, Parsed, stdlib};
 use crate::place::{Site, find_function, offset};
 use crate::raise::{Problem, complete};
 use crate::reference::NATIVES;
@@ -91,11 +91,11 @@ impl Checker<'_> {
         if NATIVES.iter().any(|native| native.name == name) {
             return Some("haflow's");
         }
-        let embedded = |module: &&crate::modules::Module| module.global;
+        let embedded = |module: &&Module| module.called == Called::Plainly;
         for module in stdlib().iter().filter(embedded) {
             let site = Site::new(self.file.clone(), Position::NONE);
             let parsed = self.modules.parse(self.engine, module.name, &site).ok()?;
-            if public(&parsed.ast).contains_key(name) {
+            if public(&parsed).contains_key(name) {
                 return Some("haflow's");
             }
         }
@@ -202,7 +202,7 @@ impl Checker<'_> {
             _ => return Ok(()),
         };
         let site = Site::new(self.file.clone(), position);
-        let public = public(&self.modules.parse(self.engine, module, &site)?.ast);
+        let public = public(&*self.modules.parse(self.engine, module, &site)?);
         let arities = public.get(call.name.as_str()).cloned().unwrap_or_default();
         let name = format!("{root}::{}", call.name);
         let names: Vec<String> = public.keys().map(|name| format!("{root}::{name}")).collect();
@@ -238,7 +238,7 @@ impl Checker<'_> {
             .map(String::as_str)
             .filter(|name| name.starts_with(|c: char| c.is_alphabetic()) && !name.contains('$'));
         let problem = Problem::new(format!("there is no function `{name}`"));
-        let module = |module: &&crate::modules::Module| !module.global && self.in_module(module, name);
+        let module = |module: &&Module| module.called == Called::ByName && self.in_module(module, name);
         Err(self.wrong(
             match (nearest(name, words), stdlib().iter().find(module)) {
                 (_, Some(module)) => problem.help(format!("did you mean `{}::{name}`?", module.name)),
@@ -249,9 +249,9 @@ impl Checker<'_> {
         ))
     }
 
-    fn in_module(&self, module: &crate::modules::Module, name: &str) -> bool {
+    fn in_module(&self, module: &Module, name: &str) -> bool {
         let site = Site::new(self.file.clone(), Position::NONE);
-        self.modules.parse(self.engine, module.name, &site).is_ok_and(|parsed| public(&parsed.ast).contains_key(name))
+        self.modules.parse(self.engine, module.name, &site).is_ok_and(|parsed| public(&parsed).contains_key(name))
     }
 
     /// Permission bits that were written as a decimal number.
@@ -281,7 +281,7 @@ impl Checker<'_> {
     }
 
     fn taken_by_stdlib(&self, name: &str) -> bool {
-        stdlib().iter().any(|module| module.global && self.in_module(module, name))
+        stdlib().iter().any(|module| module.called == Called::Plainly && self.in_module(module, name))
     }
 
     fn wrong(&self, problem: Problem, position: Position) -> Diagnostic {
@@ -292,9 +292,9 @@ impl Checker<'_> {
 }
 
 /// The functions of a module that others may call.
-fn public(ast: &AST) -> Arities {
+fn public(module: &Parsed) -> Arities {
     let mut arities = Arities::new();
-    for function in ast.iter_functions() {
+    for function in module.parts.iter().flat_map(|part| part.ast.iter_functions()) {
         if function.access == FnAccess::Public && function.this_type.is_none() && !function.name.starts_with("anon$") {
             arities.entry(function.name.to_owned()).or_default().insert(function.params.len());
         }

@@ -187,7 +187,7 @@ pub(crate) fn unreached(session: &Session, state: &State) -> Vec<Unreached> {
 
 /// Whether a file is a module of the stdlib. (A folder of the user's own may be called `stdlib` too.)
 fn is_embedded(file: &str) -> bool {
-    stdlib().iter().any(|module| module.file() == file)
+    stdlib().iter().flat_map(|module| module.parts).any(|part| part.file == file)
 }
 
 fn refused(session: &Session, host: &HostName) -> Raise {

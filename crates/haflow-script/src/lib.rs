@@ -35,7 +35,7 @@ mod values;
 
 pub use docs::{FunctionDoc, ModuleDoc, NativeDoc, module_docs, native_docs};
 pub use facts::assumed_facts;
-pub use modules::{Module, stdlib};
+pub use modules::{Called, Module, Part, stdlib};
 pub use request::{
     DeclareError, Declared, FactFailure, FactQuery, FactsRead, GroupNeed, Note, NoteKind, ParamDecl, ParamType,
     ReadFacts, RecordedFacts, Request, Unreached,

@@ -19,40 +19,77 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub struct Module {
     /// The name by which it is imported.
     pub name: &'static str,
-    /// Whether its functions are called without its name.
-    pub global: bool,
-    /// Its text.
-    pub text: &'static str,
+    /// How its functions are called.
+    pub called: Called,
+    /// The files that it is made of, one or several. Each has private functions of its own.
+    pub parts: &'static [Part],
 }
 
-impl Module {
-    /// Its file as places name it.
-    pub fn file(&self) -> String {
-        format!("{STDLIB_FOLDER}{}.rhai", self.name)
-    }
+/// How the functions of an embedded module are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Called {
+    /// Without the module's name.
+    Plainly,
+    /// With the module's name.
+    ByName,
+    /// With the module's name, by the stdlib only.
+    Inside,
+}
+
+/// A file of an embedded module.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// The file as places name it.
+    pub file: &'static str,
+    /// Its text.
+    pub text: &'static str,
 }
 
 /// The folder that the embedded modules are said to be in.
 pub(crate) const STDLIB_FOLDER: &str = "stdlib/";
 
 macro_rules! module {
-    ($name:literal, $global:literal) => {
-        Module { name: $name, global: $global, text: include_str!(concat!("../../../stdlib/", $name, ".rhai")) }
+    ($name:literal, $called:ident, [$($part:literal),+]) => {
+        Module {
+            name: $name,
+            called: Called::$called,
+            parts: &[$(Part {
+                file: concat!("stdlib/", $part, ".rhai"),
+                text: include_str!(concat!("../../../stdlib/", $part, ".rhai")),
+            }),+],
+        }
     };
+    ($name:literal, $called:ident) => { module!($name, $called, [$name]) };
 }
 
-static STDLIB: [Module; 11] = [
-    module!("commands", true),
-    module!("files", true),
-    module!("hosts_file", true),
-    module!("ini", true),
-    module!("rpm", false),
-    module!("packages", true),
-    module!("services", true),
-    module!("users", true),
-    module!("waiting", true),
-    module!("rabbitmq", false),
-    module!("oslo_messaging", false),
+static STDLIB: [Module; 12] = [
+    module!("commands", Plainly),
+    module!("files", Plainly),
+    module!("hosts_file", Plainly),
+    module!("ini", Plainly),
+    module!("rpm", Inside),
+    module!("packages", Plainly),
+    module!("services", Plainly),
+    module!("users", Plainly),
+    module!("waiting", Plainly),
+    module!("rabbitmq_tools", Inside, ["rabbitmq/tools"]),
+    module!(
+        "rabbitmq",
+        ByName,
+        [
+            "rabbitmq/nodes",
+            "rabbitmq/service",
+            "rabbitmq/cookie",
+            "rabbitmq/cluster",
+            "rabbitmq/leaving",
+            "rabbitmq/upgrade",
+            "rabbitmq/queues",
+            "rabbitmq/access",
+            "rabbitmq/config",
+            "rabbitmq/tls"
+        ]
+    ),
+    module!("oslo_messaging", ByName),
 ];
 
 /// The modules that are embedded in the program.
@@ -60,10 +97,22 @@ pub fn stdlib() -> &'static [Module] {
     &STDLIB
 }
 
-/// A module's text, parsed.
+/// A module's files, parsed; a user's module has one.
 pub(crate) struct Parsed {
-    pub(crate) file: Arc<str>,
+    pub(crate) parts: Vec<ParsedPart>,
+}
+
+/// A file of a module, parsed.
+pub(crate) struct ParsedPart {
+    file: Arc<str>,
     pub(crate) ast: AST,
+}
+
+impl Parsed {
+    /// What the module is known by: its first file.
+    fn file(&self) -> &Arc<str> {
+        &self.parts[0].file
+    }
 }
 
 /// Finds, parses and runs modules, each once.
@@ -92,8 +141,11 @@ impl Modules {
             return Ok(parsed.clone());
         }
         let parsed = if let Some(module) = STDLIB.iter().find(|module| module.name == name) {
-            let file = self.session.add_source(&module.file(), module.text);
-            Arc::new(Parsed { file, ast: embedded(engine, module) })
+            let parsed = |part: &'static Part| ParsedPart {
+                file: self.session.add_source(part.file, part.text),
+                ast: embedded(engine, part),
+            };
+            Arc::new(Parsed { parts: module.parts.iter().map(parsed).collect() })
         } else {
             self.parse_file(engine, name, site)?
         };
@@ -128,7 +180,7 @@ impl Modules {
         })?;
         ast.set_source(&*file);
         notes::warn_of_escapes(session, &text, &file);
-        Ok(Arc::new(Parsed { file, ast }))
+        Ok(Arc::new(Parsed { parts: vec![ParsedPart { file, ast }] }))
     }
 
     /// The module of that name, run once.
@@ -141,33 +193,38 @@ impl Modules {
         let parsed = self
             .parse(engine, name, &site)
             .map_err(|diagnostic| Stop::from(diagnostic).raised(&self.session, NOWHERE))?;
-        let loaded = locked(&self.loaded).get(&*parsed.file).cloned();
+        let loaded = locked(&self.loaded).get(&**parsed.file()).cloned();
         if let Some(module) = loaded {
             return Ok(module);
         }
-        let begin = locked(&self.loading).iter().position(|file| *file == parsed.file);
+        let begin = locked(&self.loading).iter().position(|file| file == parsed.file());
         if let Some(begin) = begin {
-            let stop = self.circular(begin, &parsed.file, site);
+            let stop = self.circular(begin, parsed.file(), site);
             return Err(stop.raised(&self.session, NOWHERE));
         }
-        locked(&self.loading).push(parsed.file.clone());
+        locked(&self.loading).push(parsed.file().clone());
         let module = self.run(engine, &parsed, site);
         locked(&self.loading).pop();
         let module: Shared<rhai::Module> = module?.into();
-        locked(&self.loaded).insert(parsed.file.to_string(), module.clone());
+        locked(&self.loaded).insert(parsed.file().to_string(), module.clone());
         Ok(module)
     }
 
     fn run(&self, engine: &Engine, parsed: &Parsed, site: Site) -> Result<rhai::Module, Box<EvalAltResult>> {
         let _crossing = self.session.cross(site);
-        if !parsed.file.starts_with(STDLIB_FOLDER) {
-            check::check(engine, self, &self.session, &parsed.ast, &parsed.file)
-                .map_err(|diagnostic| Stop::from(diagnostic).raised(&self.session, NOWHERE))?;
+        let mut module = rhai::Module::new();
+        module.set_id(&**parsed.file());
+        for ParsedPart { file, ast } in &parsed.parts {
+            if !file.starts_with(STDLIB_FOLDER) {
+                check::check(engine, self, &self.session, ast, file)
+                    .map_err(|diagnostic| Stop::from(diagnostic).raised(&self.session, NOWHERE))?;
+            }
+            let inner = rhai::Module::eval_ast_as_new(Scope::new(), ast, engine)
+                .map_err(|error| diagnose::stop(&self.session, engine, *error, file).raised(&self.session, NOWHERE))?;
+            enclose(&self.session, ast, inner, file, &mut module);
         }
-        let inner = rhai::Module::eval_ast_as_new(Scope::new(), &parsed.ast, engine).map_err(|error| {
-            diagnose::stop(&self.session, engine, *error, &parsed.file).raised(&self.session, NOWHERE)
-        })?;
-        Ok(enclose(&self.session, &parsed.ast, inner, &parsed.file))
+        module.build_index();
+        Ok(module)
     }
 
     fn circular(&self, begin: usize, file: &Arc<str>, site: Site) -> Stop {
@@ -184,15 +241,15 @@ impl Modules {
     }
 }
 
-/// An embedded module, parsed once for the whole program.
-fn embedded(engine: &Engine, module: &Module) -> AST {
+/// A file of an embedded module, parsed once for the whole program.
+fn embedded(engine: &Engine, part: &Part) -> AST {
     static PARSED: OnceLock<Mutex<BTreeMap<&'static str, AST>>> = OnceLock::new();
     let mut parsed = locked(PARSED.get_or_init(Mutex::default));
-    let ast = parsed.entry(module.name).or_insert_with(|| {
+    let ast = parsed.entry(part.file).or_insert_with(|| {
         let mut ast = engine
-            .compile(&*straightened(module.text))
-            .unwrap_or_else(|error| panic!("the embedded module {} is broken: {error}", module.name));
-        ast.set_source(module.file());
+            .compile(&*straightened(part.text))
+            .unwrap_or_else(|error| panic!("the embedded {} is broken: {error}", part.file));
+        ast.set_source(part.file);
         ast
     });
     ast.clone()

@@ -1,6 +1,6 @@
 //! The interpreter: what it may do, and one run of it.
 
-use crate::modules::{Modules, Resolver, stdlib};
+use crate::modules::{Called, Modules, Resolver, stdlib};
 use crate::natives::Natives;
 use crate::place::{Site, straightened};
 use crate::raise::{NOWHERE, Problem, Stop, complete, token};
@@ -50,10 +50,14 @@ pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), B
     register(&mut natives);
     let modules = Arc::new(Modules::new(session.clone()));
     engine.set_module_resolver(Resolver(modules.clone()));
+    // A module calls others by their names, which the interpreter wants to know before their functions.
+    for module in stdlib() {
+        engine.register_static_module(module.name, rhai::Module::new().into());
+    }
     for module in stdlib() {
         let nowhere = Site::new(session.playbook.clone(), NOWHERE);
         let loaded = modules.load(&engine, module.name, nowhere)?;
-        if module.global {
+        if module.called == Called::Plainly {
             engine.register_global_module(loaded.clone());
         }
         engine.register_static_module(module.name, loaded);

@@ -1,6 +1,8 @@
 //! What holds beyond single playbooks: the reference is complete, the modules are in order, scripts can be stopped.
 
-use haflow_script::{DeclareError, Declared, Request, assumed_facts, declare, module_docs, native_docs, stdlib};
+use haflow_script::{
+    Called, DeclareError, Declared, Request, assumed_facts, declare, module_docs, native_docs, stdlib,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,25 +25,32 @@ fn run(text: &str, interrupt: Option<Arc<AtomicBool>>) -> Result<Declared, Decla
 
 #[test]
 fn every_module_of_the_folder_is_embedded() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stdlib");
-    let files: BTreeSet<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rhai"))
-        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    let embedded: BTreeSet<String> = stdlib().iter().map(|module| format!("{}.rhai", module.name)).collect();
-    assert_eq!(files, embedded);
+    fn files(folder: &Path, prefix: &str, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = format!("{prefix}{}", path.file_name().unwrap().to_str().unwrap());
+            if path.is_dir() {
+                files(&path, &format!("{name}/"), found);
+            } else if path.extension().is_some_and(|extension| extension == "rhai") {
+                found.insert(name);
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stdlib"), "stdlib/", &mut found);
+    let embedded: BTreeSet<String> =
+        stdlib().iter().flat_map(|module| module.parts).map(|part| part.file.to_owned()).collect();
+    assert_eq!(found, embedded);
 }
 
 #[test]
 fn modules_call_only_what_is_there() {
     // A module is checked as a user's is when a playbook of its text is declared under another name.
-    for module in stdlib() {
+    for part in stdlib().iter().flat_map(|module| module.parts) {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(format!("my_{}.rhai", module.name)), module.text).unwrap();
+        std::fs::write(folder.path().join("my_module.rhai"), part.text).unwrap();
         let playbook = folder.path().join("playbook.rhai");
-        std::fs::write(&playbook, format!("import \"my_{}\" as mine;", module.name)).unwrap();
+        std::fs::write(&playbook, "import \"my_module\" as mine;").unwrap();
         let declared = declare(Request {
             playbook: &playbook,
             inventory: None,
@@ -51,20 +60,24 @@ fn modules_call_only_what_is_there() {
             interrupt: None,
         });
         if let Err(error) = declared {
-            panic!("stdlib/{}.rhai: {error}", module.name);
+            panic!("{}: {error}", part.file);
         }
     }
 }
 
 #[test]
-fn no_two_global_modules_have_a_function_of_the_same_name() {
+fn no_function_of_the_stdlib_hides_another() {
     let mut seen = BTreeMap::new();
-    for module in stdlib().iter().filter(|module| module.global) {
-        for function in module_docs(module.text).functions {
-            let key = (function.name, function.params.len());
-            assert!(!native_docs().iter().any(|native| native.name == key.0), "{key:?} is native");
-            if let Some(other) = seen.insert(key.clone(), module.name) {
-                panic!("{key:?} is in {other} and in {}", module.name);
+    for module in stdlib() {
+        let space = if module.called == Called::Plainly { "" } else { module.name };
+        for part in module.parts {
+            for function in module_docs(part.text).functions {
+                let key = (space, function.name, function.params.len());
+                let native = native_docs().iter().any(|native| native.name == key.1);
+                assert!(!(native && space.is_empty()), "{key:?} is native");
+                if let Some(other) = seen.insert(key.clone(), part.file) {
+                    panic!("{key:?} is in {other} and in {}", part.file);
+                }
             }
         }
     }

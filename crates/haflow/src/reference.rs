@@ -1,6 +1,6 @@
 //! The reference of what a playbook can say, made from doc comments: for `haflow docs` and for `docs/stdlib`.
 
-use haflow_script::{FunctionDoc, native_docs, stdlib};
+use haflow_script::{Called, FunctionDoc, Module, module_docs, native_docs, stdlib};
 use std::fmt::Write as _;
 
 /// A page of the reference.
@@ -17,7 +17,7 @@ pub(crate) struct Page {
 /// All pages: the native functions, then the modules by name.
 pub(crate) fn pages() -> Vec<Page> {
     let mut pages = vec![native()];
-    pages.extend(stdlib().iter().map(|module| self::module(module.name, module.global, module.text)));
+    pages.extend(stdlib().iter().filter(|module| module.called != Called::Inside).map(module));
     pages
 }
 
@@ -33,26 +33,37 @@ fn native() -> Page {
     Page { name: "native".into(), summary: summary.into(), markdown }
 }
 
-fn module(name: &str, global: bool, text: &str) -> Page {
-    let docs = haflow_script::module_docs(text);
-    let called = if global { "Called without the module's name." } else { "Called with the module's name." };
-    let mut markdown = format!("{GENERATED}# {name}\n\n{}\n\n{called}\n", docs.header);
+fn module(module: &Module) -> Page {
+    let Module { name, called, parts } = module;
+    let plainly = *called == Called::Plainly;
+    let header = module_docs(parts[0].text).header;
+    let called = if plainly { "Called without the module's name." } else { "Called with the module's name." };
+    let mut markdown = format!("{GENERATED}# {name}\n\n{header}\n\n{called}\n");
+    let prefix = if plainly { String::new() } else { format!("{name}::") };
+    for (number, part) in parts.iter().enumerate() {
+        let docs = module_docs(part.text);
+        if number > 0 {
+            let _ = write!(markdown, "\n# {}\n", docs.header);
+        }
+        for FunctionDoc { name, params, doc } in told(&docs.functions) {
+            let _ = write!(markdown, "\n## `{prefix}{name}({})`\n\n{doc}\n", params.join(", "));
+        }
+    }
+    let summary = header.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+    let summary = summary.split_inclusive(". ").next().unwrap_or_default().trim().to_owned();
+    Page { name: (*name).into(), summary, markdown }
+}
+
+/// A function with fewer arguments and no comment of its own is the same with nothing asked for, and isn't told.
+fn told(functions: &[FunctionDoc]) -> Vec<&FunctionDoc> {
     let mut told: Vec<&FunctionDoc> = Vec::new();
-    for function in &docs.functions {
-        // A function with fewer arguments and no comment of its own is the same with nothing asked for.
+    for function in functions {
         let shorter = function.doc.is_empty() && told.iter().any(|other| other.name == function.name);
         if !shorter {
             told.push(function);
         }
     }
-    for function in told {
-        let prefix = if global { String::new() } else { format!("{name}::") };
-        let _ =
-            write!(markdown, "\n## `{prefix}{}({})`\n\n{}\n", function.name, function.params.join(", "), function.doc);
-    }
-    let summary = docs.header.split("\n\n").next().unwrap_or_default().replace('\n', " ");
-    let summary = summary.split_inclusive(". ").next().unwrap_or_default().trim().to_owned();
-    Page { name: name.into(), summary, markdown }
+    told
 }
 
 #[cfg(test)]
@@ -87,12 +98,12 @@ mod tests {
 
     #[test]
     fn every_function_is_documented() {
-        for module in stdlib() {
-            let docs = haflow_script::module_docs(module.text);
+        for part in stdlib().iter().flat_map(|module| module.parts) {
+            let docs = module_docs(part.text);
             for function in &docs.functions {
                 let documented =
                     docs.functions.iter().any(|other| other.name == function.name && !other.doc.is_empty());
-                assert!(documented, "{}::{} has no doc comment", module.name, function.name);
+                assert!(documented, "{} in {} has no doc comment", function.name, part.file);
             }
         }
     }

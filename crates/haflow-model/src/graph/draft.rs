@@ -62,6 +62,10 @@ impl Draft {
         let id = NodeId::from_index(self.nodes.len());
         self.nodes.push(Node::Barrier(Barrier { name: name.into(), place }));
         for host in hosts {
+            // A host may be named twice.
+            if self.tails.get(host).is_some_and(|tails| *tails == [id]) {
+                continue;
+            }
             self.append(host, id);
             self.tails.insert(host.clone(), vec![id]);
         }

@@ -99,6 +99,18 @@ END
 rabbitmqctl import_definitions /tmp/queues.json"#;
 const MESSAGE: &str =
     r#"rabbitmqctl eval 'rabbit_basic:publish(rabbit_misc:r(<<"/">>, exchange, <<>>), <<"mails">>, [], <<"hi">>).'"#;
+/// A queue that no other broker has a copy of.
+const QUEUE_OF_ONE: &str = r#"cat > /tmp/queue.json <<'END'
+{"queues":[{"name":"orders","vhost":"shop","durable":true,"auto_delete":false,"arguments":{}}]}
+END
+rabbitmqctl add_vhost shop
+rabbitmqctl import_definitions /tmp/queue.json"#;
+/// All that a broker has, out of the way and back.
+const SET_ASIDE: &str =
+    "cp -p /var/lib/rabbitmq/.erlang.cookie /root/kept-cookie; mv /var/lib/rabbitmq/mnesia /root/kept-mnesia";
+const PUT_BACK: &str = "rm -rf /var/lib/rabbitmq/mnesia; mv /root/kept-mnesia /var/lib/rabbitmq/mnesia
+mv /root/kept-cookie /var/lib/rabbitmq/.erlang.cookie
+systemctl start rabbitmq-server; rabbitmqctl await_startup";
 /// The same package under another version, in a repository on the host itself.
 const NEWER_PACKAGE: &str = r#"mkdir -p /srv/repo && cd /srv/repo
 there=$(dpkg-query -W -f='${Version}' rabbitmq-server)
@@ -255,8 +267,29 @@ pub(crate) static STATES: &[State] = &[
         Drifted,
         &[On("rabbit1", r#"rabbitmqctl set_policy ha-all '^x' '{"ha-mode":"exactly","ha-params":2}'"#)],
     ),
-    state(RABBIT_HA, "a disc node that should be RAM", Drifted, &[On("rabbit2", TO_DISC)]),
-    state(RABBIT_HA, "RAM and disc mixed up", Drifted, &[On("rabbit2", TO_DISC), On("rabbit1", TO_RAM)]),
+    state(RABBIT_HA, "a disc node among RAM nodes", Converged, &[On("rabbit2", TO_DISC)]),
+    state(RABBIT_HA, "a disc node that should be RAM", Drifted, &[]).with(&["node_type=ram"]),
+    state(RABBIT_HA, "RAM and disc mixed up", Drifted, &[On("rabbit2", TO_DISC), On("rabbit1", TO_RAM)])
+        .with(&["node_type=ram"]),
+    broken(
+        RABBIT_HA,
+        "another type that would lose a queue",
+        &[On("rabbit2", QUEUE_OF_ONE)],
+        &[On("rabbit2", "rabbitmqctl delete_vhost shop")],
+    )
+    .with(&["node_type=disc"]),
+    broken(
+        RABBIT_HA,
+        "a first host that was installed anew",
+        &[On("rabbit1", STOP), On("rabbit1", SET_ASIDE), On("rabbit1", ANOTHER_COOKIE)],
+        &[
+            // The others went on.
+            On("rabbit2", "systemctl is-active rabbitmq-server"),
+            On("rabbit3", "systemctl is-active rabbitmq-server"),
+            On("rabbit1", STOP),
+            On("rabbit1", PUT_BACK),
+        ],
+    ),
     broken(
         RABBIT_HA,
         "hosts entries missing",

@@ -92,11 +92,16 @@ const STOP: &str = "systemctl stop rabbitmq-server";
 /// A mirrored queue with a binding, and a quorum queue.
 const QUEUES: &str = r#"cat > /tmp/queues.json <<'END'
 {"queues":[{"name":"orders","vhost":"/","durable":true,"auto_delete":false,"arguments":{"x-queue-type":"quorum"}},
-{"name":"mails","vhost":"/","durable":true,"auto_delete":false,"arguments":{}}],
+{"name":"mails","vhost":"/","durable":true,"auto_delete":false,"arguments":{"x-queue-version":2}}],
 "exchanges":[{"name":"shop","vhost":"/","type":"topic","durable":true,"auto_delete":false,"internal":false,"arguments":{}}],
 "bindings":[{"source":"shop","vhost":"/","destination":"mails","destination_type":"queue","routing_key":"m.#","arguments":{}}]}
 END
 rabbitmqctl import_definitions /tmp/queues.json"#;
+/// Quorum queues take this argument and don't heed it.
+const UNFIT_QUEUE: &str = r#"cat > /tmp/unfit.json <<'END'
+{"queues":[{"name":"unfit","vhost":"/","durable":true,"auto_delete":false,"arguments":{"x-overflow":"reject-publish-dlx"}}]}
+END
+rabbitmqctl import_definitions /tmp/unfit.json"#;
 const MESSAGE: &str =
     r#"rabbitmqctl eval 'rabbit_basic:publish(rabbit_misc:r(<<"/">>, exchange, <<>>), <<"mails">>, [], <<"hi">>).'"#;
 /// A queue that no other broker has a copy of.
@@ -412,8 +417,14 @@ pub(crate) static STATES: &[State] = &[
     broken(
         TO_QUORUM,
         "a queue that holds a message",
-        &[On("rabbit1", MESSAGE)],
+        &[On("rabbit1", QUEUES), On("rabbit1", MESSAGE)],
         &[On("rabbit1", "rabbitmqctl purge_queue mails")],
+    ),
+    broken(
+        TO_QUORUM,
+        "a queue that can't be a quorum queue",
+        &[On("rabbit1", UNFIT_QUEUE)],
+        &[On("rabbit1", "rabbitmqctl delete_queue unfit")],
     ),
     state(TO_QUORUM, "mirrored queues", Drifted, &[]),
     state(TO_QUORUM, "quorum queues", Converged, &[]),

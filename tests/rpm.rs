@@ -41,6 +41,7 @@ switch does {
     "either" => pinned(node, [pin, other], #{ key: ["pinned.asc", "other.asc"] }),
     "not pinned" => pinned(node, pin, #{ absent: true }),
     "signed" | "unsigned" | "starter" => install(node, does),
+    "download signed" => download(node, "signed"),
     "starter, quiet" => install(node, "starter", #{ start: false }),
     "no starter" => uninstall(node, "starter"),
     "index" => update_index(node, #{ age: "1d" }),
@@ -143,7 +144,14 @@ fn only_the_pinned_key_vouches(world: &World, manager: &str, sources: &str) {
     assert_eq!(told("run", "pinned").exits(0).count("changed"), 1);
     unchanged("up_to_date", 5);
     assert_eq!(told("run", "pinned").exits(0).count("ok"), 5);
-    assert_eq!(told("run", "signed").exits(0).count("changed"), 1);
+    told("run", "download signed").exits(0);
+    assert_eq!(world.sh("rpm1", "rpm -q signed || :"), "package signed is not installed");
+    world.sh(
+        "rpm1",
+        "mkdir /srv/away && find /srv/pinned -name 'signed-*.rpm' -exec mv {} /srv/away \\; && ls /srv/away/*",
+    );
+    assert_eq!(told("run", "signed").exits(0).count("changed"), 1, "{manager}: what was downloaded is there");
+    world.sh("rpm1", "mv /srv/away/* /srv/pinned && rmdir /srv/away");
     refused("unsigned", "is not signed");
     assert_eq!(world.sh("rpm1", "rpm -q unsigned || :"), "package unsigned is not installed");
     world.sh("rpm1", "rpm -e signed");

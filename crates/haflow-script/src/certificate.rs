@@ -121,12 +121,12 @@ impl Parts {
 
     fn is_not_revoked(&self) -> Result<(), Refusal> {
         let Some((revocation, holds)) = self.revocations.iter().max_by_key(|(_, holds)| *holds) else { return Ok(()) };
-        if !holds {
+        let Some(revocation) = revocation.as_ref().filter(|_| *holds) else {
             return Err(Refusal::new(
                 "carries a revocation that can't be checked",
                 "ask the publisher whether it was revoked; a key that wasn't carries none",
             ));
-        }
+        };
         let reason = match revocation.revocation_reason_code() {
             Some(RevocationCode::KeySuperseded) => ": another one has taken its place",
             Some(RevocationCode::KeyCompromised) => ": others may have its secret part",

@@ -61,8 +61,8 @@ fn primary(packets: &[Raw<'_>]) -> Result<PublicKey, Refusal> {
 /// A key with what it says of itself. Signatures that don't hold aren't here.
 pub(crate) struct Parts {
     pub(crate) primary: PublicKey,
-    /// Its revocations, and whether they hold.
-    pub(crate) revocations: Vec<(Signature, bool)>,
+    /// Its revocations, and whether they hold; nothing for one that can't be parsed, which never does.
+    pub(crate) revocations: Vec<(Option<Signature>, bool)>,
     pub(crate) direct: Vec<Signature>,
     pub(crate) users: Vec<User>,
     pub(crate) subkeys: Vec<Subkey>,
@@ -182,16 +182,17 @@ impl Parts {
         let primary = &self.primary;
         match (about, kind) {
             (About::Primary, KeyRevocation) => {
-                if let Some(signature) = signature {
-                    let holds = signature.verify_key(primary).is_ok();
-                    self.revocations.push((signature, holds));
-                }
+                let holds = signature.as_ref().is_some_and(|signature| signature.verify_key(primary).is_ok());
+                self.revocations.push((signature, holds));
             }
             (About::Primary, Direct) => {
                 self.direct.extend(signature.filter(|signature| signature.verify_key(primary).is_ok()));
             }
             (About::User, Certification | UserRevocation) => {
                 let Some(user) = self.users.last_mut() else { return true };
+                if kind == UserRevocation && signature.is_none() {
+                    return false;
+                }
                 let own = signature.filter(|signature| is_by(signature, primary));
                 let holds =
                     |signature: &Signature| signature.verify_certification(primary, Tag::UserId, &user.id).is_ok();

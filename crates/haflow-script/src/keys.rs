@@ -322,6 +322,10 @@ mod tests {
         let revocation = &parts("revoked.asc")[1..2];
         let unsure = "carries a revocation that can't be checked";
         assert_eq!(taken(&[&good[..1], revocation, &good[1..]]).unwrap_err(), unsure);
+        // One that can't be parsed, of the key and of its user id: a signature of version 4 that ends after its kind.
+        assert_eq!(taken(&[&good[..1], &[vec![0x88, 2, 4, 0x20]], &good[1..]]).unwrap_err(), unsure);
+        let unsaid = taken(&[&good, &[vec![0x88, 2, 4, 0x30]]]).unwrap_err();
+        assert!(unsaid.starts_with("doesn't vouch for itself"), "{unsaid}");
         // Another key's signatures in the place of its own.
         let unsaid = taken(&[&good[..2], &other[2..3]]).unwrap_err();
         assert!(unsaid.starts_with("doesn't vouch for itself"), "{unsaid}");

@@ -14,6 +14,7 @@ use events::Told;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use world::World;
 
@@ -220,11 +221,24 @@ fn bare_hosts_become_a_cluster_and_what_drifts_is_mended() {
     assert_eq!(verbose.exit, 0, "{}", verbose.stdout);
     let printed = world.printed.borrow().concat();
     assert!(printed.contains("rabbitmq_cookie") && !printed.contains(&cookie), "the cookie is in what haflow printed");
-    for entry in fs::read_dir(world.folder.path()).expect("a folder").map(|entry| entry.expect("an entry").path()) {
-        let text = fs::read(&entry).unwrap_or_default();
-        assert!(!String::from_utf8_lossy(&text).contains(&cookie), "the cookie is in {}", entry.display());
+    let files = files(world.folder.path());
+    assert!(files.iter().any(|path| path.ends_with("events.jsonl")), "no run was kept");
+    for path in files {
+        let text = fs::read(&path).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&text).contains(&cookie), "the cookie is in {}", path.display());
     }
     world.step("the cookie is nowhere to be seen");
+}
+
+/// All files below a folder: also what haflow keeps of its runs.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    entries
+        .flat_map(|entry| {
+            let is_folder = entry.file_type().expect("a type").is_dir();
+            if is_folder { files(&entry.path()) } else { vec![entry.path()] }
+        })
+        .collect()
 }
 
 /// Lets a drift happen: a plan must see it, and a run must mend just that.

@@ -1,24 +1,51 @@
-//! The only way outward: events, stamped and with secrets taken out by value.
+//! The only way outward: events, stamped and with secrets taken out by value; and those that must be kept before what they tell of begins.
 
 use haflow_model::{Event, REDACTED, Record, Secret, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Where plan and execute tell what happens. Whoever reads the other end can't be outrun by much.
 pub struct Events {
-    sender: mpsc::Sender<Record>,
+    sender: mpsc::Sender<Told>,
     secrets: Mutex<Vec<Secret>>,
 }
+
+/// An event on its way outward.
+#[derive(Debug)]
+pub struct Told {
+    /// The event, and when it happened.
+    pub record: Record,
+    awaited: Option<oneshot::Sender<()>>,
+}
+
+impl Told {
+    /// Whether what it tells of waits until it is kept.
+    pub fn is_awaited(&self) -> bool {
+        self.awaited.is_some()
+    }
+
+    /// It is kept: what waits for that goes on. Where this isn't called, it never begins.
+    pub fn kept(&mut self) {
+        if let Some(awaited) = self.awaited.take() {
+            // Who doesn't wait any more was interrupted.
+            let _ = awaited.send(());
+        }
+    }
+}
+
+/// An event wasn't kept: what it tells of must not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotKept;
 
 /// A secret shorter than this isn't searched for in what hosts print: it would turn up in every other word.
 const SHORTEST: usize = 4;
 
 impl Events {
     /// A way outward and its other end.
-    pub fn channel() -> (Self, mpsc::Receiver<Record>) {
+    pub fn channel() -> (Self, mpsc::Receiver<Told>) {
         let (sender, receiver) = mpsc::channel(256);
         (Self { sender, secrets: Mutex::default() }, receiver)
     }
@@ -33,10 +60,20 @@ impl Events {
 
     /// Tells what happened. If nobody listens any more, nobody is told.
     pub(crate) async fn emit(&self, event: Event) {
+        let _ = self.sender.send(Told { record: self.stamped(event), awaited: None }).await;
+    }
+
+    /// Tells what is about to be done, and returns when that is kept.
+    pub(crate) async fn intend(&self, event: Event) -> Result<(), NotKept> {
+        let (awaited, kept) = oneshot::channel();
+        let told = Told { record: self.stamped(event), awaited: Some(awaited) };
+        self.sender.send(told).await.map_err(|_| NotKept)?;
+        kept.await.map_err(|_| NotKept)
+    }
+
+    fn stamped(&self, event: Event) -> Record {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        let event = self.redacted(event);
-        let _ = self.sender.send(Record { at, event }).await;
+        Record { at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX), event: self.redacted(event) }
     }
 
     /// The same without any secret that is known by now.
@@ -106,7 +143,7 @@ mod tests {
         let failure = Failure { stderr: "it is s3\"cr\net, no?".into(), ..Failure::default() };
         let outcome = Outcome::Failed { failure: Box::new(failure) };
         let Event::TaskFinished { outcome: Outcome::Failed { failure }, .. } =
-            events.redacted(Event::TaskFinished { task, outcome, took_ms: 0 })
+            events.redacted(Event::TaskFinished { task, outcome, output: None, took_ms: 0 })
         else {
             panic!("the event stays what it was")
         };

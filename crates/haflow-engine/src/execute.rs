@@ -4,12 +4,15 @@ use crate::ahead::{Ahead, Batch, Key, Looked};
 use crate::decide::{Ready, passes};
 use crate::events::Events;
 use crate::hosts::Hosts;
+use crate::past::Past;
 use crate::schedule::Schedule;
 use crate::state::{Known, Seen};
-use crate::work::{Ended, Promised, Worker, is_content, outlives_changes};
+use crate::work::{Before, Ended, Promised, Worker, is_content, outlives_changes};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use haflow_model::{Action, EdgeKind, Event, Graph, HostName, NodeId, Outcome, Param, Plan, RunCounts, Task, TaskRef};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use haflow_model::{
+    Action, EdgeKind, Event, Graph, HostName, NodeId, Outcome, Param, Plan, RunCounts, Task, TaskRef, Value,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -29,6 +32,8 @@ pub struct Settings {
     pub fail_fast: bool,
     /// The plan that is being applied: nothing is done that it doesn't say, nor where things have moved since.
     pub plan: Option<Plan>,
+    /// Where a run is resumed: what it did before, by the tasks' ids.
+    pub past: Option<BTreeMap<String, Past>>,
 }
 
 /// How a run is stopped from outside.
@@ -50,14 +55,10 @@ pub async fn execute(
 ) -> RunCounts {
     let started = Instant::now();
     let names: BTreeSet<HostName> = graph.tasks().map(|(_, task)| task.host.clone()).collect();
-    events
-        .emit(Event::RunStarted {
-            run: settings.run.clone(),
-            playbook: settings.playbook.clone(),
-            hosts: names.iter().cloned().collect(),
-            tasks: graph.tasks().count(),
-        })
-        .await;
+    let past: HashMap<NodeId, &Past> = match &settings.past {
+        Some(past) => graph.tasks().filter_map(|(id, task)| Some((id, past.get(&task.id())?))).collect(),
+        None => HashMap::new(),
+    };
     let mut run = Run {
         graph,
         hosts,
@@ -77,12 +78,25 @@ pub async fn execute(
             }
             None => HashMap::new(),
         },
+        past,
     };
+    let mut before: BTreeMap<HostName, RunCounts> = BTreeMap::new();
     for (id, task) in graph.tasks() {
-        if task.when.is_none() && task.outputs().next().is_none() && can_be_looked_at(task) {
+        if let Some((outcome, _)) = run.ended_before(id) {
+            before.entry(task.host.clone()).or_default().add(&outcome);
+            run.begun[id.index()] = true;
+        } else if task.when.is_none() && task.outputs().next().is_none() && can_be_looked_at(task) {
             run.ahead.offer(id);
         }
     }
+    let (id, playbook) = (settings.run.clone(), settings.playbook.clone());
+    let (all, tasks) = (names.iter().cloned().collect(), graph.tasks().count());
+    events
+        .emit(match settings.past {
+            None => Event::RunStarted { run: id, playbook, hosts: all, tasks },
+            Some(_) => Event::RunResumed { run: id, playbook, hosts: all, tasks, before },
+        })
+        .await;
     let worker = Worker { hosts, events, interrupt, quiet: AtomicBool::new(true) };
     // All connections at once, so that no host's first task waits for another host.
     let connect = crate::connect_all(hosts, &names, events);
@@ -116,6 +130,8 @@ struct Run<'r> {
     held: HashMap<NodeId, Ready<'r>>,
     /// What the plan says that is being applied, if one is.
     promised: HashMap<NodeId, Promised<'r>>,
+    /// What was done before the run was resumed.
+    past: HashMap<NodeId, &'r Past>,
 }
 
 fn begin<'f>(
@@ -123,11 +139,11 @@ fn begin<'f>(
     id: NodeId,
     ready: Ready<'f>,
     seen: Option<Seen>,
-    promised: Option<Promised<'f>>,
+    before: Before<'f>,
 ) -> Pin<Box<dyn Future<Output = Step> + Send + 'f>> {
     Box::pin(async move {
         let started = Instant::now();
-        let ended = worker.task(&ready, seen, promised).await;
+        let ended = worker.task(&ready, seen, before).await;
         Step::Ended(id, ended, started.elapsed())
     })
 }
@@ -155,11 +171,15 @@ impl<'r> Run<'r> {
                 && tasks < settings.parallel
                 && let Some(id) = self.schedule.next()
             {
+                if let Some(ended) = self.ended_before(id) {
+                    self.settle(id, ended).await;
+                    continue;
+                }
                 match self.prepare(id) {
                     Ok(ready) if self.is_looking(id, worker) => drop(self.held.insert(id, ready)),
                     Ok(ready) => {
-                        let (seen, promised) = (self.seen.remove(&id), self.promised.get(&id).copied());
-                        running.push(begin(worker, id, ready, seen, promised));
+                        let seen = self.seen.remove(&id);
+                        running.push(begin(worker, id, ready, seen, self.before(id)));
                     }
                     Err(outcome) => {
                         self.end(id, (outcome, None), Duration::ZERO).await;
@@ -204,8 +224,22 @@ impl<'r> Run<'r> {
         let rest: Vec<NodeId> =
             self.graph.tasks().map(|(id, _)| id).filter(|id| self.outcomes[id.index()].is_none()).collect();
         for id in rest {
-            self.record(id, Outcome::Cancelled, Duration::ZERO).await;
+            self.count(id, &Outcome::Cancelled);
+            self.tell(id, Outcome::Cancelled, None, Duration::ZERO).await;
         }
+    }
+
+    /// What is known of a task before its turn.
+    fn before(&self, id: NodeId) -> Before<'r> {
+        Before { promised: self.promised.get(&id).copied(), past: self.past.get(&id).copied() }
+    }
+
+    /// How a task ended before the run was resumed, if it needn't be run again.
+    fn ended_before(&self, id: NodeId) -> Option<Ended> {
+        let Some(Past::Ended { outcome, output }) = self.past.get(&id) else { return None };
+        let output = output.clone().map(Known::Plain);
+        let used = self.graph.after(id).any(|edge| edge.kind == EdgeKind::Data);
+        (output.is_some() || !used).then(|| (outcome.clone(), output))
     }
 
     /// A task was looked at before its turn. What can't be seen now is looked at again then. The number of tasks that were to begin
@@ -228,7 +262,7 @@ impl<'r> Run<'r> {
             self.ahead.give_up(&task.task.host);
         }
         match self.held.remove(&id) {
-            Some(ready) => running.push(begin(worker, id, ready, seen, self.promised.get(&id).copied())),
+            Some(ready) => running.push(begin(worker, id, ready, seen, self.before(id))),
             None => self.seen.extend(seen.map(|seen| (id, seen))),
         }
         0
@@ -275,11 +309,21 @@ impl<'r> Run<'r> {
         Ready::new(task, known)
     }
 
-    async fn end(&mut self, id: NodeId, (outcome, output): Ended, took: Duration) {
+    async fn end(&mut self, id: NodeId, ended: Ended, took: Duration) {
+        let output = match &ended.1 {
+            Some(Known::Plain(output)) => Some(output.clone()),
+            _ => None,
+        };
+        if let Some(Known::Secret(secret)) = &ended.1 {
+            self.events.conceal(secret);
+        }
+        self.tell(id, ended.0.clone(), output, took).await;
+        self.settle(id, ended).await;
+    }
+
+    /// Puts to use how a task ended.
+    async fn settle(&mut self, id: NodeId, (outcome, output): Ended) {
         if let Some(output) = output {
-            if let Known::Secret(secret) = &output {
-                self.events.conceal(secret);
-            }
             self.outputs.insert(id, output);
             for edge in self.graph.after(id).filter(|edge| edge.kind == EdgeKind::Data) {
                 if self.graph.task(edge.to).is_some_and(|task| task.when.is_none() && can_be_looked_at(task)) {
@@ -288,7 +332,7 @@ impl<'r> Run<'r> {
             }
         }
         let satisfied = outcome.satisfied() || matches!(outcome, Outcome::Skipped { because: None, .. });
-        self.record(id, outcome, took).await;
+        self.count(id, &outcome);
         for (skipped, because) in self.schedule.finish(id, satisfied) {
             let task = self.graph.task(skipped).expect("the schedule skips tasks");
             let root = self.graph.task(because).expect("a task bars others");
@@ -300,14 +344,18 @@ impl<'r> Run<'r> {
                 }
                 _ => Outcome::Skipped { why: format!("it depends on `{}`", root.id()), because: Some(root.id()) },
             };
-            self.record(skipped, outcome, Duration::ZERO).await;
+            self.count(skipped, &outcome);
+            self.tell(skipped, outcome, None, Duration::ZERO).await;
         }
     }
 
-    async fn record(&mut self, id: NodeId, outcome: Outcome, took: Duration) {
-        self.counts.add(&outcome);
-        let task = TaskRef::from(self.graph.task(id).expect("only tasks end"));
+    fn count(&mut self, id: NodeId, outcome: &Outcome) {
+        self.counts.add(outcome);
         self.outcomes[id.index()] = Some(outcome.clone());
-        self.events.emit(Event::TaskFinished { task, outcome, took_ms: crate::millis(took) }).await;
+    }
+
+    async fn tell(&self, id: NodeId, outcome: Outcome, output: Option<Value>, took: Duration) {
+        let task = TaskRef::from(self.graph.task(id).expect("only tasks end"));
+        self.events.emit(Event::TaskFinished { task, outcome, output, took_ms: crate::millis(took) }).await;
     }
 }

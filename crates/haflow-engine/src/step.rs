@@ -1,6 +1,7 @@
 //! The steps that touch a host: look at the state of a task's thing, and change it.
 
 use crate::decide::Ready;
+use crate::events::NotKept;
 use crate::file;
 use crate::hosts::Lent;
 use crate::lane::{LaneError, Output, Process, Script};
@@ -22,6 +23,14 @@ pub(crate) enum Trouble {
     Lost(String),
     /// The run was interrupted twice.
     Killed,
+    /// That it begins couldn't be kept, so it didn't.
+    NotKept,
+}
+
+impl From<NotKept> for Trouble {
+    fn from(_: NotKept) -> Self {
+        Self::NotKept
+    }
 }
 
 impl From<Failure> for Trouble {

@@ -5,6 +5,7 @@ use crate::drift;
 use crate::events::Events;
 use crate::execute::Interrupt;
 use crate::hosts::{Hosts, Lent};
+use crate::past::{Past, in_doubt};
 use crate::state::{Known, Seen, failed};
 use crate::step::{self, Sight, Trouble};
 use haflow_model::{Action, Change, Decision, Diff, Event, Failure, FileState, Gate, Outcome, Planned, Task, Value};
@@ -27,6 +28,15 @@ pub(crate) struct Promised<'p> {
     pub(crate) planned: &'p Planned,
 }
 
+/// What is known of a task before its turn.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Before<'p> {
+    /// What the plan says of it that is being applied.
+    pub(crate) promised: Option<Promised<'p>>,
+    /// What the run did about it before it was resumed.
+    pub(crate) past: Option<&'p Past>,
+}
+
 /// What tasks need while they run.
 pub(crate) struct Worker<'r> {
     pub(crate) hosts: &'r Hosts,
@@ -37,10 +47,10 @@ pub(crate) struct Worker<'r> {
 }
 
 impl Worker<'_> {
-    /// Runs a task. `ahead` is what was seen of it before its turn; `promised` is what the plan says that is being applied.
-    pub(crate) async fn task(&self, task: &Ready<'_>, ahead: Option<Seen>, promised: Option<Promised<'_>>) -> Ended {
+    /// Runs a task. `ahead` is what was seen of it before its turn.
+    pub(crate) async fn task(&self, task: &Ready<'_>, ahead: Option<Seen>, known: Before<'_>) -> Ended {
         let mut applying = false;
-        match self.steps(task, ahead, promised, &mut applying).await {
+        match self.steps(task, ahead, known, &mut applying).await {
             Ok(ended) => ended,
             Err(trouble) => (
                 match trouble {
@@ -54,6 +64,11 @@ impl Worker<'_> {
                         Outcome::InDoubt { why: "it was killed while it was being applied".into() }
                     }
                     Trouble::Killed => Outcome::Cancelled,
+                    Trouble::NotKept => {
+                        // Nothing more may begin.
+                        self.interrupt.stop.cancel();
+                        Outcome::Cancelled
+                    }
                 },
                 None,
             ),
@@ -77,10 +92,13 @@ impl Worker<'_> {
         &self,
         task: &Ready<'_>,
         ahead: Option<Seen>,
-        promised: Option<Promised<'_>>,
+        before: Before<'_>,
         applying: &mut bool,
     ) -> Result<Ended, Trouble> {
         self.events.emit(Event::TaskStarted { task: task.task.into() }).await;
+        if let Some(why) = in_doubt(task.task, before.past) {
+            return Ok((Outcome::InDoubt { why }, None));
+        }
         if let Action::Gate(gate) = &task.task.action {
             return self.gate(task, gate).await;
         }
@@ -95,13 +113,14 @@ impl Worker<'_> {
             }
             None => Sight::Now(step::look(&mut self.lane(task).await?, task, &self.interrupt.kill).await?),
         };
-        // What is applied is what was planned, on what was planned from: also where a second look was needed.
-        let keep = |seen: &Sight| match promised {
-            Some(Promised { salt, planned }) => {
+        // What is applied is what was planned, on what was planned from: also where a second look was needed. What was begun already
+        // is no longer what was planned from.
+        let keep = |seen: &Sight| match before.promised {
+            Some(Promised { salt, planned }) if before.past.is_none() => {
                 let now = self.events.redacted(decide(task, seen.seen()));
                 drift::check(salt, planned, task, seen.seen(), &now).map_err(Trouble::Failed)
             }
-            None => Ok(()),
+            _ => Ok(()),
         };
         keep(&seen)?;
         if let (Action::Read(read), Seen::Value(value)) = (&task.task.action, seen.seen()) {
@@ -113,6 +132,10 @@ impl Worker<'_> {
         let mut attempt = 1;
         loop {
             let diff = match decide(task, seen.seen()) {
+                // What the run did before it died has changed it, and what that triggers hasn't acted.
+                Decision::UpToDate if attempt == 1 && before.past.is_some() => {
+                    return Ok((Outcome::Changed { diff: Diff::default() }, None));
+                }
                 Decision::UpToDate if attempt == 1 => return Ok((Outcome::Ok, None)),
                 Decision::UpToDate => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, None)),
                 Decision::Change { diff } => diff,
@@ -124,7 +147,7 @@ impl Worker<'_> {
             self.disturb();
             // Lent for as long as it is needed: a task that pauses or waits doesn't keep others from their host.
             let mut lane = self.lane(task).await?;
-            self.events.emit(Event::ApplyStarted { task: task.task.into(), attempt }).await;
+            self.events.intend(Event::ApplyStarted { task: task.task.into(), attempt }).await?;
             *applying = true;
             let applied = step::apply(&mut lane, task, &seen, &self.interrupt.kill).await?;
             *applying = false;

@@ -1,16 +1,16 @@
 //! Plan and execute against lanes without a network: a real `sh` per host, in a folder of its own.
 
 use haflow_engine::lane::{Lane, LaneError};
-use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Settings, Step, Unreachable, execute, plan};
+use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Past, Settings, Step, Unreachable, execute, past, plan};
 use haflow_model::{
-    Act, Action, Change, Content, Decision, Draft, EdgeKind, Ensure, Event, File, FileState, Gate, Graph, Host, NodeId,
-    Outcome, OutputRef, Param, Place, Policy, Probe, Read, Record, RunCounts, Task, Test, Value, When,
+    Act, Action, Change, Content, Decision, Diff, Draft, EdgeKind, Ensure, Event, File, FileState, Gate, Graph, Host,
+    NodeId, Outcome, OutputRef, Param, Place, Policy, Probe, Read, Record, RunCounts, Task, Test, Value, When,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -93,6 +93,16 @@ fn read(script: &str, secret: bool) -> Action {
     Action::Read(Read { probe: probe(script), secret })
 }
 
+fn shell() -> Command {
+    let mut shell = Command::new("sh");
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    shell
+}
+
+fn settings() -> Settings {
+    Settings { run: "r".into(), playbook: "test.rhai".into(), parallel: 8, fail_fast: false, plan: None, past: None }
+}
+
 /// A local `sh` for every lane, but for host `gone`.
 fn local() -> OpenLane {
     Arc::new(|host: Host, _user| {
@@ -100,13 +110,7 @@ fn local() -> OpenLane {
             if host.name.as_str() == "gone" {
                 return Err(Unreachable { step: Step::Network, message: "gone can't be reached".into(), hint: None });
             }
-            let mut child = Command::new("sh")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .kill_on_drop(true)
-                .spawn()
-                .expect("sh starts");
+            let mut child = shell().kill_on_drop(true).spawn().expect("sh starts");
             let streams = (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
             Ok(Lane::open(streams.0, streams.1, streams.2, child).await.expect("sh answers"))
         })
@@ -149,8 +153,14 @@ async fn run_with(graph: &Graph, open: OpenLane, change: impl FnOnce(&mut Settin
     let mut all = hosts();
     all.push(Host::named("gone"));
     let hosts = Hosts::with_lanes(&all, open);
-    let mut settings =
-        Settings { run: "r".into(), playbook: "test.rhai".into(), parallel: 8, fail_fast: false, plan: None };
+    let mut settings = Settings {
+        run: "r".into(),
+        playbook: "test.rhai".into(),
+        parallel: 8,
+        fail_fast: false,
+        plan: None,
+        past: None,
+    };
     change(&mut settings);
     let (events, mut records) = Events::channel();
     let execute = async {
@@ -160,13 +170,55 @@ async fn run_with(graph: &Graph, open: OpenLane, change: impl FnOnce(&mut Settin
     };
     let listen = async {
         let mut all = Vec::new();
-        while let Some(record) = records.recv().await {
-            all.push(record);
+        while let Some(mut told) = records.recv().await {
+            told.kept();
+            all.push(told.record);
         }
         all
     };
     let (counts, events) = tokio::join!(execute, listen);
     Ran { counts, events }
+}
+
+/// The first events of a run that dies when it has told them and before it keeps another. What it had sent to its hosts by then has ended.
+async fn run_until(graph: &Graph, dies_after: usize) -> Vec<Record> {
+    let shells = Arc::new(Mutex::new(Vec::new()));
+    let opened = shells.clone();
+    let open: OpenLane = Arc::new(move |_, _| {
+        let shells = opened.clone();
+        Box::pin(async move {
+            let mut child = shell().spawn().expect("sh starts");
+            let streams = (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
+            shells.lock().unwrap().push(child);
+            Ok(Lane::open(streams.0, streams.1, streams.2, ()).await.expect("sh answers"))
+        })
+    });
+    let hosts = Hosts::with_lanes(&hosts(), open);
+    let settings = settings();
+    let interrupt = Interrupt::default();
+    let (events, mut told) = Events::channel();
+    let mut first = Vec::new();
+    let mut listen = Box::pin(async {
+        while first.len() < dies_after {
+            let mut event = told.recv().await.expect("the run goes on");
+            event.kept();
+            first.push(event.record);
+        }
+        let _lost = told.recv().await.expect("the last event is lost");
+    });
+    tokio::select! {
+        biased;
+        () = &mut listen => {}
+        // All is told by then, if not heard.
+        _ = execute(graph, &hosts, &events, &settings, &interrupt) => listen.as_mut().await,
+    }
+    drop(listen);
+    drop((hosts, events, told));
+    let shells = std::mem::take(&mut *shells.lock().unwrap());
+    for mut shell in shells {
+        shell.wait().await.expect("it ends");
+    }
+    first
 }
 
 async fn run(graph: &Graph) -> Ran {
@@ -569,4 +621,67 @@ async fn wait_for(path: &Path) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{} never came", path.display());
+}
+
+/// A world in which a change triggers an act, an act's output becomes a file, and a secret is used on another host. Acts write what
+/// they do in a log.
+fn resumable() -> (World, Graph) {
+    let mut world = World::new();
+    let log = |line: &str| act(&format!("printf '{line}\\n' >> \"$home/log\"; echo {line}"));
+    std::fs::write(world.path("key"), "open sesame").expect("a file");
+    let config = world.ensure("a", "config", "1");
+    let restart = world.add("a", "restart", log("restart"), |_| {});
+    world.draft.edge(config, restart, EdgeKind::Trigger, Place::file("test.rhai"));
+    let token = world.add("b", "token", log("token"), |_| {});
+    let key = world.add("a", "key", read(r#"cat "$home/key""#, true), |_| {});
+    for (name, source, secret) in [("from-token", token, false), ("from-key", key, true)] {
+        let path = world.path(name);
+        let apply = r#"printf '%s\n' "$text" > "$path""#;
+        let action = Action::Ensure(Ensure {
+            probe: probe(r#"cat "$path" 2>/dev/null || :"#),
+            want: Param::Output(OutputRef { task: source, secret }),
+            apply: apply.into(),
+        });
+        world.add("b", name, action, |task| {
+            task.params.insert("path".into(), Param::Value(path.to_str().unwrap().into()));
+            task.params.insert("text".into(), Param::Output(OutputRef { task: source, secret }));
+        });
+    }
+    let graph = world.seal();
+    (world, graph)
+}
+
+/// The run dies after each of its events in turn, and is resumed: it comes to the same end, and no act is done twice.
+#[tokio::test]
+async fn a_run_is_resumed_from_any_of_its_events() {
+    let (world, graph) = resumable();
+    let whole = run(&graph).await;
+    assert_eq!(whole.counts.failed + whole.counts.in_doubt, 0);
+    let end = ["config", "from-token", "from-key"].map(|name| world.text(name));
+    for dies_after in 1..whole.events.len() {
+        let (world, graph) = resumable();
+        let first = run_until(&graph, dies_after).await;
+        assert_eq!(first.len(), dies_after);
+        let mut past = past(&first);
+        // What nobody can know, the user looks up.
+        let log = world.text("log");
+        for (id, known) in &mut past {
+            let name = id.rsplit(':').next().unwrap();
+            if *known == Past::InDoubt && ["restart", "token"].contains(&name) {
+                *known = if log.contains(name) {
+                    Past::Ended { outcome: Outcome::Changed { diff: Diff::default() }, output: Some(json!(name)) }
+                } else {
+                    Past::Tried
+                };
+            }
+        }
+        let again = run_with(&graph, local(), |settings| settings.past = Some(past), Interrupt::default()).await;
+        let told = format!("after {dies_after} of {} events: {}", whole.events.len(), again.everything());
+        assert_eq!((again.counts.failed, again.counts.in_doubt), (0, 0), "{told}");
+        assert_eq!(["config", "from-token", "from-key"].map(|name| world.text(name)), end, "{told}");
+        let mut acts: Vec<String> = world.text("log").lines().map(str::to_owned).collect();
+        acts.sort();
+        assert_eq!(acts, ["restart", "token"], "{told}");
+        assert!(!again.everything().contains("open sesame"), "{told}");
+    }
 }

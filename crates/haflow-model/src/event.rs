@@ -1,6 +1,7 @@
-use crate::{Assumed, Decision, Diff, HostName, Place, Task};
+use crate::{Assumed, Decision, Diff, HostName, Place, Task, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// An event and when it happened: one line of a journal, one line of `--format json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +27,19 @@ pub enum Event {
         hosts: Vec<HostName>,
         /// How many tasks there are.
         tasks: usize,
+    },
+    /// A run that had died or was stopped goes on: what ended then isn't told again.
+    RunResumed {
+        /// The run's id.
+        run: String,
+        /// The playbook as it was named.
+        playbook: String,
+        /// All hosts that have a task.
+        hosts: Vec<HostName>,
+        /// How many tasks there are.
+        tasks: usize,
+        /// How the tasks that needn't be run again had ended, by their hosts.
+        before: BTreeMap<HostName, RunCounts>,
     },
     /// A plan begins.
     PlanStarted {
@@ -100,6 +114,9 @@ pub enum Event {
         /// How it ended.
         #[serde(flatten)]
         outcome: Outcome,
+        /// What it put out, where that is no secret.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Value>,
         /// How long it took, in milliseconds.
         took_ms: u64,
     },

@@ -45,6 +45,20 @@ pub(crate) enum Error {
         /// What to do.
         help: String,
     },
+    /// A journal that can't be used.
+    #[error("{message}")]
+    Journal {
+        /// Why not.
+        message: String,
+        /// What to do.
+        help: String,
+    },
+    /// Another process is at it.
+    #[error("{message}; nothing was changed")]
+    Busy {
+        /// Who.
+        message: String,
+    },
     /// Hosts of a plan can't be reached.
     #[error("the plan isn't applied, since hosts of it can't be reached; nothing was changed")]
     Hosts(Vec<FactFailure>),
@@ -88,7 +102,8 @@ impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } => Exit::Usage,
-            Self::Input(_) | Self::Plan { .. } => Exit::Input,
+            Self::Input(_) | Self::Plan { .. } | Self::Journal { .. } => Exit::Input,
+            Self::Busy { .. } => Exit::Busy,
             Self::Facts(_) | Self::Hosts(_) | Self::Unreached { .. } | Self::Lab(_) | Self::Io { .. } => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
         }
@@ -115,7 +130,7 @@ impl Error {
         if let Self::Facts(failures) | Self::Hosts(failures) = self {
             text += &reasons(failures);
         }
-        if let Self::Usage { help, .. } | Self::Plan { help, .. } = self {
+        if let Self::Usage { help, .. } | Self::Plan { help, .. } | Self::Journal { help, .. } = self {
             let _ = writeln!(text, "help: {help}");
         }
         eprint!("{}", report::clean(&text));

@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Usage,
     /// The playbook, the inventory or a param is wrong; no host was touched.
     Input,
+    /// Another run is at it; nothing was changed.
+    Busy,
     /// Interrupted.
     Interrupted,
 }
@@ -27,6 +29,7 @@ impl From<Exit> for ExitCode {
             Exit::Changes => 2,
             Exit::Usage => 64,
             Exit::Input => 65,
+            Exit::Busy => 75,
             Exit::Interrupted => 130,
         })
     }

@@ -4,6 +4,7 @@ mod commands;
 mod error;
 mod exit;
 mod inventory;
+mod journal;
 mod plan_file;
 mod reference;
 mod report;

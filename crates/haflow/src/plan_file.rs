@@ -286,13 +286,14 @@ impl Saved {
         self.facts.iter().map(|(name, of)| (name.clone(), hosts(of))).collect()
     }
 
-    /// The plan for the engine.
-    pub(crate) fn plan(self) -> Plan {
+    /// What was asked for, and the plan for the engine.
+    pub(crate) fn into_parts(self) -> (Asked, Plan) {
         let decisions = self.nodes.into_iter().filter_map(|node| {
             let SavedTask { decision, assumed, state } = node.planned?;
             Some(Planned { task: NodeId(node.node), decision, assumed, state })
         });
-        Plan { salt: self.salt, decisions: decisions.collect(), critical_path: self.critical_path }
+        let plan = Plan { salt: self.salt, decisions: decisions.collect(), critical_path: self.critical_path };
+        (self.asked, plan)
     }
 
     /// Refuses a plan that was applied.
@@ -335,7 +336,7 @@ pub(crate) fn last() -> Result<PathBuf, Error> {
 }
 
 /// The folder for what haflow has to remember: `$XDG_STATE_HOME/haflow`.
-fn state_folder() -> Result<PathBuf, Error> {
+pub(crate) fn state_folder() -> Result<PathBuf, Error> {
     let set = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = set.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
     folder.map(|folder| folder.join("haflow")).ok_or_else(|| Error::Usage {
@@ -376,7 +377,7 @@ fn told(duration: SignedDuration) -> String {
     }
 }
 
-fn hash(text: &str) -> String {
+pub(crate) fn hash(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex

@@ -103,13 +103,15 @@ impl Apply {
         }
         let run = run::run_id();
         saved.use_up(file, &run)?;
+        let (asked, plan) = saved.into_parts();
         let settings = Settings {
             run,
             playbook: session.playbook.clone(),
             parallel: self.parallel.into(),
             fail_fast: self.fail_fast,
-            plan: Some(saved.plan()),
+            plan: Some(plan),
+            past: None,
         };
-        Ok(run::execute_in(&session, &settings, &self.output))
+        run::execute(asked, &session, &settings, &self.output)
     }
 }

@@ -9,7 +9,10 @@ mod hosts;
 mod lab;
 mod man;
 mod plan;
+mod resume;
 mod run;
+mod runs;
+mod show;
 mod why;
 
 use crate::error::Error;
@@ -39,6 +42,7 @@ Exit codes:
     2  only with --detailed-exitcode: a plan has changes, or a run made some
    64  the command line was wrong
    65  the playbook, the inventory or a param is wrong; no host was touched
+   75  the run is still under way; nothing was changed
   130  interrupted";
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +50,9 @@ enum Command {
     Run(run::Run),
     Plan(plan::Plan),
     Apply(apply::Apply),
+    Runs(runs::Runs),
+    Show(show::Show),
+    Resume(resume::Resume),
     Why(why::Why),
     Check(check::Check),
     Graph(graph::Graph),
@@ -82,6 +89,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Run(run) => run.run(),
         Command::Plan(plan) => plan.run(),
         Command::Apply(apply) => apply.run(),
+        Command::Runs(runs) => runs.run(),
+        Command::Show(show) => show.run(),
+        Command::Resume(resume) => resume.run(),
         Command::Why(why) => why.run(),
         Command::Check(check) => check.run(),
         Command::Graph(graph) => graph.run(),

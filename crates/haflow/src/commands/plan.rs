@@ -37,7 +37,7 @@ pub(super) fn plan(asked: Asked, out: Option<&Path>, output: &Output) -> Result<
     }
     let session = Session::open(&asked)?;
     let stop = &session.interrupt.stop;
-    let (plan, flaps) = session.tell(output.format(), output.verbose, async |session, events| {
+    let ((plan, flaps), _) = session.tell(output.format(), output.verbose, None, async |session, events| {
         let Session { declared, hosts, playbook, .. } = session;
         let plan = haflow_engine::plan(&declared.graph, hosts, events, playbook, stop).await;
         let flaps = if out.is_some() { flaps(&declared.graph, hosts, events, &plan, stop).await } else { Vec::new() };

@@ -1,9 +1,10 @@
 use super::{Output, plan};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::journal::{Input, Journal};
 use crate::session::{Asked, Session};
 use clap::Args;
-use haflow_engine::{Settings, execute};
+use haflow_engine::Settings;
 use std::io::{IsTerminal, Write, stderr, stdin};
 
 /// Run a playbook.
@@ -45,17 +46,30 @@ impl Run {
             parallel: self.parallel.into(),
             fail_fast: self.fail_fast,
             plan: None,
+            past: None,
         };
-        Ok(execute_in(&session, &settings, &self.output))
+        execute(self.asked, &session, &settings, &self.output)
     }
 }
 
-/// Runs what the session declares, and tells it.
-pub(super) fn execute_in(session: &Session, settings: &Settings, output: &Output) -> Exit {
-    let counts = session.tell(output.format(), output.verbose, async |session, events| {
-        execute(&session.declared.graph, &session.hosts, events, settings, &session.interrupt).await
+/// Runs what the session declares as a new run.
+pub(super) fn execute(asked: Asked, session: &Session, settings: &Settings, output: &Output) -> Result<Exit, Error> {
+    let journal = Journal::create(&settings.run, &Input::new(asked, session, settings)?)?;
+    execute_in(session, settings, output, journal)
+}
+
+/// Runs what the session declares, tells it, and keeps it in the journal.
+pub(super) fn execute_in(
+    session: &Session,
+    settings: &Settings,
+    output: &Output,
+    journal: Journal,
+) -> Result<Exit, Error> {
+    let (counts, kept) = session.tell(output.format(), output.verbose, Some(journal), async |session, events| {
+        haflow_engine::execute(&session.declared.graph, &session.hosts, events, settings, &session.interrupt).await
     });
-    if session.interrupt.stop.is_cancelled() {
+    kept?;
+    Ok(if session.interrupt.stop.is_cancelled() {
         Exit::Interrupted
     } else if !counts.succeeded() {
         Exit::Failed
@@ -63,7 +77,7 @@ pub(super) fn execute_in(session: &Session, settings: &Settings, output: &Output
         Exit::Changes
     } else {
         Exit::Done
-    }
+    })
 }
 
 /// The time, and something that tells two runs of one second apart.

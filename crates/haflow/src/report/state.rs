@@ -81,6 +81,13 @@ impl State {
         self.start.get_or_insert(record.at);
         match &record.event {
             Event::RunStarted { hosts, tasks, .. } => self.begin(false, hosts, *tasks),
+            Event::RunResumed { hosts, tasks, before, .. } => {
+                self.begin(false, hosts, *tasks);
+                for (host, counts) in before {
+                    *self.counts_of(host) = *counts;
+                    self.done += counts.ok + counts.changed;
+                }
+            }
             Event::PlanStarted { hosts, tasks, .. } => self.begin(true, hosts, *tasks),
             Event::HostConnected { .. } => {}
             Event::HostUnreachable { host, why, hint } => {
@@ -101,7 +108,7 @@ impl State {
                 let seen = seen.clone();
                 self.phase(task, record.at, Phase::Gate { held: *held, times: *times, seen });
             }
-            Event::TaskFinished { task, outcome, took_ms } => self.finished(task, outcome, *took_ms),
+            Event::TaskFinished { task, outcome, took_ms, .. } => self.finished(task, outcome, *took_ms),
             Event::TaskPlanned { task, decision, assumed } => {
                 self.end(task);
                 self.foreseen.add(decision);

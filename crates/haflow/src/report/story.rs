@@ -30,6 +30,11 @@ impl Story {
                 let of = format!("{playbook}: {} on {}", count(*tasks, "task"), count(hosts.len(), "host"));
                 Some(self.free(state, record.at, "run", &of))
             }
+            Event::RunResumed { playbook, tasks, before, .. } => {
+                let done: usize = before.values().map(|counts| counts.ok + counts.changed).sum();
+                let of = format!("{playbook}: {done} of {} done before", count(*tasks, "task"));
+                Some(self.free(state, record.at, "resumed", &of))
+            }
             Event::PlanStarted { playbook, hosts, tasks } => {
                 let of = format!("{playbook}: {} on {}", count(*tasks, "task"), count(hosts.len(), "host"));
                 Some(self.free(state, record.at, "plan", &of))
@@ -55,7 +60,9 @@ impl Story {
                 let what = format!(": held {held} of {times}{seen}");
                 Some(line("gate", Tone::Plain, &task.host).with(&title(task), &what))
             }
-            Event::TaskFinished { task, outcome, took_ms } => self.finished(state, record.at, task, outcome, *took_ms),
+            Event::TaskFinished { task, outcome, took_ms, .. } => {
+                self.finished(state, record.at, task, outcome, *took_ms)
+            }
             Event::Interrupted => {
                 let what = "waiting for what is running; interrupt again to kill it";
                 Some(self.free(state, record.at, "interrupted", what))

@@ -71,7 +71,7 @@ impl Tale {
 
     fn finished(&mut self, task: &TaskRef, took_ms: u64, outcome: Outcome) -> &mut Self {
         self.counts.add(&outcome);
-        self.then(took_ms, Event::TaskFinished { task: task.clone(), outcome, took_ms })
+        self.then(took_ms, Event::TaskFinished { task: task.clone(), outcome, output: None, took_ms })
     }
 
     fn planned(&mut self, task: &TaskRef, decision: Decision) -> &mut Self {
@@ -294,7 +294,7 @@ fn a_gate_that_takes_its_time() {
         tale.then(21_000, Event::GateChecked { task: task.clone(), held, times: 3, seen });
     }
     tale.counts.ok = 1;
-    tale.then(0, Event::TaskFinished { task, outcome: Outcome::Ok, took_ms: 105_000 }).end();
+    tale.then(0, Event::TaskFinished { task, outcome: Outcome::Ok, output: None, took_ms: 105_000 }).end();
     tale.compare("gate", false);
     tale.compare("gate-verbose", true);
 }

@@ -49,6 +49,23 @@ pub(crate) struct Choice {
     tags: Vec<String>,
 }
 
+impl Asked {
+    /// The command line that asks for the same.
+    pub(crate) fn command(&self, command: &str) -> String {
+        let mut words = vec![self.playbook.playbook.display().to_string()];
+        words.extend(self.place.words());
+        let params = self.playbook.params.iter();
+        words.extend(params.flat_map(|(name, value)| ["-e".to_owned(), format!("{name}={value}")]));
+        for (option, given) in [("--limit", &self.choice.limit), ("--tags", &self.choice.tags)] {
+            if !given.is_empty() {
+                words.extend([option.to_owned(), given.join(",")]);
+            }
+        }
+        let quoted: Vec<String> = words.iter().map(|word| shell_words::quote(word).into_owned()).collect();
+        format!("haflow {command} {}", quoted.join(" "))
+    }
+}
+
 impl Choice {
     /// What is left of the graph. A choice that leaves nothing was a slip.
     pub(super) fn of(&self, graph: Graph) -> Result<Graph, Error> {

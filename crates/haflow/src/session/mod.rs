@@ -7,10 +7,11 @@ pub(crate) use asked::{Asked, Playbook};
 pub(crate) use place::{Where, lab_line, lab_name};
 
 use crate::error::Error;
+use crate::journal::{Journal, Writer};
 use crate::report::{Format, Options, Reporter};
 use haflow_engine::facts::{self, FactError, Facts};
-use haflow_engine::{Events, Hosts, Interrupt};
-use haflow_model::{Graph, Host, Inventory, Param, Record, Value};
+use haflow_engine::{Events, Hosts, Interrupt, Told};
+use haflow_model::{Graph, Host, Inventory, Param, Value};
 use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, RecordedFacts, Unreached};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -101,8 +102,14 @@ impl Session {
         failed.into_iter().map(|(host, error)| FactFailure { host, why: error.message, hint: error.hint }).collect()
     }
 
-    /// Does `work` while its events are told. The session's last use.
-    pub(crate) fn tell<T>(&self, format: Format, verbose: bool, work: impl AsyncFnOnce(&Self, &Events) -> T) -> T {
+    /// Does `work` while its events are told, and kept where there is a journal. The session's last use. The error is the journal's.
+    pub(crate) fn tell<T>(
+        &self,
+        format: Format,
+        verbose: bool,
+        journal: Option<Journal>,
+        work: impl AsyncFnOnce(&Self, &Events) -> T,
+    ) -> (T, Result<(), Error>) {
         let mut reporter = Reporter::new(format, self.declared.sources.clone(), Options::detect(format, verbose));
         let (events, records) = Events::channel();
         let done = self.runtime.block_on(async {
@@ -111,7 +118,7 @@ impl Session {
                 drop(events);
                 done
             };
-            tokio::join!(work, tell_all(records, &mut reporter)).0
+            tokio::join!(work, tell_all(records, journal, &mut reporter))
         });
         reporter.finish();
         done
@@ -137,18 +144,35 @@ fn warn_of(Unreached { failure, like }: &Unreached, graph: &Graph) {
     }
 }
 
-async fn tell_all(mut records: mpsc::Receiver<Record>, reporter: &mut Reporter) {
+/// Tells events as they come. With a journal, each is told when it has been written.
+async fn tell_all(
+    mut events: mpsc::Receiver<Told>,
+    journal: Option<Journal>,
+    reporter: &mut Reporter,
+) -> Result<(), Error> {
     let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let (told, mut written) = mpsc::unbounded_channel();
+    let writer = journal.map(|journal| journal.begin(told));
     loop {
         tokio::select! {
             biased;
-            record = records.recv() => match record {
-                Some(record) => reporter.event(&record),
-                None => break,
+            Some(record) = written.recv() => reporter.event(&record),
+            event = events.recv() => match (event, &writer) {
+                (Some(event), Some(writer)) => writer.take(event),
+                (Some(mut event), None) => {
+                    event.kept();
+                    reporter.event(&event.record);
+                }
+                (None, _) => break,
             },
             _ = tick.tick() => reporter.tick(),
         }
     }
+    let kept = writer.map_or(Ok(()), Writer::finish);
+    while let Some(record) = written.recv().await {
+        reporter.event(&record);
+    }
+    kept
 }
 
 /// The first signal stops, the second kills what runs on the hosts, a third ends at once.
@@ -190,7 +214,7 @@ fn remembered(recorded: &RecordedFacts, query: &FactQuery, of: &[Host]) -> Facts
         let value = known.and_then(|known| known.get(&host.name)).cloned();
         value.map(|value| (host.name.clone(), value)).ok_or_else(|| FactFailure {
             host: host.name.clone(),
-            why: format!("{} couldn't be reached when the plan was made", host.name),
+            why: format!("{} couldn't be reached when its facts were to be recorded", host.name),
             hint: None,
         })
     };

@@ -28,6 +28,17 @@ pub(crate) struct Where {
 }
 
 impl Where {
+    /// The options that say so.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let option = |name: &str, value: String| vec![name.to_owned(), value];
+        match (&self.inventory, &self.hosts) {
+            (Some(file), _) => option("-i", file.display().to_string()),
+            (None, Some(list)) => option("--hosts", list.clone()),
+            (None, None) if self.lab => vec!["--lab".into(), "--suite".into(), self.suite.clone()],
+            (None, None) => Vec::new(),
+        }
+    }
+
     /// The inventory that was named; `None` if none was.
     pub(crate) fn named(&self) -> Result<Option<Inventory>, Error> {
         let source = match (&self.inventory, &self.hosts) {

@@ -1,0 +1,70 @@
+//! What a run that is resumed knows of its tasks from before: a fold over the events of its journal.
+
+use haflow_model::{Action, Event, Outcome, REDACTED, Record, Task, Value};
+use std::collections::BTreeMap;
+
+/// What is known of a task that was begun.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Past {
+    /// It ended so, with what it put out: it isn't run again. A read whose output wasn't kept is.
+    Ended {
+        /// Ok or changed.
+        outcome: Outcome,
+        /// What it read or printed, where that may be kept.
+        output: Option<Value>,
+    },
+    /// It was being applied, and that failed or was killed.
+    Tried,
+    /// It was being applied, and nobody knows what came of it.
+    InDoubt,
+}
+
+/// What these events say of tasks, by their ids. Those that nothing was done about aren't there.
+pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<String, Past> {
+    let mut past = BTreeMap::new();
+    for record in records {
+        match &record.event {
+            Event::ApplyStarted { task, .. } => drop(past.insert(task.id.clone(), Past::InDoubt)),
+            Event::TaskRetried { task, .. } => drop(past.insert(task.id.clone(), Past::Tried)),
+            Event::TaskFinished { task, outcome, output, .. } => match outcome {
+                Outcome::Ok | Outcome::Changed { .. } => {
+                    let output = output.clone().filter(|output| !is_redacted(output));
+                    past.insert(task.id.clone(), Past::Ended { outcome: outcome.clone(), output });
+                }
+                Outcome::Failed { .. } => {
+                    past.entry(task.id.clone()).and_modify(|past| *past = Past::Tried);
+                }
+                Outcome::InDoubt { .. } => drop(past.insert(task.id.clone(), Past::InDoubt)),
+                Outcome::Skipped { .. } | Outcome::Unreachable { .. } | Outcome::Cancelled => {}
+            },
+            _ => {}
+        }
+    }
+    past
+}
+
+/// Whether a secret was taken out of it.
+fn is_redacted(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains(REDACTED),
+        Value::Array(items) => items.iter().any(is_redacted),
+        Value::Object(map) => map.values().any(is_redacted),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Why it isn't known whether a task that can't be probed must be done once more, where that is so.
+pub(crate) fn in_doubt(task: &Task, past: Option<&Past>) -> Option<String> {
+    let Action::Act(_) = &task.action else { return None };
+    let why = match past? {
+        Past::Tried => return None,
+        Past::InDoubt => "it was under way when the run died, and whether it was done can't be probed",
+        Past::Ended { .. } => {
+            "it was done before the run died, and what it printed, which others use, held a secret and wasn't kept"
+        }
+    };
+    let id = task.id();
+    Some(format!(
+        "{why}: look on the host, then resume with `--again {id}`, or with `--done {id}` if nothing uses its output"
+    ))
+}

@@ -1,0 +1,118 @@
+use super::{Output, run};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::journal::{self, Input, Journal, Kept};
+use crate::session::Session;
+use clap::Args;
+use haflow_engine::{Past, Settings};
+use haflow_model::{Outcome, nearest};
+use haflow_script::Unreached;
+use std::collections::BTreeMap;
+
+const EXAMPLE: &str = "\
+For example:
+    haflow runs
+    haflow resume
+    haflow resume 20261122-2107 --again 'db1/act:migrate'";
+
+/// Go on with a run that died, was stopped, or failed.
+///
+/// The same tasks are declared again, from what was recorded. What ended well isn't done again. What was under way is in doubt: it is
+/// looked at, and what a finished task would have triggered acts. Where the playbook has changed since, nothing is done: a new run takes
+/// the playbook as it is now.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct Resume {
+    /// The run's id, or a part of it that no other has; the last run if not given
+    run: Option<String>,
+    /// This task, of which nobody knows whether it was done, was done
+    #[arg(long, value_name = "TASK")]
+    done: Vec<String>,
+    /// This task, of which nobody knows whether it was done, is done again
+    #[arg(long, value_name = "TASK")]
+    again: Vec<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Resume {
+    pub(super) fn run(self) -> Result<Exit, Error> {
+        let kept = journal::find(self.run.as_deref())?;
+        let run = kept.run.clone();
+        let events = kept.events()?;
+        if events.finished().is_some_and(|counts| counts.succeeded()) {
+            eprintln!("run {run} has ended, and everything that it was for is done");
+            return Ok(Exit::Done);
+        }
+        let Some(journal) = Journal::reopen(kept.journal(), events.end)? else {
+            return Err(Error::Busy { message: format!("run {run} is still under way") });
+        };
+        let input = kept.input()?;
+        let mut past = haflow_engine::past(&events.records);
+        self.decided(&mut past)?;
+        let session = declare(&kept, &input)?;
+        eprintln!("resuming run {run} of {}", input.made.strftime("%Y-%m-%d %H:%M:%S UTC"));
+        let settings = Settings {
+            run,
+            playbook: session.playbook.clone(),
+            parallel: input.parallel,
+            fail_fast: input.fail_fast,
+            plan: input.plan,
+            past: Some(past),
+        };
+        run::execute_in(&session, &settings, &self.output, journal)
+    }
+
+    /// Puts in what the user knows of tasks that are in doubt.
+    fn decided(&self, past: &mut BTreeMap<String, Past>) -> Result<(), Error> {
+        let ended = || Past::Ended { outcome: Outcome::Changed { diff: haflow_model::Diff::default() }, output: None };
+        for (option, task, now) in self
+            .done
+            .iter()
+            .map(|task| ("--done", task, ended()))
+            .chain(self.again.iter().map(|task| ("--again", task, Past::Tried)))
+        {
+            let Some(known) = past.get_mut(task) else {
+                let near = nearest(task, past.keys().map(String::as_str));
+                let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                return Err(Error::Usage {
+                    message: format!("{option} {task}: the run had begun no such task{near}"),
+                    help: "a task's id is `host/kind:name`; `haflow show` tells which are in doubt".into(),
+                });
+            };
+            *known = now;
+        }
+        Ok(())
+    }
+}
+
+/// Declares what was run, once more.
+fn declare(kept: &Kept, input: &Input) -> Result<Session, Error> {
+    std::env::set_current_dir(&input.folder).map_err(|source| Error::Io {
+        doing: "go back to the folder of the run,",
+        path: input.folder.clone(),
+        source,
+    })?;
+    let session = Session::recall(&input.asked, input.inventory.clone(), &input.facts)?;
+    let changed = input.changed(&session.declared.sources);
+    let refused = |what: String| Error::Journal {
+        message: format!("run {} isn't resumed: {what}; nothing was changed", kept.run),
+        help: format!("begin a new run, which takes it as it is now: {}", input.asked.command("run")),
+    };
+    if let Some(Unreached { failure, .. }) = session.declared.unreached.first() {
+        return Err(refused(format!(
+            "{} couldn't be reached when it began, so its tasks were declared without its facts",
+            failure.host
+        )));
+    }
+    if !changed.is_empty() {
+        return Err(refused(format!("{} changed since", changed.join(", "))));
+    }
+    if !input.is_graph(&session.declared.graph) {
+        return Err(refused(format!(
+            "the playbook declares something else now (the run is of haflow {})",
+            input.haflow
+        )));
+    }
+    Ok(session)
+}

@@ -1,0 +1,136 @@
+//! The folder of all runs.
+
+use super::input::Input;
+use super::read::{self, Events};
+use crate::error::Error;
+use crate::plan_file::state_folder;
+use haflow_model::nearest;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+const INPUT: &str = "input.json";
+pub(super) const EVENTS: &str = "events.jsonl";
+
+/// So many runs are kept.
+const MOST: usize = 200;
+
+/// A run that is kept.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// Its id.
+    pub(crate) run: String,
+    folder: PathBuf,
+}
+
+impl Kept {
+    /// What was run.
+    pub(crate) fn input(&self) -> Result<Input, Error> {
+        let path = self.folder.join(INPUT);
+        let text = std::fs::read(&path).map_err(|source| Error::Io { doing: "read", path: path.clone(), source })?;
+        let broken = |why: String| Error::Journal {
+            message: format!("{} can't be read: {why}", path.display()),
+            help: "it was written by another version of haflow, or changed since; begin a new run".into(),
+        };
+        let input: Input = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
+        if input.is_of_this_form() { Ok(input) } else { Err(broken("it has another form".into())) }
+    }
+
+    /// What happened so far.
+    pub(crate) fn events(&self) -> Result<Events, Error> {
+        read::events(&self.journal())
+    }
+
+    /// The file of its events.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.folder.join(EVENTS)
+    }
+
+    /// Whether it is under way: its journal is being written.
+    pub(crate) fn is_running(&self) -> bool {
+        let Ok(file) = File::open(self.journal()) else { return false };
+        matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
+    }
+}
+
+fn folder() -> Result<PathBuf, Error> {
+    Ok(state_folder()?.join("runs"))
+}
+
+/// All runs, the newest first.
+pub(crate) fn all() -> Result<Vec<Kept>, Error> {
+    let folder = folder()?;
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(Error::Io { doing: "list the runs in", path: folder, source }),
+    };
+    let mut runs: Vec<Kept> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().join(EVENTS).is_file())
+        .filter_map(|entry| Some(Kept { run: entry.file_name().into_string().ok()?, folder: entry.path() }))
+        .collect();
+    // An id begins with the time.
+    runs.sort_by(|one, other| other.run.cmp(&one.run));
+    Ok(runs)
+}
+
+/// The run of that id, or the only one whose id has that in it; without one, the last run.
+pub(crate) fn find(asked: Option<&str>) -> Result<Kept, Error> {
+    let mut runs = all()?;
+    let usage = |message: String, help: &str| Error::Usage { message, help: help.into() };
+    let Some(asked) = asked else {
+        return runs
+            .into_iter()
+            .next()
+            .ok_or_else(|| usage("there was no run here yet".into(), "`haflow run PLAYBOOK …` begins one"));
+    };
+    if let Some(at) = runs.iter().position(|kept| kept.run == asked) {
+        return Ok(runs.swap_remove(at));
+    }
+    let fit: Vec<usize> = (0..runs.len()).filter(|at| runs[*at].run.contains(asked)).collect();
+    match fit[..] {
+        [at] => Ok(runs.swap_remove(at)),
+        [] => {
+            let near = nearest(asked, runs.iter().map(|kept| kept.run.as_str()));
+            let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            Err(usage(format!("there is no run `{asked}`{near}"), "`haflow runs` lists them"))
+        }
+        _ => Err(usage(format!("`{asked}` fits {} runs", fit.len()), "give more of the one that you mean")),
+    }
+}
+
+/// Makes the folder of a new run, with what is run in it, for nobody else to read.
+pub(super) fn create(run: &str, input: &Input) -> Result<PathBuf, Error> {
+    let all = folder()?;
+    let mine = all.join(run);
+    let failed = |doing| {
+        let path = mine.clone();
+        move |source| Error::Io { doing, path, source }
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(&all).map_err(failed("make"))?;
+    DirBuilder::new().mode(0o700).create(&mine).map_err(failed("make"))?;
+    let mut file = tempfile::NamedTempFile::new_in(&mine).map_err(failed("write the journal in"))?;
+    serde_json::to_writer(&mut file, input)
+        .map_err(io::Error::from)
+        .and_then(|()| file.write_all(b"\n"))
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(failed("write the journal in"))?;
+    file.persist(mine.join(INPUT)).map_err(|error| failed("write the journal in")(error.error))?;
+    sync_folder(&all).map_err(failed("write the journal in"))?;
+    Ok(mine)
+}
+
+/// What is in a folder is found there after a power cut.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Removes the oldest runs where there are too many. What can't be removed stays.
+pub(super) fn forget_old() {
+    let Ok(runs) = all() else { return };
+    for old in runs.into_iter().skip(MOST).filter(|old| !old.is_running()) {
+        let _ = std::fs::remove_dir_all(&old.folder);
+    }
+}

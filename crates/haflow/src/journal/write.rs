@@ -1,0 +1,108 @@
+//! Writing: a thread of its own, so that no lane waits for a disk.
+
+use super::input::Input;
+use super::runs;
+use crate::error::Error;
+use haflow_engine::Told;
+use haflow_model::Record;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// The journal of a run that is under way. While it is open nobody else can open it to write.
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// The journal of a new run. Its folder and what is run are on the disk when this returns.
+    pub(crate) fn create(run: &str, input: &Input) -> Result<Self, Error> {
+        let folder = runs::create(run, input)?;
+        let path = folder.join(runs::EVENTS);
+        let failed = |source| Error::Io { doing: "write the journal", path: path.clone(), source };
+        let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path).map_err(failed)?;
+        file.try_lock().map_err(|error| failed(error.into()))?;
+        runs::sync_folder(&folder).map_err(failed)?;
+        runs::forget_old();
+        Ok(Self { path, file })
+    }
+
+    /// The journal of a run that goes on, from byte `end`: what comes after it is half a line. `None` if somebody else writes it.
+    pub(crate) fn reopen(path: PathBuf, end: u64) -> Result<Option<Self>, Error> {
+        let failed = |source| Error::Io { doing: "write the journal", path: path.clone(), source };
+        let mut file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(failed)?;
+        Ok(Some(Self { path, file }))
+    }
+
+    /// Begins to write: what is sent is written, and told `told` then. What is awaited is on the disk before; where it can't be, nothing
+    /// more is told to have been kept.
+    pub(crate) fn begin(self, told: UnboundedSender<Record>) -> Writer {
+        let (sender, events) = channel();
+        let Self { path, file } = self;
+        let thread = std::thread::spawn(move || write(file, &events, &told));
+        Writer { sender, thread, path }
+    }
+}
+
+/// The thread that writes.
+pub(crate) struct Writer {
+    sender: Sender<Told>,
+    thread: JoinHandle<io::Result<()>>,
+    path: PathBuf,
+}
+
+impl Writer {
+    /// Takes in an event.
+    pub(crate) fn take(&self, told: Told) {
+        // Where the thread has ended it couldn't write: its error is told at the end.
+        let _ = self.sender.send(told);
+    }
+
+    /// Waits until all is written. The error is the first one, after which nothing was begun.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        let Self { sender, thread, path } = self;
+        drop(sender);
+        let written = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        written.map_err(|source| Error::Io { doing: "write the journal", path, source })
+    }
+}
+
+/// Writes what comes, as much at once as there is: the applies that begin at the same time share one sync.
+fn write(mut file: File, events: &Receiver<Told>, told: &UnboundedSender<Record>) -> io::Result<()> {
+    let mut kept = Ok(());
+    let mut lines = Vec::new();
+    while let Ok(first) = events.recv() {
+        let mut batch = vec![first];
+        batch.extend(events.try_iter());
+        if kept.is_ok() {
+            lines.clear();
+            for event in &batch {
+                serde_json::to_writer(&mut lines, &event.record)?;
+                lines.push(b'\n');
+            }
+            kept = file.write_all(&lines);
+            if kept.is_ok() && batch.iter().any(Told::is_awaited) {
+                kept = file.sync_data();
+            }
+        }
+        for mut event in batch {
+            if kept.is_ok() {
+                event.kept();
+            }
+            // Who doesn't listen any more has ended.
+            let _ = told.send(event.record);
+        }
+    }
+    kept.and_then(|()| file.sync_data())
+}

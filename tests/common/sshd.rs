@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// An sshd that lives as long as this.
+/// An sshd that lives as long as this. Its host has a lock of its own: tests run at the same time on this machine.
 pub(crate) struct Sshd {
     pub(crate) folder: TempDir,
     port: u16,
@@ -87,7 +87,7 @@ impl Sshd {
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {here}/host_key\nAuthorizedKeysFile {here}/authorized_keys\n\
              PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             PermitRootLogin prohibit-password\nLogLevel VERBOSE\nPrintMotd no\n{settings}\n"
+             PermitRootLogin prohibit-password\nLogLevel VERBOSE\nPrintMotd no\nSetEnv HAFLOW_LOCK={here}/lock\n{settings}\n"
         );
         fs::write(path("config"), config).expect("a file");
         let mut program = Command::new(sshd)

@@ -279,10 +279,10 @@ pub(crate) static STATES: &[State] = &[
     broken(
         RABBIT_HA,
         "another type that would lose a queue",
-        &[On("rabbit2", QUEUE_OF_ONE)],
-        &[On("rabbit2", "rabbitmqctl delete_vhost shop")],
+        &[On("rabbit2", TO_DISC), On("rabbit2", QUEUE_OF_ONE)],
+        &[On("rabbit2", "rabbitmqctl delete_vhost shop"), On("rabbit2", TO_RAM)],
     )
-    .with(&["node_type=disc"]),
+    .with(&["node_type=ram"]),
     broken(
         RABBIT_HA,
         "a first host that was installed anew",
@@ -425,6 +425,12 @@ pub(crate) static STATES: &[State] = &[
         "a queue that can't be a quorum queue",
         &[On("rabbit1", UNFIT_QUEUE)],
         &[On("rabbit1", "rabbitmqctl delete_queue unfit")],
+    ),
+    broken(
+        TO_QUORUM,
+        "a RAM node with a quorum queue's member",
+        &[],
+        &[On("rabbit1", "rabbitmqctl delete_queue orders")],
     ),
     state(TO_QUORUM, "mirrored queues", Drifted, &[]),
     state(TO_QUORUM, "quorum queues", Converged, &[]),

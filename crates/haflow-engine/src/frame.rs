@@ -32,8 +32,10 @@ impl Frame {
         let mut text = String::with_capacity(script.text.len() + 512);
         // A here-document's end is a whole line, so the script's last line needs its newline.
         let (open, close) = match script.process {
-            Process::Own => (format!("sh /dev/fd/3 3<<'{marker}' </dev/null\n"), format!("\n{marker}\n")),
-            Process::Forked => ("(\n".to_owned(), "\n) </dev/null\n".to_owned()),
+            // The ninth descriptor is the host's lock, which only the lane holds.
+            Process::Own => (format!("sh /dev/fd/3 3<<'{marker}' </dev/null 9<&-\n"), format!("\n{marker}\n")),
+            Process::Forked => ("(\n".to_owned(), "\n) </dev/null 9<&-\n".to_owned()),
+            Process::Lane => ("{\n".to_owned(), "\n} </dev/null\n".to_owned()),
         };
         text.push_str(&open);
         let _ = writeln!(text, "printf '{marker} {BEGIN}\\n'; printf '{marker} {BEGIN}\\n' >&2");

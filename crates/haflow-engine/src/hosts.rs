@@ -1,13 +1,14 @@
 //! The hosts of a run: each is connected once, and its lanes are lent out and taken back.
 
-use crate::lane::{Lane, LaneError, Output, Script};
-use crate::ssh::{Connection, Unreachable, control_directory};
+use crate::lane::{Lane, LaneError, Output, Process, Script};
+use crate::ssh::{Connection, Step, Unreachable, control_directory};
 use haflow_model::{Host, HostName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
@@ -17,6 +18,12 @@ use tokio_util::sync::CancellationToken;
 const LANES_PER_HOST: usize = 4;
 /// At most this many connects at once, well under what sshd on a bastion takes (`MaxStartups`).
 const CONNECTS_AT_ONCE: usize = 8;
+/// So often a lock is tried for.
+const BETWEEN_LOCKS: Duration = Duration::from_millis(500);
+/// How long one attempt may take.
+const LOOK_AT_LOCK: Duration = Duration::from_secs(30);
+/// How long a lock that was lost with its lane is tried for.
+const LOCK_AGAIN: Duration = Duration::from_secs(30);
 /// How long a killed script may take to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -29,6 +36,8 @@ pub struct Hosts {
     all: BTreeMap<HostName, Arc<Reached>>,
     connects: Arc<Semaphore>,
     way: Way,
+    /// Who holds the hosts' locks, once they are to be held.
+    holder: OnceLock<String>,
 }
 
 /// How lanes come about.
@@ -45,6 +54,10 @@ struct Reached {
     connection: OnceCell<Result<(Option<Connection>, Duration), Unreachable>>,
     slots: Arc<Semaphore>,
     idle: Mutex<HashMap<Option<String>, Vec<Lane>>>,
+    /// Whether one of its lanes holds its lock.
+    locked: AtomicBool,
+    /// One lane at a time tries to.
+    locking: tokio::sync::Mutex<()>,
 }
 
 /// A lane lent out. It goes back when it is dropped, unless it broke.
@@ -75,11 +88,13 @@ impl Hosts {
                     connection: OnceCell::new(),
                     slots: Arc::new(Semaphore::new(LANES_PER_HOST)),
                     idle: Mutex::default(),
+                    locked: AtomicBool::new(false),
+                    locking: tokio::sync::Mutex::default(),
                 };
                 (host.name.clone(), Arc::new(reached))
             })
             .collect();
-        Self { all, connects: Arc::new(Semaphore::new(CONNECTS_AT_ONCE)), way }
+        Self { all, connects: Arc::new(Semaphore::new(CONNECTS_AT_ONCE)), way, holder: OnceLock::new() }
     }
 
     /// All hosts, sorted by name.
@@ -103,7 +118,51 @@ impl Hosts {
             Some(lane) => lane,
             None => self.open(reached, connection.as_ref(), user.as_deref()).await?,
         };
-        Ok(Lent { lane: Some(lane), reached, user, _slot: slot })
+        let mut lent = Lent { lane: Some(lane), reached, user, _slot: slot };
+        if let Some(holder) = self.holder.get() {
+            lent.lock_again(holder).await?;
+        }
+        Ok(lent)
+    }
+
+    /// Locks these hosts for `holder`, all or none, for as long as their lanes live: those that another run holds, each with what it says of
+    /// itself. Hosts that can't be reached are left out.
+    ///
+    /// Until the locks are let go this waits for `wait` at most.
+    pub async fn lock(&self, names: &BTreeSet<HostName>, holder: &str, wait: Duration) -> Vec<(HostName, String)> {
+        let until = Instant::now() + wait;
+        loop {
+            let tried = crate::join_all(names.iter().map(|name| async move {
+                let mut lane = self.lane(name, None).await.ok()?;
+                match lane.lock(holder).await {
+                    Ok(Locked::Held(by)) => Some((name.clone(), by)),
+                    Ok(Locked::Taken | Locked::Impossible) | Err(_) => None,
+                }
+            }));
+            let held: Vec<(HostName, String)> = tried.await.into_iter().flatten().collect();
+            if held.is_empty() {
+                // From here on a lane that breaks is no reason to go on without the lock.
+                let _ = self.holder.set(holder.to_owned());
+                return held;
+            }
+            // Whoever waits for others keeps nobody waiting.
+            self.unlock();
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return held;
+            }
+            tokio::time::sleep(BETWEEN_LOCKS.min(left)).await;
+        }
+    }
+
+    /// Ends the lanes that hold a lock.
+    fn unlock(&self) {
+        for reached in self.all.values() {
+            for lanes in reached.idle.lock().expect("no panic holds it").values_mut() {
+                lanes.retain(|lane| !lane.locks);
+            }
+            reached.locked.store(false, Ordering::SeqCst);
+        }
     }
 
     /// Connects to these hosts, all at once; those that can't be reached.
@@ -151,7 +210,73 @@ impl Hosts {
     }
 }
 
+/// What came of an attempt to lock a host.
+enum Locked {
+    Taken,
+    /// Another run holds it, and says this of itself; empty where that isn't known.
+    Held(String),
+    /// The host has no way to: no `flock`, or no folder for it.
+    Impossible,
+}
+
 impl Lent<'_> {
+    /// Tries to lock the host for as long as this lane lives.
+    async fn lock(&mut self, holder: &str) -> Result<Locked, LaneError> {
+        let variables = [("holder".to_owned(), holder.to_owned())];
+        let script = Script { text: include_str!("lock.sh"), variables: &variables, process: Process::Lane };
+        let output = self.run(script, LOOK_AT_LOCK, &CancellationToken::new()).await?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        Ok(match said.trim_end().split_once(' ').unwrap_or((said.trim_end(), "")) {
+            ("taken", _) => {
+                if let Some(lane) = &mut self.lane {
+                    lane.locks = true;
+                }
+                self.reached.locked.store(true, Ordering::SeqCst);
+                Locked::Taken
+            }
+            // The same machine under another name.
+            ("held", by) if by == holder => {
+                self.reached.locked.store(true, Ordering::SeqCst);
+                Locked::Taken
+            }
+            ("held", by) => Locked::Held(by.to_owned()),
+            _ => Locked::Impossible,
+        })
+    }
+
+    /// Sees to it that the host is locked, where the lane that held the lock has broken.
+    async fn lock_again(&mut self, holder: &str) -> Result<(), Unreachable> {
+        let reached = self.reached;
+        if reached.locked.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let _one = reached.locking.lock().await;
+        let until = Instant::now() + LOCK_AGAIN;
+        while !reached.locked.load(Ordering::SeqCst) {
+            match self.lock(holder).await {
+                Ok(Locked::Taken) => {}
+                Ok(Locked::Impossible) => reached.locked.store(true, Ordering::SeqCst),
+                // What the broken lane was running may still be on its way out.
+                Ok(Locked::Held(_)) if Instant::now() < until => tokio::time::sleep(BETWEEN_LOCKS).await,
+                Ok(Locked::Held(by)) => {
+                    let name = &reached.host.name;
+                    return Err(Unreachable {
+                        step: Step::Lock,
+                        message: format!(
+                            "the lock of {name} was lost with its lane, and another run holds it now: {by}"
+                        ),
+                        hint: Some("look at what that one did, then run again".into()),
+                    });
+                }
+                Err(error) => {
+                    let message = format!("{} couldn't be locked again: {error}", reached.host.name);
+                    return Err(Unreachable { step: Step::Lock, message, hint: None });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Runs one script. If it takes longer than `timeout`, or is running when `kill` is cancelled, it is killed with all
     /// that it started.
     pub async fn run(
@@ -182,6 +307,9 @@ impl Lent<'_> {
             ran = lane.run(scripts, timeout, each) => ran,
             () = kill.cancelled() => Err(LaneError::Killed),
         };
+        if ran.is_err() && lane.locks {
+            self.reached.locked.store(false, Ordering::SeqCst);
+        }
         match &ran {
             Ok(()) => self.lane = Some(lane),
             Err(LaneError::TimedOut { .. } | LaneError::Killed | LaneError::TooMuch) => {

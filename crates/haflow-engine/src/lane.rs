@@ -59,6 +59,8 @@ pub enum Process {
     Own,
     /// A fork of the lane's: for scripts whose syntax is known to be right.
     Forked,
+    /// The lane's itself, which keeps what the script leaves: for what belongs to the lane.
+    Lane,
 }
 
 type Reader = Pin<Box<dyn AsyncRead + Send>>;
@@ -74,6 +76,8 @@ pub struct Lane {
     frames: u64,
     /// The process group of the shell and of everything that its scripts start: sshd makes one for each session.
     group: Option<u32>,
+    /// Whether the host is locked for as long as this lane lives.
+    pub(crate) locks: bool,
     /// Keeps the connection open for as long as the lane lives.
     _guard: Box<dyn Any + Send>,
 }
@@ -100,6 +104,7 @@ impl Lane {
             nonce,
             frames: 0,
             group: None,
+            locks: false,
             _guard: Box::new(guard),
         };
         let hello = lane.frame();

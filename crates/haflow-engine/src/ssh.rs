@@ -36,6 +36,8 @@ pub enum Step {
     Shell,
     /// Becoming another user.
     Sudo,
+    /// The lock that lets one run at a time at a host.
+    Lock,
 }
 
 impl Step {
@@ -48,6 +50,7 @@ impl Step {
             Self::Login => "login",
             Self::Shell => "shell",
             Self::Sudo => "sudo",
+            Self::Lock => "lock",
         }
     }
 }

@@ -1,10 +1,13 @@
 //! What holds beyond single playbooks: the reference is complete, the modules are in order, scripts can be stopped.
 
+use haflow_model::Action;
 use haflow_script::{
     Called, DeclareError, Declared, Request, assumed_facts, declare, module_docs, native_docs, stdlib,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -80,6 +83,55 @@ fn no_function_of_the_stdlib_hides_another() {
                 }
             }
         }
+    }
+}
+
+/// The shell scripts that the playbooks send to hosts have no slip that a shell sees without running them.
+#[test]
+fn scripts_are_shell() {
+    let params = BTreeMap::from(
+        [
+            ("gone", "rabbit9"),
+            ("node", "rabbit1"),
+            ("version", "3.10.*"),
+            ("remove", "rabbit3"),
+            ("partition_handling", "autoheal"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../playbooks");
+    let mut scripts = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let playbook = entry.unwrap().path();
+        let text = std::fs::read_to_string(&playbook).unwrap();
+        let mut params = params.clone();
+        params.retain(|name, _| text.contains(&format!("param(\"{name}\"")));
+        let declared = declare(Request {
+            playbook: &playbook,
+            inventory: None,
+            params: &params,
+            facts: &mut assumed_facts,
+            now: jiff::Timestamp::UNIX_EPOCH,
+            interrupt: None,
+        });
+        let declared = declared.unwrap_or_else(|error| panic!("{}: {error}", playbook.display()));
+        for (_, task) in declared.graph.tasks() {
+            let some = match &task.action {
+                Action::Ensure(ensure) => vec![&ensure.probe.script, &ensure.apply],
+                Action::Act(act) => vec![&act.apply],
+                Action::Gate(gate) => vec![&gate.probe.script],
+                Action::Read(read) => vec![&read.probe.script],
+                Action::File(_) => vec![],
+            };
+            scripts.extend(some.into_iter().map(|script| (script.clone(), task.id())));
+        }
+    }
+    assert!(scripts.len() > 50, "there are {} scripts", scripts.len());
+    for (script, task) in scripts {
+        let mut sh = Command::new("sh").arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        sh.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let read = sh.wait_with_output().unwrap();
+        assert!(read.status.success(), "{task}: {}\n{script}", String::from_utf8_lossy(&read.stderr));
     }
 }
 

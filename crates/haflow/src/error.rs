@@ -59,6 +59,12 @@ pub(crate) enum Error {
         /// Who.
         message: String,
     },
+    /// Other runs hold the locks of hosts.
+    #[error("another run is at work on the same hosts; nothing was changed\n{held}")]
+    Locked {
+        /// Which hosts, and whose run, a line each.
+        held: String,
+    },
     /// Hosts of a plan can't be reached.
     #[error("the plan isn't applied, since hosts of it can't be reached; nothing was changed")]
     Hosts(Vec<FactFailure>),
@@ -103,7 +109,7 @@ impl Error {
         match self {
             Self::Usage { .. } => Exit::Usage,
             Self::Input(_) | Self::Plan { .. } | Self::Journal { .. } => Exit::Input,
-            Self::Busy { .. } => Exit::Busy,
+            Self::Busy { .. } | Self::Locked { .. } => Exit::Busy,
             Self::Facts(_) | Self::Hosts(_) | Self::Unreached { .. } | Self::Lab(_) | Self::Io { .. } => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
         }
@@ -129,6 +135,9 @@ impl Error {
         }
         if let Self::Facts(failures) | Self::Hosts(failures) = self {
             text += &reasons(failures);
+        }
+        if let Self::Locked { .. } = self {
+            text += "help: wait for it to end, by `--wait 5m` for example\n";
         }
         if let Self::Usage { help, .. } | Self::Plan { help, .. } | Self::Journal { help, .. } = self {
             let _ = writeln!(text, "help: {help}");

@@ -1,4 +1,4 @@
-use super::{Output, run};
+use super::{Others, Output, run, span};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::plan_file::Saved;
@@ -19,7 +19,7 @@ pub(super) struct Apply {
     /// The plan
     plan: PathBuf,
     /// Refuse a plan that is older: 30m, 12h, 7d
-    #[arg(long, value_name = "AGE", default_value = "24h", value_parser = age)]
+    #[arg(long, value_name = "AGE", default_value = "24h", value_parser = span)]
     max_age: SignedDuration,
     /// At most this many tasks at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
@@ -27,6 +27,8 @@ pub(super) struct Apply {
     /// Start nothing new after the first failure
     #[arg(long)]
     fail_fast: bool,
+    #[command(flatten)]
+    others: Others,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -65,21 +67,6 @@ impl Fixed {
     }
 }
 
-/// A number and `s`, `m`, `h` or `d`.
-fn age(text: &str) -> Result<SignedDuration, String> {
-    let wrong = || format!("`{text}` isn't an age; for example 30m, 12h, 7d");
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86400,
-        _ => return Err(wrong()),
-    };
-    let number: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    Ok(SignedDuration::from_secs(i64::from(number) * seconds))
-}
-
 impl Apply {
     pub(super) fn run(self) -> Result<Exit, Error> {
         if let Some(option) = self.fixed.given() {
@@ -102,6 +89,7 @@ impl Apply {
             return Err(Error::Hosts(unreachable));
         }
         let run = run::run_id();
+        session.lock(&run, self.others.wait)?;
         saved.use_up(file, &run)?;
         let (asked, plan) = saved.into_parts();
         let settings = Settings {

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::Format;
 use clap::{Args, Parser, Subcommand};
+use jiff::SignedDuration;
 
 /// Runs playbooks across hosts as one dependency graph over SSH.
 ///
@@ -42,7 +43,7 @@ Exit codes:
     2  only with --detailed-exitcode: a plan has changes, or a run made some
    64  the command line was wrong
    65  the playbook, the inventory or a param is wrong; no host was touched
-   75  the run is still under way; nothing was changed
+   75  another run is at work on a host, or the run is still under way; nothing was changed
   130  interrupted";
 
 #[derive(Debug, Subcommand)]
@@ -75,6 +76,29 @@ struct Output {
     /// Exit 2 where there is or was something to change
     #[arg(long)]
     detailed_exitcode: bool,
+}
+
+/// What a run does about others.
+#[derive(Debug, Args)]
+struct Others {
+    /// Wait so long for other runs on the same hosts to end: 30s, 5m
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = span)]
+    wait: SignedDuration,
+}
+
+/// A number and `s`, `m`, `h` or `d`.
+fn span(text: &str) -> Result<SignedDuration, String> {
+    let wrong = || format!("`{text}` isn't a time; for example 30m, 12h, 7d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86400,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    Ok(SignedDuration::from_secs(i64::from(number) * seconds))
 }
 
 impl Output {

@@ -1,4 +1,4 @@
-use super::{Output, run};
+use super::{Others, Output, run};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::journal::{self, Input, Journal, Kept};
@@ -32,6 +32,8 @@ pub(super) struct Resume {
     #[arg(long, value_name = "TASK")]
     again: Vec<String>,
     #[command(flatten)]
+    others: Others,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -51,6 +53,7 @@ impl Resume {
         let mut past = haflow_engine::past(&events.records);
         self.decided(&mut past)?;
         let session = declare(&kept, &input)?;
+        session.lock(&run, self.others.wait)?;
         eprintln!("resuming run {run} of {}", input.made.strftime("%Y-%m-%d %H:%M:%S UTC"));
         let settings = Settings {
             run,

@@ -1,4 +1,4 @@
-use super::{Output, plan};
+use super::{Others, Output, plan};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::journal::{Input, Journal};
@@ -26,6 +26,8 @@ pub(super) struct Run {
     /// Start nothing new after the first failure
     #[arg(long)]
     fail_fast: bool,
+    #[command(flatten)]
+    others: Others,
     /// Answer yes where the playbook declares a task destructive
     #[arg(long)]
     yes: bool,
@@ -40,8 +42,10 @@ impl Run {
         if !self.yes {
             confirm(&session)?;
         }
+        let run = run_id();
+        session.lock(&run, self.others.wait)?;
         let settings = Settings {
-            run: run_id(),
+            run,
             playbook: session.playbook.clone(),
             parallel: self.parallel.into(),
             fail_fast: self.fail_fast,

@@ -11,8 +11,9 @@ use crate::journal::{Journal, Writer};
 use crate::report::{Format, Options, Reporter};
 use haflow_engine::facts::{self, FactError, Facts};
 use haflow_engine::{Events, Hosts, Interrupt, Told};
-use haflow_model::{Graph, Host, Inventory, Param, Value};
+use haflow_model::{Graph, Host, HostName, Inventory, Param, Value};
 use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, RecordedFacts, Unreached};
+use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,6 +103,32 @@ impl Session {
         failed.into_iter().map(|(host, error)| FactFailure { host, why: error.message, hint: error.hint }).collect()
     }
 
+    /// Locks all hosts that have a task for this run, for as long as it lives. Waits for other runs for `wait` at most.
+    pub(crate) fn lock(&self, run: &str, wait: SignedDuration) -> Result<(), Error> {
+        let hosts: BTreeSet<_> = self.declared.graph.tasks().map(|(_, task)| task.host.clone()).collect();
+        let user = std::env::var("USER").unwrap_or_else(|_| format!("user {}", rustix::process::getuid().as_raw()));
+        let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC");
+        let process = std::process::id();
+        let holder = format!("run {run}, by {user} on {here} (process {process}), since {since}");
+        let held = self.runtime.block_on(async {
+            let held = self.hosts.lock(&hosts, &holder, Duration::ZERO).await;
+            // What a run that is resumed left under way ends by itself.
+            let own = held.iter().all(|(_, by)| by.starts_with(&format!("run {run},")));
+            let wait = if own { LEFT_UNDER_WAY } else { wait.unsigned_abs() };
+            if held.is_empty() || wait.is_zero() {
+                return Ok(held);
+            }
+            let whom = if own { "what this run left under way" } else { "other runs" };
+            eprintln!("waiting for {whom}:\n{}", crate::report::clean(&at_work(&held)));
+            tokio::select! {
+                held = self.hosts.lock(&hosts, &holder, wait) => Ok(held),
+                () = self.interrupt.stop.cancelled() => Err(Error::Interrupted),
+            }
+        })?;
+        if held.is_empty() { Ok(()) } else { Err(Error::Locked { held: at_work(&held) }) }
+    }
+
     /// Does `work` while its events are told, and kept where there is a journal. The session's last use. The error is the journal's.
     pub(crate) fn tell<T>(
         &self,
@@ -123,6 +150,15 @@ impl Session {
         reporter.finish();
         done
     }
+}
+
+/// How long a resumed run waits for its own steps.
+const LEFT_UNDER_WAY: Duration = Duration::from_hours(1);
+
+/// Which hosts others are at work on, a line each.
+fn at_work(held: &[(HostName, String)]) -> String {
+    let by = |by: &str| if by.is_empty() { "a run that doesn't say whose it is".to_owned() } else { by.to_owned() };
+    held.iter().map(|(host, holder)| format!("  {host}: {}", by(holder))).collect::<Vec<_>>().join("\n")
 }
 
 fn warn(text: &str) {

@@ -1,0 +1,152 @@
+//! One run at a time on a host, against a real sshd on this machine.
+
+mod common;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "common/events.rs"]
+mod events;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "common/sshd.rs"]
+mod server;
+
+use common::{Ran, clean};
+use events::Told;
+use rustix::process::Signal;
+use serde_json::json;
+use server::{Sshd, signal, until};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+/// A step that is under way from `begun` until there is `go`.
+const SLOW: &str = r###"
+let node = host("here");
+let folder = node.vars.folder;
+ensure(node, #{
+    kind: "step", name: "slow", params: #{ folder: folder },
+    probe: #"if [ -e "$folder/slow" ]; then echo there; else echo absent; fi"#, want: "there",
+    apply: ##"
+        touch "$folder/begun"
+        n=0
+        until [ -e "$folder/go" ]; do n=$((n + 1)); [ "$n" -lt 600 ] || exit 1; sleep 0.1; done
+        echo slow >> "$folder/slow"
+    "##,
+});
+"###;
+
+const OTHER: &str = r#"
+let node = host("here");
+file(node, node.vars.folder + "/other", #{ content: "x" });
+"#;
+
+fn world() -> Option<Sshd> {
+    let sshd = Sshd::start("")?;
+    let target = sshd.path("target");
+    fs::create_dir(&target).expect("a folder");
+    sshd.inventory(&json!({}), &json!({ "folder": target }));
+    sshd.write("other.rhai", OTHER);
+    Some(sshd)
+}
+
+fn other(sshd: &Sshd, options: &[&str]) -> Ran {
+    let arguments = ["run", "other.rhai", "-i", "inventory.toml", "--format", "json"];
+    Ran::of(&mut events::haflow(sshd.folder.path(), arguments.iter().chain(options).copied()))
+}
+
+#[track_caller]
+fn is_refused(sshd: &Sshd, ran: &Ran) {
+    assert_eq!((ran.exit, ran.stdout.as_str()), (75, ""), "{ran:?}");
+    assert!(ran.stderr.contains("another run is at work on the same hosts; nothing was changed"), "{ran:?}");
+    assert!(!sshd.path("target/other").exists(), "something was changed");
+}
+
+#[test]
+fn of_two_runs_at_once_one_goes_on() {
+    let Some(sshd) = world() else { return };
+    let slow = sshd.begin(SLOW);
+    until("the slow step", || sshd.path("target/begun").exists());
+    let refused = other(&sshd, &[]);
+    is_refused(&sshd, &refused);
+    let runs = fs::read_dir(sshd.path(".local/state/haflow/runs")).expect("the runs");
+    let runs: Vec<_> = runs.map(|run| run.expect("an entry").file_name().into_string().expect("a text")).collect();
+    let [run] = &runs[..] else { panic!("a run that is refused isn't kept: {runs:?}") };
+    for said in
+        [format!("  here: run {run}, by "), ", since 20".into(), "help: wait for it to end, by `--wait 5m`".into()]
+    {
+        assert!(refused.stderr.contains(&said), "{said} isn't there: {}", refused.stderr);
+    }
+    // A plan changes nothing, and is free to look.
+    let plan = ["plan", "other.rhai", "-i", "inventory.toml", "--format", "json"];
+    assert_eq!(Told::from(Ran::of(&mut events::haflow(sshd.folder.path(), plan))).exits(0).count("change"), 1);
+    is_refused(&sshd, &other(&sshd, &["--wait", "1s"]));
+
+    let waiting = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| other(&sshd, &["--wait", "1m"]));
+        fs::write(sshd.path("target/go"), "").expect("a file");
+        assert!(slow.wait_with_output().expect("it ends").status.success());
+        waiting.join().expect("no panic")
+    });
+    assert_eq!(Told::from(waiting).exits(0).count("changed"), 1);
+}
+
+#[test]
+fn a_lock_ends_with_what_its_holder_began() {
+    let Some(sshd) = world() else { return };
+    let mut slow = sshd.begin(SLOW);
+    until("the slow step", || sshd.path("target/begun").exists());
+    signal(&slow, Signal::KILL);
+    slow.wait().expect("it ends");
+    // The step is still under way on the host.
+    is_refused(&sshd, &other(&sshd, &[]));
+    fs::write(sshd.path("target/go"), "").expect("a file");
+    assert_eq!(Told::from(other(&sshd, &["--wait", "1m"])).exits(0).count("changed"), 1);
+}
+
+#[test]
+fn a_run_that_is_resumed_waits_for_what_it_left_under_way() {
+    let Some(sshd) = world() else { return };
+    let mut slow = sshd.begin(SLOW);
+    until("the slow step", || sshd.path("target/begun").exists());
+    signal(&slow, Signal::KILL);
+    slow.wait().expect("it ends");
+    let mut resumed = clean(Command::new(env!("CARGO_BIN_EXE_haflow")), sshd.folder.path())
+        .args(["resume", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("haflow starts");
+    let mut said = String::new();
+    let mut stderr = BufReader::new(resumed.stderr.take().expect("it is piped"));
+    while !said.contains("waiting for what this run left under way") {
+        assert_ne!(stderr.read_line(&mut said).expect("a text"), 0, "{said}");
+    }
+    fs::write(sshd.path("target/go"), "").expect("a file");
+    let ended = resumed.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(0), "{said}{ended:?}");
+    assert_eq!(fs::read_to_string(sshd.path("target/slow")).expect("it was written"), "slow\n", "the step ran twice");
+}
+
+#[test]
+fn a_run_keeps_its_lock_when_a_lane_breaks() {
+    let Some(sshd) = world() else { return };
+    let playbook = r##"
+        let node = host("here");
+        let folder = node.vars.folder;
+        parallel([
+            || act(node, #{ name: "hangs", reason: "a test", apply: "sleep 60", timeout: "1s" }),
+            || {
+                gate(node, #{ name: "the first has broken its lane", probe: "sleep 2", want: "" });
+                act(node, #{
+                    name: "slow", reason: "a test", params: #{ folder: folder },
+                    apply: #"touch "$folder/begun"; until [ -e "$folder/go" ]; do sleep 0.1; done"#,
+                });
+            },
+        ]);
+    "##;
+    let slow = sshd.begin(playbook);
+    until("the slow step", || sshd.path("target/begun").exists());
+    is_refused(&sshd, &other(&sshd, &[]));
+    fs::write(sshd.path("target/go"), "").expect("a file");
+    let ended = slow.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert_eq!(Told::from(other(&sshd, &["--wait", "1m"])).exits(0).count("changed"), 1);
+}

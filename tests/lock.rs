@@ -137,7 +137,7 @@ fn a_run_keeps_its_lock_when_a_lane_breaks() {
                 gate(node, #{ name: "the first has broken its lane", probe: "sleep 2", want: "" });
                 act(node, #{
                     name: "slow", reason: "a test", params: #{ folder: folder },
-                    apply: #"touch "$folder/begun"; until [ -e "$folder/go" ]; do sleep 0.1; done"#,
+                    apply: #"touch "$folder/begun"; n=0; until [ -e "$folder/go" ] || [ "$n" = 300 ]; do n=$((n + 1)); sleep 0.1; done"#,
                 });
             },
         ]);

@@ -211,7 +211,7 @@ fn what_cant_be_probed_is_for_the_user_to_say() {
         let node = host("here");
         act(node, #{
             name: "migrate", reason: "a test", params: #{ folder: node.vars.folder },
-            apply: #"echo migrate >> "$folder/log"; touch "$folder/begun"; until [ -e "$folder/go" ]; do sleep 0.1; done"#,
+            apply: #"echo migrate >> "$folder/log"; touch "$folder/begun"; n=0; until [ -e "$folder/go" ] || [ "$n" = 300 ]; do n=$((n + 1)); sleep 0.1; done"#,
         });
         act(node, #{ name: "later", reason: "a test", params: #{ folder: node.vars.folder }, apply: #"echo later >> "$folder/log""# });
     "##;

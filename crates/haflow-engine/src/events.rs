@@ -97,9 +97,11 @@ impl Events {
     }
 }
 
-/// The words of haflow's own in what is told: which event, decision or outcome it is, and the digest of a state.
+/// The words of haflow's own in what is told, and the playbook's: which event, decision or outcome it is, the digest of a state, and the run and
+/// the task that it is about.
 fn words(value: &Value) -> Vec<(&'static str, Value)> {
-    let own = ["/event", "/decision", "/decision/decision", "/outcome", "/state"];
+    let own =
+        ["/event", "/decision", "/decision/decision", "/outcome", "/state", "/run", "/task", "/host", "/kind", "/name"];
     own.into_iter()
         .filter_map(|path| Some((path, value.pointer(path).filter(|word| word.is_string())?.clone())))
         .collect()

@@ -97,7 +97,7 @@ pub async fn execute(
             Some(_) => Event::RunResumed { run: id, playbook, hosts: all, tasks, before },
         })
         .await;
-    let worker = Worker { hosts, events, interrupt, quiet: AtomicBool::new(true) };
+    let worker = Worker { hosts, events, interrupt, quiet: AtomicBool::new(true), unkept: AtomicBool::new(false) };
     // All connections at once, so that no host's first task waits for another host.
     let connect = crate::connect_all(hosts, &names, events);
     tokio::join!(connect, run.all(&worker, settings, interrupt));
@@ -196,7 +196,7 @@ impl<'r> Run<'r> {
                     running.push(Box::pin(async { Step::Free(look.await) }));
                 }
             }
-            if interrupt.stop.is_cancelled() && !told && tasks > 0 {
+            if interrupt.stop.is_cancelled() && !told && tasks > 0 && !worker.is_unkept() {
                 told = true;
                 self.events.emit(Event::Interrupted).await;
             }
@@ -224,6 +224,10 @@ impl<'r> Run<'r> {
         let rest: Vec<NodeId> =
             self.graph.tasks().map(|(id, _)| id).filter(|id| self.outcomes[id.index()].is_none()).collect();
         for id in rest {
+            if let Some((outcome, _)) = self.ended_before(id) {
+                self.count(id, &outcome);
+                continue;
+            }
             self.count(id, &Outcome::Cancelled);
             self.tell(id, Outcome::Cancelled, None, Duration::ZERO).await;
         }
@@ -238,8 +242,25 @@ impl<'r> Run<'r> {
     fn ended_before(&self, id: NodeId) -> Option<Ended> {
         let Some(Past::Ended { outcome, output }) = self.past.get(&id) else { return None };
         let output = output.clone().map(Known::Plain);
-        let used = self.graph.after(id).any(|edge| edge.kind == EdgeKind::Data);
-        (output.is_some() || !used).then(|| (outcome.clone(), output))
+        let has_ended = |id: &NodeId| matches!(self.past.get(id), Some(Past::Ended { .. }));
+        let mut users = self.graph.after(id).filter(|edge| edge.kind == EdgeKind::Data).map(|edge| edge.to);
+        let done = match self.graph.task(id)?.action {
+            // It held then. Where it is what lets others begin, it must hold now.
+            Action::Gate(_) => self.is_followed(id),
+            // A secret is read again also for those that have ended: whatever prints it is concealed.
+            Action::Read(_) => output.is_some() || users.next().is_none(),
+            Action::Act(_) => output.is_some() || users.all(|user| has_ended(&user)),
+            Action::Ensure(_) | Action::File(_) => true,
+        };
+        done.then(|| (outcome.clone(), output))
+    }
+
+    /// Whether something that comes right after it, barriers aside, had begun before the run was resumed.
+    fn is_followed(&self, id: NodeId) -> bool {
+        self.graph.after(id).any(|edge| match self.graph.task(edge.to) {
+            Some(_) => self.past.contains_key(&edge.to),
+            None => self.is_followed(edge.to),
+        })
     }
 
     /// A task was looked at before its turn. What can't be seen now is looked at again then. The number of tasks that were to begin

@@ -2,7 +2,7 @@
 lock=
 for candidate in "${HAFLOW_LOCK:-/run/lock/haflow.lock}" /run/haflow.lock /tmp/haflow.lock; do
     # Made by whoever comes first, and opened to read by all: who is allowed to write it is of no matter.
-    (umask 022; set -C; : > "$candidate") 2>/dev/null
+    [ -e "$candidate" ] || [ -L "$candidate" ] || (umask 022; set -C; : > "$candidate") 2>/dev/null
     if [ -f "$candidate" ] && [ ! -L "$candidate" ] && [ -r "$candidate" ]; then
         lock=$candidate
         break

@@ -44,6 +44,8 @@ pub(crate) struct Worker<'r> {
     pub(crate) interrupt: &'r Interrupt,
     /// Whether nothing has changed since the run began: no apply has begun, and no gate has had to wait.
     pub(crate) quiet: AtomicBool,
+    /// Whether something couldn't begin because that couldn't be kept.
+    pub(crate) unkept: AtomicBool,
 }
 
 impl Worker<'_> {
@@ -66,6 +68,7 @@ impl Worker<'_> {
                     Trouble::Killed => Outcome::Cancelled,
                     Trouble::NotKept => {
                         // Nothing more may begin.
+                        self.unkept.store(true, Ordering::SeqCst);
                         self.interrupt.stop.cancel();
                         Outcome::Cancelled
                     }
@@ -78,6 +81,11 @@ impl Worker<'_> {
     /// Whether what was seen before still holds.
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet.load(Ordering::SeqCst)
+    }
+
+    /// Whether the run stops because what it is about to do can't be kept.
+    pub(crate) fn is_unkept(&self) -> bool {
+        self.unkept.load(Ordering::SeqCst)
     }
 
     fn disturb(&self) {

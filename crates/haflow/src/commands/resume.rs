@@ -5,7 +5,7 @@ use crate::journal::{self, Input, Journal, Kept};
 use crate::session::Session;
 use clap::Args;
 use haflow_engine::{Past, Settings};
-use haflow_model::{Outcome, nearest};
+use haflow_model::{Diff, Event, Outcome, Record, Task, nearest};
 use haflow_script::Unreached;
 use std::collections::BTreeMap;
 
@@ -41,19 +41,20 @@ impl Resume {
     pub(super) fn run(self) -> Result<Exit, Error> {
         let kept = journal::find(self.run.as_deref())?;
         let run = kept.run.clone();
+        let Some(mut journal) = Journal::reopen(kept.journal())? else {
+            return Err(Error::Busy { message: format!("run {run} is still under way") });
+        };
         let events = kept.events()?;
         if events.finished().is_some_and(|counts| counts.succeeded()) {
             eprintln!("run {run} has ended, and everything that it was for is done");
             return Ok(Exit::Done);
         }
-        let Some(journal) = Journal::reopen(kept.journal(), events.end)? else {
-            return Err(Error::Busy { message: format!("run {run} is still under way") });
-        };
         let input = kept.input()?;
         let mut past = haflow_engine::past(&events.records);
         self.decided(&mut past)?;
         let session = declare(&kept, &input)?;
         session.lock(&run, self.others.wait)?;
+        journal.go_on(events.end, &self.said(&session))?;
         eprintln!("resuming run {run} of {}", input.made.strftime("%Y-%m-%d %H:%M:%S UTC"));
         let settings = Settings {
             run,
@@ -66,9 +67,17 @@ impl Resume {
         run::execute_in(&session, &settings, &self.output, journal)
     }
 
+    /// What the user says was done, as events: it holds for later resumes too.
+    fn said(&self, session: &Session) -> Vec<Record> {
+        let at = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+        let tasks = session.declared.graph.tasks().filter(|(_, task)| self.done.contains(&task.id()));
+        let ended = |task: &Task| Event::TaskFinished { task: task.into(), outcome: done(), output: None, took_ms: 0 };
+        tasks.map(|(_, task)| Record { at, event: ended(task) }).collect()
+    }
+
     /// Puts in what the user knows of tasks that are in doubt.
     fn decided(&self, past: &mut BTreeMap<String, Past>) -> Result<(), Error> {
-        let ended = || Past::Ended { outcome: Outcome::Changed { diff: haflow_model::Diff::default() }, output: None };
+        let ended = || Past::Ended { outcome: done(), output: None };
         for (option, task, now) in self
             .done
             .iter()
@@ -87,6 +96,11 @@ impl Resume {
         }
         Ok(())
     }
+}
+
+/// The outcome of a task of which the user says that it was done.
+fn done() -> Outcome {
+    Outcome::Changed { diff: Diff::default() }
 }
 
 /// Declares what was run, once more.

@@ -38,12 +38,19 @@ impl Run {
         if self.plan_only {
             return plan::plan(self.asked, None, &self.output);
         }
-        let session = Session::open(&self.asked)?;
+        let run = run_id();
+        let mut session = Session::open(&self.asked)?;
         if !self.yes {
             confirm(&session)?;
         }
-        let run = run_id();
-        session.lock(&run, self.others.wait)?;
+        while session.lock(&run, self.others.wait)? {
+            // The facts may be others by now, and with them the tasks.
+            drop(session);
+            session = Session::open(&self.asked)?;
+            if !self.yes {
+                confirm(&session)?;
+            }
+        }
         let settings = Settings {
             run,
             playbook: session.playbook.clone(),

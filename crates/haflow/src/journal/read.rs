@@ -22,8 +22,8 @@ pub(crate) fn events(path: &Path) -> Result<Events, Error> {
         match serde_json::from_slice(line) {
             Ok(record) if whole => events.records.push(record),
             // A disk that lost its power may have kept the length and not the bytes.
-            _ if events.end + line.len() as u64 == bytes.len() as u64 => break,
-            Ok(_) => unreachable!("only the last line has no end"),
+            _ if !whole || line.contains(&0) => break,
+            Ok(_) => unreachable!("a line that is whole and reads is taken"),
             Err(error) => {
                 return Err(Error::Journal {
                     message: format!("line {} of the journal {} can't be read: {error}", number + 1, path.display()),

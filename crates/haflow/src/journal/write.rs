@@ -5,12 +5,13 @@ use super::runs;
 use crate::error::Error;
 use haflow_engine::Told;
 use haflow_model::Record;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// The journal of a run that is under way. While it is open nobody else can open it to write.
@@ -26,23 +27,30 @@ impl Journal {
         let path = folder.join(runs::EVENTS);
         let failed = |source| Error::Io { doing: "write the journal", path: path.clone(), source };
         let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path).map_err(failed)?;
-        file.try_lock().map_err(|error| failed(error.into()))?;
+        lock(&file).map_err(failed)?;
         runs::sync_folder(&folder).map_err(failed)?;
         runs::forget_old();
         Ok(Self { path, file })
     }
 
-    /// The journal of a run that goes on, from byte `end`: what comes after it is half a line. `None` if somebody else writes it.
-    pub(crate) fn reopen(path: PathBuf, end: u64) -> Result<Option<Self>, Error> {
+    /// The journal of a run that goes on. `None` if somebody else writes it.
+    pub(crate) fn reopen(path: PathBuf) -> Result<Option<Self>, Error> {
         let failed = |source| Error::Io { doing: "write the journal", path: path.clone(), source };
-        let mut file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(failed)?;
-        Ok(Some(Self { path, file }))
+        let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+        Ok(lock(&file).map_err(failed)?.then_some(Self { path, file }))
+    }
+
+    /// Goes on after byte `end`, with these events: what comes after it was half a line.
+    pub(crate) fn go_on(&mut self, end: u64, records: &[Record]) -> Result<(), Error> {
+        let mut write = || {
+            self.file.set_len(end)?;
+            self.file.seek(SeekFrom::Start(end))?;
+            for record in records {
+                self.file.write_all((serde_json::to_string(record)? + "\n").as_bytes())?;
+            }
+            self.file.sync_data()
+        };
+        write().map_err(|source| Error::Io { doing: "write the journal", path: self.path.clone(), source })
     }
 
     /// Begins to write: what is sent is written, and told `told` then. What is awaited is on the disk before; where it can't be, nothing
@@ -76,6 +84,18 @@ impl Writer {
         let written = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written.map_err(|source| Error::Io { doing: "write the journal", path, source })
     }
+}
+
+/// Whether it could be locked. Whoever only looks whether a run is under way has it for a moment.
+fn lock(file: &File) -> io::Result<bool> {
+    for _ in 0..10 {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// Writes what comes, as much at once as there is: the applies that begin at the same time share one sync.

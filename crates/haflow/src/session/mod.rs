@@ -103,30 +103,33 @@ impl Session {
         failed.into_iter().map(|(host, error)| FactFailure { host, why: error.message, hint: error.hint }).collect()
     }
 
-    /// Locks all hosts that have a task for this run, for as long as it lives. Waits for other runs for `wait` at most.
-    pub(crate) fn lock(&self, run: &str, wait: SignedDuration) -> Result<(), Error> {
+    /// Locks all hosts that have a task for this run, for as long as it lives. Waits for other runs for `wait` at most; whether that was needed.
+    pub(crate) fn lock(&self, run: &str, wait: SignedDuration) -> Result<bool, Error> {
         let hosts: BTreeSet<_> = self.declared.graph.tasks().map(|(_, task)| task.host.clone()).collect();
         let user = std::env::var("USER").unwrap_or_else(|_| format!("user {}", rustix::process::getuid().as_raw()));
         let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC");
         let process = std::process::id();
         let holder = format!("run {run}, by {user} on {here} (process {process}), since {since}");
-        let held = self.runtime.block_on(async {
+        let lock = async {
             let held = self.hosts.lock(&hosts, &holder, Duration::ZERO).await;
             // What a run that is resumed left under way ends by itself.
             let own = held.iter().all(|(_, by)| by.starts_with(&format!("run {run},")));
             let wait = if own { LEFT_UNDER_WAY } else { wait.unsigned_abs() };
             if held.is_empty() || wait.is_zero() {
-                return Ok(held);
+                return (held, false);
             }
             let whom = if own { "what this run left under way" } else { "other runs" };
             eprintln!("waiting for {whom}:\n{}", crate::report::clean(&at_work(&held)));
+            (self.hosts.lock(&hosts, &holder, wait).await, true)
+        };
+        let (held, waited) = self.runtime.block_on(async {
             tokio::select! {
-                held = self.hosts.lock(&hosts, &holder, wait) => Ok(held),
+                locked = lock => Ok(locked),
                 () = self.interrupt.stop.cancelled() => Err(Error::Interrupted),
             }
         })?;
-        if held.is_empty() { Ok(()) } else { Err(Error::Locked { held: at_work(&held) }) }
+        if held.is_empty() { Ok(waited) } else { Err(Error::Locked { held: at_work(&held) }) }
     }
 
     /// Does `work` while its events are told, and kept where there is a journal. The session's last use. The error is the journal's.

@@ -117,7 +117,7 @@ fn is_configured(part: &str, suite: &str, mirrored: bool) {
     let parameters = saved["parameters"].as_array_mut().expect("a list");
     parameters.retain(|parameter| parameter["component"] != "operator_policy");
     let copy = format!("cat > /run/copy.json <<'END'\n{saved}\nEND");
-    world.sh("rabbit1", &format!("{copy}\n{CTL} delete_vhost shop; {CTL} import_definitions < /run/copy.json"));
+    world.sh("rabbit1", &format!("{copy}\n{CTL} delete_vhost shop; {CTL} import_definitions /run/copy.json"));
     assert!(asked(&world, "list_vhosts name").to_string().contains("shop"));
 
     // One broker with another setting, and without its limits.

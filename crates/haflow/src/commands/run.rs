@@ -39,18 +39,16 @@ impl Run {
             return plan::plan(self.asked, None, &self.output);
         }
         let run = run_id();
-        let mut session = Session::open(&self.asked)?;
-        if !self.yes {
-            confirm(&session)?;
-        }
-        while session.lock(&run, self.others.wait)? {
-            // The facts may be others by now, and with them the tasks.
-            drop(session);
-            session = Session::open(&self.asked)?;
+        let session = loop {
+            let session = Session::open(&self.asked)?;
             if !self.yes {
                 confirm(&session)?;
             }
-        }
+            // After a wait the facts may be others, and with them the tasks.
+            if !session.lock(&run, self.others.wait)? {
+                break session;
+            }
+        };
         let settings = Settings {
             run,
             playbook: session.playbook.clone(),

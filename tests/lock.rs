@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use server::{Sshd, signal, until};
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
 /// A step that is under way from `begun` until there is `go`.
@@ -102,7 +102,30 @@ fn a_lock_ends_with_what_its_holder_began() {
 }
 
 #[test]
-fn a_run_that_is_resumed_waits_for_what_it_left_under_way() {
+fn a_step_on_any_lane_keeps_the_host_locked() {
+    let Some(sshd) = world() else { return };
+    // Four lanes at once: whichever took the lock first, the slow step is on another than the last one that ends.
+    let playbook = SLOW.to_owned()
+        + r##"
+        parallel(["a", "b", "c"].map(|name| || act(node, #{ name: name, reason: "a test", apply: "sleep 0.2" })));
+    "##;
+    let playbook = playbook.replace(
+        "ensure(node",
+        "parallel([|| gate(node, #{ name: \"held\", probe: \"sleep 0.3\", want: \"\" }), || ensure(node",
+    );
+    let playbook = playbook.replacen("});\n", "})]);\n", 1);
+    let mut slow = sshd.begin(&playbook);
+    until("the slow step", || sshd.path("target/begun").exists());
+    signal(&slow, Signal::KILL);
+    slow.wait().expect("it ends");
+    let refused = other(&sshd, &[]);
+    is_refused(&sshd, &refused);
+    fs::write(sshd.path("target/go"), "").expect("a file");
+    assert_eq!(Told::from(other(&sshd, &["--wait", "1m"])).exits(0).count("changed"), 1);
+}
+
+#[test]
+fn a_run_that_is_resumed_picks_up_what_it_left_under_way() {
     let Some(sshd) = world() else { return };
     let mut slow = sshd.begin(SLOW);
     until("the slow step", || sshd.path("target/begun").exists());
@@ -114,15 +137,42 @@ fn a_run_that_is_resumed_waits_for_what_it_left_under_way() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("haflow starts");
-    let mut said = String::new();
-    let mut stderr = BufReader::new(resumed.stderr.take().expect("it is piped"));
-    while !said.contains("waiting for what this run left under way") {
-        assert_ne!(stderr.read_line(&mut said).expect("a text"), 0, "{said}");
+    let mut told = String::new();
+    let mut stdout = BufReader::new(resumed.stdout.take().expect("it is piped"));
+    while !told.contains("picking_up") {
+        assert_ne!(stdout.read_line(&mut told).expect("a text"), 0, "{told}");
     }
     fs::write(sshd.path("target/go"), "").expect("a file");
+    stdout.read_to_string(&mut told).expect("a text");
     let ended = resumed.wait_with_output().expect("it ends");
-    assert_eq!(ended.status.code(), Some(0), "{said}{ended:?}");
+    assert_eq!(ended.status.code(), Some(0), "{told}{ended:?}");
     assert_eq!(fs::read_to_string(sshd.path("target/slow")).expect("it was written"), "slow\n", "the step ran twice");
+}
+
+#[test]
+fn of_two_runs_that_begin_together_one_goes_on() {
+    let Some(sshd) = world() else { return };
+    sshd.write("slow.rhai", SLOW);
+    let begin = || {
+        let arguments = ["run", "slow.rhai", "-i", "inventory.toml", "--format", "json"];
+        events::haflow(sshd.folder.path(), arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("haflow starts")
+    };
+    let runs = [begin(), begin()];
+    until("the slow step", || sshd.path("target/begun").exists());
+    // The other one has been refused before the step may end.
+    let mut ended: Vec<_> = std::thread::scope(|scope| {
+        let waits: Vec<_> =
+            runs.into_iter().map(|run| scope.spawn(|| run.wait_with_output().expect("it ends"))).collect();
+        until("the end of one", || waits.iter().any(|wait| wait.is_finished()));
+        fs::write(sshd.path("target/go"), "").expect("a file");
+        waits.into_iter().map(|wait| wait.join().expect("no panic").status.code()).collect()
+    });
+    ended.sort_unstable();
+    assert_eq!(ended, [Some(0), Some(75)]);
 }
 
 #[test]

@@ -100,7 +100,18 @@ pub async fn execute(
     let worker = Worker { hosts, events, interrupt, quiet: AtomicBool::new(true), unkept: AtomicBool::new(false) };
     // All connections at once, so that no host's first task waits for another host.
     let connect = crate::connect_all(hosts, &names, events);
-    tokio::join!(connect, run.all(&worker, settings, interrupt));
+    let (watcher, mut seen) = unbounded_channel();
+    hosts.watch(Some(watcher));
+    let watch = async {
+        while let Some(event) = seen.recv().await {
+            events.emit(event).await;
+        }
+    };
+    let all = async {
+        run.all(&worker, settings, interrupt).await;
+        hosts.watch(None);
+    };
+    tokio::join!(connect, all, watch);
     let took_ms = crate::millis(started.elapsed());
     events.emit(Event::RunFinished { run: settings.run.clone(), counts: run.counts, took_ms }).await;
     run.counts
@@ -339,6 +350,9 @@ impl<'r> Run<'r> {
             self.events.conceal(secret);
         }
         self.tell(id, ended.0.clone(), output, took).await;
+        if let Some(task) = self.graph.task(id) {
+            self.hosts.told(&task.host, &task.id(), matches!(ended.0, Outcome::InDoubt { .. }));
+        }
         self.settle(id, ended).await;
     }
 

@@ -3,6 +3,9 @@
 //! A script is sent as a here-document to a shell of its own, so that a syntax error or an `exit` doesn't end the lane; haflow's own
 //! scripts run in a fork of the lane's shell, which costs less than half. The marker that ends the output is 128 random bits and a
 //! counter.
+//!
+//! A step's script also gets a session of its own and a keeper, a shell that outlives the lane: what it prints and its exit code go to a
+//! folder on the host, from where the lane, or a later one, takes them.
 
 use crate::lane::{Process, Script};
 use crate::shell::quote;
@@ -13,6 +16,20 @@ use std::fmt::Write as _;
 pub(crate) const BEGIN: &str = "begin";
 /// The word behind the marker after a script's messages.
 pub(crate) const END: &str = "end";
+
+/// How the name of a step's folder begins.
+pub(crate) const FOLDER: &str = "haflow-step-";
+/// Runs the script, which it is given as its third descriptor, and keeps what it prints and its exit code in the folder `$1`. Only where they can't be
+/// written does its own exit code tell.
+const KEEPER: &str =
+    r#"'echo $$ >"$1/pid"; sh /dev/fd/3 >"$1/out" 2>"$1/err" 9<&-; set -- "$1" $?; echo $2 >"$1/exit"; exit $2'"#;
+/// Waits for the keeper, and prints what it kept. Where it was killed itself, nobody knows the script's end.
+const FETCH: &str = r#"wait $!
+__haflow=$?
+if [ -s "$__haflow_step/exit" ]; then read -r __haflow <"$__haflow_step/exit"; elif [ "$__haflow" -gt 128 ]; then __haflow=gone; fi
+[ ! -s "$__haflow_step/out" ] || cat -- "$__haflow_step/out"
+[ ! -s "$__haflow_step/err" ] || cat -- "$__haflow_step/err" >&2
+"#;
 
 /// What is sent to a lane and how its answer is told from the output of the script.
 #[derive(Debug)]
@@ -29,16 +46,37 @@ impl Frame {
     /// The bytes to write to the lane.
     pub(crate) fn encode(&self, script: &Script<'_>) -> String {
         let marker = &self.marker;
-        let mut text = String::with_capacity(script.text.len() + 512);
-        // A here-document's end is a whole line, so the script's last line needs its newline.
-        let (open, close) = match script.process {
-            // The ninth descriptor is the host's lock, which only the lane holds.
-            Process::Own => (format!("sh /dev/fd/3 3<<'{marker}' </dev/null 9<&-\n"), format!("\n{marker}\n")),
-            Process::Forked => ("(\n".to_owned(), "\n) </dev/null 9<&-\n".to_owned()),
-            Process::Lane => ("{\n".to_owned(), "\n} </dev/null\n".to_owned()),
+        let begin = format!("printf '{marker} {BEGIN}\\n'; printf '{marker} {BEGIN}\\n' >&2\n");
+        let mut text = String::with_capacity(script.text.len() + 1024);
+        // A here-document's end is a whole line, so the script's last line needs its newline. The ninth descriptor is the host's lock, which
+        // only lanes and keepers hold.
+        let close = match script.process {
+            Process::Own => {
+                let _ = writeln!(text, "sh /dev/fd/3 3<<'{marker}' </dev/null 9<&-");
+                text.push_str(&begin);
+                format!("\n{marker}\n__haflow=$?\n")
+            }
+            Process::Kept(step) => {
+                text.push_str(&begin);
+                let _ = writeln!(text, "__haflow_step=\"$__haflow_run/{FOLDER}{step}\"; __haflow=1");
+                let _ = writeln!(text, "if mkdir -m 700 -- \"$__haflow_step\"; then");
+                let _ = writeln!(
+                    text,
+                    "setsid sh -c {KEEPER} sh \"$__haflow_step\" 3<<'{marker}' </dev/null >/dev/null 2>&1 &"
+                );
+                format!("\n{marker}\n{FETCH}fi\n")
+            }
+            Process::Forked => {
+                text.push_str("(\n");
+                text.push_str(&begin);
+                "\n) </dev/null 9<&-\n__haflow=$?\n".to_owned()
+            }
+            Process::Lane => {
+                text.push_str("{\n");
+                text.push_str(&begin);
+                "\n} </dev/null\n__haflow=$?\n".to_owned()
+            }
         };
-        text.push_str(&open);
-        let _ = writeln!(text, "printf '{marker} {BEGIN}\\n'; printf '{marker} {BEGIN}\\n' >&2");
         for (name, value) in script.variables {
             text.push_str(name);
             text.push('=');
@@ -47,7 +85,7 @@ impl Frame {
         }
         text.push_str(script.text);
         text.push_str(&close);
-        let _ = writeln!(text, "__haflow=$?; printf '{marker} %s\\n' \"$__haflow\"; printf '{marker} {END}\\n' >&2");
+        let _ = writeln!(text, "printf '{marker} %s\\n' \"$__haflow\"; printf '{marker} {END}\\n' >&2");
         text
     }
 
@@ -169,7 +207,7 @@ mod tests {
     }
 
     /// Runs the encoded frame in a real `sh` and decodes what it prints.
-    fn through_sh(process: Process, variables: &[(String, String)], script: &str) -> (Piece, Vec<u8>) {
+    fn through_sh(process: Process<'_>, variables: &[(String, String)], script: &str) -> (Piece, Vec<u8>) {
         let frame = Frame::new("0123456789abcdef0123456789abcdef.1".into());
         let mut child = Command::new("sh")
             .stdin(Stdio::piped())

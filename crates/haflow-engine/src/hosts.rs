@@ -1,18 +1,19 @@
-//! The hosts of a run: each is connected once, and its lanes are lent out and taken back.
+//! The hosts of a run: each is connected once, and its lanes are lent out and taken back. A connection that is lost is made again.
 
-use crate::lane::{Lane, LaneError, Output, Process, Script};
+use crate::lane::{Lane, Script, Shell};
+use crate::lent::{Lent, Locked};
 use crate::ssh::{Connection, Step, Unreachable, control_directory};
-use haflow_model::{Host, HostName};
+use haflow_model::{Event, Host, HostName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OnceCell, Semaphore};
 
 /// At most this many lanes on a host: sshd allows ten sessions, and a slot frees late.
 const LANES_PER_HOST: usize = 4;
@@ -20,15 +21,13 @@ const LANES_PER_HOST: usize = 4;
 const CONNECTS_AT_ONCE: usize = 8;
 /// So often a lock is tried for.
 const BETWEEN_LOCKS: Duration = Duration::from_millis(500);
-/// How long one attempt may take.
-const LOOK_AT_LOCK: Duration = Duration::from_secs(30);
-/// How long a lock that was lost with its lane is tried for.
-const LOCK_AGAIN: Duration = Duration::from_secs(30);
 /// How long a session whose lane was closed may go on counting for sshd, and how often that is looked at.
 const SESSION_ENDS: Duration = Duration::from_secs(10);
 const BETWEEN_SESSIONS: Duration = Duration::from_millis(50);
-/// How long a killed script may take to end by itself.
-const GRACE: Duration = Duration::from_secs(5);
+/// For how long a connection that was lost is tried for, where nobody says otherwise.
+const RECONNECT: Duration = Duration::from_mins(2);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Opens a lane on a host as a user.
 pub type OpenLane =
@@ -39,8 +38,23 @@ pub struct Hosts {
     all: BTreeMap<HostName, Arc<Reached>>,
     connects: Arc<Semaphore>,
     way: Way,
-    /// Who holds the hosts' locks, once they are to be held.
-    holder: OnceLock<String>,
+    /// The run that holds the hosts' locks, once they are to be held.
+    holder: OnceLock<Holder>,
+    /// For how long a connection that was lost is tried for.
+    reconnect: Mutex<Duration>,
+    /// Who is told of connections that are lost and come back.
+    watcher: Mutex<Option<UnboundedSender<Event>>>,
+}
+
+/// A run that locks hosts.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// Its id.
+    pub run: String,
+    /// What another run is told: which run, by whom, from where, since when.
+    pub says: String,
+    /// Whether it died and is resumed: then what is left of it on the hosts doesn't stand in its way.
+    pub resumed: bool,
 }
 
 /// How lanes come about.
@@ -51,26 +65,31 @@ enum Way {
     Given(OpenLane),
 }
 
-struct Reached {
-    host: Host,
-    /// Made together with the first lane, which is then idle; and how long that took.
-    connection: OnceCell<Result<(Option<Connection>, Duration), Unreachable>>,
+pub(crate) struct Reached {
+    pub(crate) host: Host,
+    /// Replaced when it breaks.
+    link: Mutex<Arc<Link>>,
     slots: Arc<Semaphore>,
     /// How many slots there are: fewer where sshd takes fewer sessions.
     width: Mutex<usize>,
-    idle: Mutex<HashMap<Option<String>, Vec<Lane>>>,
-    /// Whether one of its lanes holds its lock.
-    locked: AtomicBool,
-    /// One lane at a time tries to.
-    locking: tokio::sync::Mutex<()>,
+    /// The shells of lanes that broke, and their users: they may not know it yet.
+    broken: Mutex<Vec<(Option<String>, Shell)>>,
+    /// Whether only one lane can hold its lock, since nobody can write down whose it is.
+    pub(crate) alone: AtomicBool,
+    /// Steps that are kept there, by the ids of their tasks, and their users.
+    pub(crate) kept: Mutex<HashMap<String, Vec<(Option<String>, String)>>>,
+    /// Those whose ends have been told: they can go.
+    told: Mutex<Vec<(Option<String>, String)>>,
 }
 
-/// A lane lent out. It goes back when it is dropped, unless it broke.
-pub struct Lent<'h> {
-    lane: Option<Lane>,
-    reached: &'h Reached,
-    user: Option<String>,
-    _slot: OwnedSemaphorePermit,
+/// A connection, and the idle lanes that came of it.
+#[derive(Default)]
+pub(crate) struct Link {
+    /// Whether there was one before.
+    again: bool,
+    /// Made together with the first lane, which is then idle; and how long that took.
+    pub(crate) connection: OnceCell<Result<(Option<Connection>, Duration), Unreachable>>,
+    pub(crate) idle: Mutex<HashMap<Option<String>, Vec<Lane>>>,
 }
 
 impl Hosts {
@@ -90,17 +109,31 @@ impl Hosts {
             .map(|host| {
                 let reached = Reached {
                     host: host.clone(),
-                    connection: OnceCell::new(),
+                    link: Mutex::default(),
                     slots: Arc::new(Semaphore::new(LANES_PER_HOST)),
                     width: Mutex::new(LANES_PER_HOST),
-                    idle: Mutex::default(),
-                    locked: AtomicBool::new(false),
-                    locking: tokio::sync::Mutex::default(),
+                    broken: Mutex::default(),
+                    alone: AtomicBool::new(false),
+                    kept: Mutex::default(),
+                    told: Mutex::default(),
                 };
                 (host.name.clone(), Arc::new(reached))
             })
             .collect();
-        Self { all, connects: Arc::new(Semaphore::new(CONNECTS_AT_ONCE)), way, holder: OnceLock::new() }
+        let connects = Arc::new(Semaphore::new(CONNECTS_AT_ONCE));
+        Self {
+            all,
+            connects,
+            way,
+            holder: OnceLock::new(),
+            reconnect: Mutex::new(RECONNECT),
+            watcher: Mutex::default(),
+        }
+    }
+
+    /// From here on, a connection that is lost is tried for during `time`; two minutes where nobody says so.
+    pub fn reconnect_for(&self, time: Duration) {
+        *self.reconnect.lock().expect("no panic holds it") = time;
     }
 
     /// All hosts, sorted by name.
@@ -108,77 +141,141 @@ impl Hosts {
         self.all.values().map(|reached| &reached.host)
     }
 
-    /// A lane on `host` as `user`; `None` is the host's own `become`, or who logs in. Waits while all are lent out.
+    /// Tells `watcher` of connections that are lost and come back, or nobody.
+    pub(crate) fn watch(&self, watcher: Option<UnboundedSender<Event>>) {
+        *self.watcher.lock().expect("no panic holds it") = watcher;
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(watcher) = &*self.watcher.lock().expect("no panic holds it") {
+            // Nobody listens any more once the run is over.
+            let _ = watcher.send(event);
+        }
+    }
+
+    /// A lane on `host` as `user`; `None` is the host's own `become`, or who logs in. Waits while all are lent out, and where the
+    /// connection was lost until it is back.
     ///
     /// # Panics
     ///
     /// If `host` isn't one of these hosts.
     pub async fn lane(&self, host: &HostName, user: Option<&str>) -> Result<Lent<'_>, Unreachable> {
-        let reached = &self.all[host];
-        let user = user.or(reached.host.run_as.as_deref()).map(str::to_owned);
-        let (lane, slot) = loop {
-            let slot = Arc::clone(&reached.slots).acquire_owned().await.expect("never closed");
-            let connection = reached.connection.get_or_init(|| self.connect(reached)).await;
-            let (connection, _) = connection.as_ref().map_err(Clone::clone)?;
-            let idle = reached.idle.lock().expect("no panic holds it").get_mut(&user).and_then(Vec::pop);
-            if let Some(lane) = idle {
-                break (lane, slot);
-            }
-            match self.open(reached, connection.as_ref(), user.as_deref()).await {
-                Ok(lane) => break (lane, slot),
-                // The host makes do with the lanes that it has.
-                Err(error) if error.step == Step::Session && !reached.has_idle() && reached.narrow() => slot.forget(),
-                Err(error) if error.step == Step::Session => {
-                    break (self.open_instead(reached, connection.as_ref(), user.as_deref()).await?, slot);
-                }
-                Err(error) => return Err(error),
-            }
-        };
-        let mut lent = Lent { lane: Some(lane), reached, user, _slot: slot };
+        let mut lent = self.unlocked_lane(host, user).await?;
         if let Some(holder) = self.holder.get() {
             lent.lock_again(holder).await?;
         }
         Ok(lent)
     }
 
-    /// Locks these hosts for `holder`, all or none, for as long as their lanes live: those that another run holds, each with what it says of
-    /// itself. Hosts that can't be reached are left out.
-    ///
-    /// Until the locks are let go this waits for `wait` at most.
-    pub async fn lock(&self, names: &BTreeSet<HostName>, holder: &str, wait: Duration) -> Vec<(HostName, String)> {
-        let until = Instant::now() + wait;
+    async fn unlocked_lane(&self, host: &HostName, user: Option<&str>) -> Result<Lent<'_>, Unreachable> {
+        let reached = &*self.all[host];
+        let user = user.or(reached.host.run_as.as_deref()).map(str::to_owned);
         loop {
-            let tried = crate::join_all(names.iter().map(|name| async move {
-                let mut lane = self.lane(name, None).await.ok()?;
-                match lane.lock(holder).await {
-                    Ok(Locked::Held(by)) => Some((name.clone(), by)),
-                    Ok(Locked::Taken | Locked::Impossible) | Err(_) => None,
+            let slot = Arc::clone(&reached.slots).acquire_owned().await.expect("never closed");
+            let link = reached.link();
+            let made = link.connection.get_or_init(|| self.connect(reached, &link)).await;
+            let (connection, _) = made.as_ref().map_err(Clone::clone)?;
+            let connection = connection.as_ref();
+            let idle = link.idle.lock().expect("no panic holds it").get_mut(&user).and_then(Vec::pop);
+            let opened = match idle {
+                Some(lane) => Ok(lane),
+                None => self.open(reached, connection, user.as_deref()).await,
+            };
+            let lane = match opened {
+                // The host makes do with the lanes that it has.
+                Err(error) if error.step == Step::Session && !link.has_idle() && reached.narrow() => {
+                    slot.forget();
+                    continue;
                 }
-            }));
-            let held: Vec<(HostName, String)> = tried.await.into_iter().flatten().collect();
-            if held.is_empty() {
-                // From here on a lane that breaks is no reason to go on without the lock.
-                let _ = self.holder.set(holder.to_owned());
-                return held;
-            }
-            // Whoever waits for others keeps nobody waiting.
-            self.unlock();
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return held;
-            }
-            tokio::time::sleep(BETWEEN_LOCKS.min(left)).await;
+                Err(error) if error.step == Step::Session => {
+                    self.open_instead(reached, &link, connection, user.as_deref()).await
+                }
+                Err(error) if error.step == Step::Network => {
+                    self.lost(reached, &link, &error.message);
+                    continue;
+                }
+                opened => opened,
+            }?;
+            return Ok(Lent::new(lane, self, reached, link, user, slot));
         }
     }
 
-    /// Ends the lanes that hold a lock.
-    fn unlock(&self) {
-        for reached in self.all.values() {
-            for lanes in reached.idle.lock().expect("no panic holds it").values_mut() {
-                lanes.retain(|lane| !lane.locks);
-            }
-            reached.locked.store(false, Ordering::SeqCst);
+    /// A lane of this link broke. Where the connection is gone too, the next who needs a lane makes another one.
+    pub(crate) async fn broke(
+        &self,
+        reached: &Reached,
+        link: &Arc<Link>,
+        user: Option<&String>,
+        lane: Lane,
+        why: &str,
+    ) {
+        if let Some(shell) = lane.shell() {
+            reached.broken.lock().expect("no panic holds it").push((user.cloned(), shell));
         }
+        drop(lane);
+        if let Some(Ok((Some(connection), _))) = link.connection.get()
+            && !connection.lives().await
+        {
+            self.lost(reached, link, why);
+        }
+    }
+
+    fn lost(&self, reached: &Reached, link: &Arc<Link>, why: &str) {
+        let mut current = reached.link.lock().expect("no panic holds it");
+        if Arc::ptr_eq(&current, link) {
+            *current = Arc::new(Link { again: true, ..Link::default() });
+            self.tell(Event::HostLost { host: reached.host.name.clone(), why: why.to_owned() });
+        }
+    }
+
+    /// Locks these hosts for `holder`, all or none, for as long as lanes or steps of it live: those that another run holds, each with what it says
+    /// of itself. Hosts that can't be reached are left out.
+    ///
+    /// Until the locks are let go this waits for `wait` at most.
+    pub async fn lock(&self, names: &BTreeSet<HostName>, holder: &Holder, wait: Duration) -> Vec<(HostName, String)> {
+        let until = Instant::now() + wait;
+        let mut tries = 0;
+        loop {
+            // The first of all alone: of two runs that want the same hosts in the same moment only one goes further.
+            let first: BTreeSet<_> = names.iter().take(1).cloned().collect();
+            let mut held = self.try_lock(&first, holder).await;
+            if held.is_empty() {
+                held = self.try_lock(&names.iter().skip(1).cloned().collect(), holder).await;
+            }
+            tries += 1;
+            if held.is_empty() {
+                // From here on there is no lane without the lock.
+                let _ = self.holder.set(Holder { resumed: false, ..holder.clone() });
+                return held;
+            }
+            // Whoever waits for others keeps nobody waiting.
+            for reached in self.all.values() {
+                let link = reached.link();
+                for lanes in link.idle.lock().expect("no panic holds it").values_mut() {
+                    lanes.retain(|lane| !lane.locks);
+                }
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            // Once more in any case, and not both at once: others may have been refused by us.
+            if left.is_zero() && tries > 1 {
+                return held;
+            }
+            let spread = crate::random_hex().ok().and_then(|hex| u64::from_str_radix(&hex[..4], 16).ok()).unwrap_or(0);
+            let pause = BETWEEN_LOCKS + Duration::from_millis(spread % 500);
+            tokio::time::sleep(if left.is_zero() { pause } else { pause.min(left) }).await;
+        }
+    }
+
+    async fn try_lock(&self, names: &BTreeSet<HostName>, holder: &Holder) -> Vec<(HostName, String)> {
+        let tried = crate::join_all(names.iter().map(|name| async move {
+            let mut lane = self.unlocked_lane(name, None).await.ok()?;
+            let way = if holder.resumed { "resumed" } else { "first" };
+            match lane.lock(holder, way).await {
+                Ok(Locked::Held(by) | Locked::Lost(by)) => Some((name.clone(), by)),
+                Ok(Locked::Taken | Locked::Alone | Locked::Impossible) | Err(_) => None,
+            }
+        }));
+        tried.await.into_iter().flatten().collect()
     }
 
     /// Connects to these hosts, all at once; those that can't be reached.
@@ -188,19 +285,78 @@ impl Hosts {
     }
 
     /// Why `host` can't be reached, where that is known already.
-    pub(crate) fn unreachable(&self, host: &HostName) -> Option<&Unreachable> {
-        self.all.get(host)?.connection.get()?.as_ref().err()
+    pub(crate) fn unreachable(&self, host: &HostName) -> Option<Unreachable> {
+        self.all.get(host)?.link().connection.get()?.as_ref().err().cloned()
     }
 
     /// Connects to `host` if that hasn't been done yet: how long it took, or why it can't be reached.
     pub(crate) async fn reach(&self, host: &HostName) -> Result<Duration, Unreachable> {
         let reached = &self.all[host];
-        let connection = reached.connection.get_or_init(|| self.connect(reached)).await;
+        let link = reached.link();
+        let connection = link.connection.get_or_init(|| self.connect(reached, &link)).await;
         connection.as_ref().map(|(_, took)| *took).map_err(Clone::clone)
     }
 
-    async fn connect(&self, reached: &Reached) -> Result<(Option<Connection>, Duration), Unreachable> {
+    /// The end of a task was told: what is kept of its steps can go, unless they are in doubt.
+    pub(crate) fn told(&self, host: &HostName, task: &str, in_doubt: bool) {
+        let reached = &self.all[host];
+        let steps = reached.kept.lock().expect("no panic holds it").remove(task).unwrap_or_default();
+        if !in_doubt {
+            reached.told.lock().expect("no panic holds it").extend(steps);
+        }
+    }
+
+    /// Takes away what is kept of steps whose ends have been told: nothing of the run is left on its hosts. What can't be taken away now is by a
+    /// later run, after a day.
+    pub async fn tidy(&self) {
+        crate::join_all(self.all.values().map(|reached| async move {
+            let users: BTreeSet<Option<String>> =
+                reached.told.lock().expect("no panic holds it").iter().map(|(user, _)| user.clone()).collect();
+            for user in users {
+                let link = reached.link();
+                if matches!(link.connection.get(), Some(Ok(_)))
+                    && let Ok(mut lane) = self.unlocked_lane(&reached.host.name, user.as_deref()).await
+                {
+                    lane.tidy().await;
+                }
+            }
+        }))
+        .await;
+    }
+
+    async fn connect(&self, reached: &Reached, link: &Link) -> Result<(Option<Connection>, Duration), Unreachable> {
         let started = Instant::now();
+        let mut pause = Duration::from_millis(500);
+        loop {
+            let error = match self.try_connect(reached, link).await {
+                Ok(connection) => {
+                    let took = started.elapsed();
+                    if link.again {
+                        let (host, took_ms) = (reached.host.name.clone(), crate::millis(took));
+                        self.tell(Event::HostConnected { host, took_ms });
+                    }
+                    return Ok((connection, took));
+                }
+                Err(error) => error,
+            };
+            if !link.again {
+                return Err(error);
+            }
+            let within = *self.reconnect.lock().expect("no panic holds it");
+            let left = within.saturating_sub(started.elapsed());
+            if left.is_zero() || !matches!(error.step, Step::Network | Step::Session) {
+                let message =
+                    format!("the connection was lost and isn't back within {} s: {}", within.as_secs(), error.message);
+                let (host, why, hint) = (reached.host.name.clone(), message.clone(), error.hint.clone());
+                self.tell(Event::HostUnreachable { host, why, hint });
+                return Err(Unreachable { message, ..error });
+            }
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn try_connect(&self, reached: &Reached, link: &Link) -> Result<Option<Connection>, Unreachable> {
         let _turn = self.connects.acquire().await.expect("never closed");
         let connection = match &self.way {
             Way::Ssh(control) => Some(Connection::open(&reached.host, control.path()).await?),
@@ -208,20 +364,21 @@ impl Hosts {
         };
         let user = reached.host.run_as.clone();
         let lane = self.open(reached, connection.as_ref(), user.as_deref()).await?;
-        reached.idle.lock().expect("no panic holds it").entry(user).or_default().push(lane);
-        Ok((connection, started.elapsed()))
+        link.idle.lock().expect("no panic holds it").entry(user).or_default().push(lane);
+        Ok(connection)
     }
 
     /// Opens a lane where sshd takes no further session, in the place of idle lanes of other users.
     async fn open_instead(
         &self,
         reached: &Reached,
+        link: &Link,
         connection: Option<&Connection>,
         user: Option<&str>,
     ) -> Result<Lane, Unreachable> {
         let until = Instant::now() + SESSION_ENDS;
         loop {
-            reached.end_idle();
+            link.end_idle();
             match self.open(reached, connection, user).await {
                 Err(error) if error.step == Step::Session && Instant::now() < until => {
                     tokio::time::sleep(BETWEEN_SESSIONS).await;
@@ -237,148 +394,58 @@ impl Hosts {
         connection: Option<&Connection>,
         user: Option<&str>,
     ) -> Result<Lane, Unreachable> {
-        match (connection, &self.way) {
+        let mut lane = match (connection, &self.way) {
             (Some(connection), _) => connection.lane(&reached.host, reached.sudo(user)).await,
             (None, Way::Given(open)) => open(reached.host.clone(), user.map(str::to_owned)).await,
             (None, Way::Ssh(_)) => unreachable!("over ssh there is a connection"),
+        }?;
+        let broken = reached.take_broken(user);
+        if !broken.is_empty() {
+            end_shells(&mut lane, &broken).await;
         }
+        Ok(lane)
     }
 }
 
-/// What came of an attempt to lock a host.
-enum Locked {
-    Taken,
-    /// Another run holds it, and says this of itself; empty where that isn't known.
-    Held(String),
-    /// The host has no way to: no `flock`, or no folder for it.
-    Impossible,
-}
+/// How long it may take to end a shell.
+const END: Duration = Duration::from_secs(30);
 
-impl Lent<'_> {
-    /// Tries to lock the host for as long as this lane lives.
-    async fn lock(&mut self, holder: &str) -> Result<Locked, LaneError> {
-        let variables = [("holder".to_owned(), holder.to_owned())];
-        let script = Script { text: include_str!("lock.sh"), variables: &variables, process: Process::Lane };
-        let output = self.run(script, LOOK_AT_LOCK, &CancellationToken::new()).await?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        Ok(match said.trim_end().split_once(' ').unwrap_or((said.trim_end(), "")) {
-            ("taken", _) => {
-                if let Some(lane) = &mut self.lane {
-                    lane.locks = true;
-                }
-                self.reached.locked.store(true, Ordering::SeqCst);
-                Locked::Taken
-            }
-            // The same machine under another name.
-            ("held", by) if by == holder => {
-                self.reached.locked.store(true, Ordering::SeqCst);
-                Locked::Taken
-            }
-            ("held", by) => Locked::Held(by.to_owned()),
-            _ => Locked::Impossible,
-        })
-    }
-
-    /// Sees to it that the host is locked, where the lane that held the lock has broken.
-    async fn lock_again(&mut self, holder: &str) -> Result<(), Unreachable> {
-        let reached = self.reached;
-        if reached.locked.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        let _one = reached.locking.lock().await;
-        let until = Instant::now() + LOCK_AGAIN;
-        while !reached.locked.load(Ordering::SeqCst) {
-            match self.lock(holder).await {
-                Ok(Locked::Taken) => {}
-                Ok(Locked::Impossible) => reached.locked.store(true, Ordering::SeqCst),
-                // What the broken lane was running may still be on its way out.
-                Ok(Locked::Held(_)) if Instant::now() < until => tokio::time::sleep(BETWEEN_LOCKS).await,
-                Ok(Locked::Held(by)) => {
-                    let name = &reached.host.name;
-                    return Err(Unreachable {
-                        step: Step::Lock,
-                        message: format!(
-                            "the lock of {name} was lost with its lane, and another run holds it now: {by}"
-                        ),
-                        hint: Some("look at what that one did, then run again".into()),
-                    });
-                }
-                Err(error) => {
-                    let message = format!("{} couldn't be locked again: {error}", reached.host.name);
-                    return Err(Unreachable { step: Step::Lock, message, hint: None });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs one script. If it takes longer than `timeout`, or is running when `kill` is cancelled, it is killed with all
-    /// that it started.
-    pub async fn run(
-        &mut self,
-        script: Script<'_>,
-        timeout: Duration,
-        kill: &CancellationToken,
-    ) -> Result<Output, LaneError> {
-        let mut output = None;
-        self.run_all(&[script], timeout, kill, |come| output = Some(come)).await?;
-        output.ok_or_else(|| LaneError::Lost("an answer is missing".into()))
-    }
-
-    /// Runs scripts one after the other with a single round trip, each as [`Lent::run`] does, and hands over each output
-    /// when it has come.
-    pub async fn run_all(
-        &mut self,
-        scripts: &[Script<'_>],
-        timeout: Duration,
-        kill: &CancellationToken,
-        each: impl FnMut(Output),
-    ) -> Result<(), LaneError> {
-        // Taken out for as long as the scripts run: a lane with half an answer in it isn't lent again.
-        let Some(mut lane) = self.lane.take() else {
-            return Err(LaneError::Lost("the lane broke before".into()));
-        };
-        let ran = tokio::select! {
-            ran = lane.run(scripts, timeout, each) => ran,
-            () = kill.cancelled() => Err(LaneError::Killed),
-        };
-        if ran.is_err() && lane.locks {
-            self.reached.locked.store(false, Ordering::SeqCst);
-        }
-        match &ran {
-            Ok(()) => self.lane = Some(lane),
-            Err(LaneError::TimedOut { .. } | LaneError::Killed | LaneError::TooMuch) => {
-                if let (Some(group), Some(Ok((Some(connection), _)))) = (lane.group(), self.reached.connection.get()) {
-                    connection.kill(self.reached.sudo(self.user.as_deref()), group, GRACE).await;
-                }
-            }
-            Err(LaneError::Lost(_)) => {}
-        }
-        ran
-    }
+/// Ends the shells of lanes that broke, so that nothing that was sent to them can still begin. What they have begun goes on.
+async fn end_shells(lane: &mut Lane, shells: &[Shell]) {
+    const TEXT: &str = r#"
+        printf '%s\n' "$shells" | while read -r process started; do
+            line=
+            { read -r line <"/proc/$process/stat"; } 2>/dev/null
+            set -- ${line##*) }
+            [ "${20}" != "$started" ] || kill -KILL "$process"
+        done
+    "#;
+    let shells: Vec<String> = shells.iter().map(|shell| format!("{} {}", shell.process, shell.started)).collect();
+    let variables = [("shells".to_owned(), shells.join("\n"))];
+    let script = Script { text: TEXT, variables: &variables, process: crate::lane::Process::Forked };
+    // A lane that breaks over this is found broken by who uses it.
+    let _ = lane.run(&[script], END, drop).await;
 }
 
 impl Reached {
+    fn link(&self) -> Arc<Link> {
+        Arc::clone(&self.link.lock().expect("no panic holds it"))
+    }
+
     /// The user to become by sudo, if that isn't who logs in.
-    fn sudo<'u>(&self, user: Option<&'u str>) -> Option<&'u str> {
+    pub(crate) fn sudo<'u>(&self, user: Option<&'u str>) -> Option<&'u str> {
         user.filter(|user| self.host.user.as_deref() != Some(*user))
     }
 
-    fn has_idle(&self) -> bool {
-        self.idle.lock().expect("no panic holds it").values().any(|lanes| !lanes.is_empty())
+    fn take_broken(&self, user: Option<&str>) -> Vec<Shell> {
+        let mut broken = self.broken.lock().expect("no panic holds it");
+        broken.extract_if(.., |(of, _)| of.as_deref() == user).map(|(_, shell)| shell).collect()
     }
 
-    /// Ends an idle lane: the one with the lock last.
-    fn end_idle(&self) {
-        let mut idle = self.idle.lock().expect("no panic holds it");
-        let lanes = idle.values_mut().filter(|lanes| !lanes.is_empty());
-        let lane = lanes.min_by_key(|lanes| lanes.iter().all(|lane| lane.locks)).and_then(|lanes| {
-            let at = lanes.iter().position(|lane| !lane.locks).unwrap_or_default();
-            Some(lanes.swap_remove(at))
-        });
-        if lane.is_some_and(|lane| lane.locks) {
-            self.locked.store(false, Ordering::SeqCst);
-        }
+    /// The steps of this user's whose ends have been told.
+    pub(crate) fn take_told(&self, user: Option<&String>) -> Vec<String> {
+        let mut told = self.told.lock().expect("no panic holds it");
+        told.extract_if(.., |(of, _)| of.as_ref() == user).map(|(_, step)| step).collect()
     }
 
     /// Takes one slot for good, if that isn't the last.
@@ -390,11 +457,14 @@ impl Reached {
     }
 }
 
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        if let Some(lane) = self.lane.take() {
-            let mut idle = self.reached.idle.lock().expect("no panic holds it");
-            idle.entry(self.user.take()).or_default().push(lane);
-        }
+impl Link {
+    fn has_idle(&self) -> bool {
+        self.idle.lock().expect("no panic holds it").values().any(|lanes| !lanes.is_empty())
+    }
+
+    /// Ends an idle lane.
+    fn end_idle(&self) {
+        let mut idle = self.idle.lock().expect("no panic holds it");
+        let _ = idle.values_mut().find_map(Vec::pop);
     }
 }

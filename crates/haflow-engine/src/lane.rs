@@ -32,13 +32,24 @@ pub enum LaneError {
         stdout: Vec<u8>,
         /// Its messages.
         stderr: Vec<u8>,
+        /// What was ended for that.
+        stopped: Stopped,
     },
     /// The run was interrupted for the second time.
     #[error("it was killed, because the run was interrupted")]
-    Killed,
+    Killed(Stopped),
     /// The script printed more than a lane takes in.
     #[error("it printed more than {} MiB", crate::frame::MOST >> 20)]
     TooMuch,
+}
+
+/// What was running on a host when a script was killed, by the names of the processes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stopped {
+    /// What was ended.
+    pub ended: Vec<String>,
+    /// What lives on in spite of that.
+    pub left: Vec<String>,
 }
 
 /// A script and the shell variables that it sees.
@@ -49,14 +60,17 @@ pub struct Script<'a> {
     /// Names and values; never pasted into the text.
     pub variables: &'a [(String, String)],
     /// Which shell runs it.
-    pub process: Process,
+    pub process: Process<'a>,
 }
 
 /// Which shell runs a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Process {
+pub enum Process<'a> {
     /// One of its own: whatever the script does, the lane lives.
     Own,
+    /// One of its own, which outlives the lane: its result is kept under this id until it is removed. Where the host can't do that it is
+    /// [`Process::Own`].
+    Kept(&'a str),
     /// A fork of the lane's: for scripts whose syntax is known to be right.
     Forked,
     /// The lane's itself, which keeps what the script leaves: for what belongs to the lane.
@@ -66,6 +80,16 @@ pub enum Process {
 type Reader = Pin<Box<dyn AsyncRead + Send>>;
 type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 
+/// A lane's shell, as the host knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shell {
+    /// Its process, and when that started: a number is used again.
+    pub(crate) process: u32,
+    pub(crate) started: u64,
+    /// The process group of the shell and of everything that its scripts start, steps aside: sshd makes one for each session.
+    pub(crate) group: u32,
+}
+
 /// One shell and the scripts that run in it, one after the other.
 pub struct Lane {
     stdin: Writer,
@@ -74,8 +98,12 @@ pub struct Lane {
     /// 128 random bits; each frame adds its number.
     nonce: String,
     frames: u64,
-    /// The process group of the shell and of everything that its scripts start: sshd makes one for each session.
-    group: Option<u32>,
+    /// Whose shell it is, there; nothing where the host doesn't say.
+    shell: Option<Shell>,
+    /// Which boot of the host this is; empty where it doesn't say.
+    boot: String,
+    /// Whether results of steps can be kept there.
+    keeps: bool,
     /// Whether the host is locked for as long as this lane lives.
     pub(crate) locks: bool,
     /// Keeps the connection open for as long as the lane lives.
@@ -103,7 +131,9 @@ impl Lane {
             stderr: Box::pin(stderr),
             nonce,
             frames: 0,
-            group: None,
+            shell: None,
+            boot: String::new(),
+            keeps: false,
             locks: false,
             _guard: Box::new(guard),
         };
@@ -111,10 +141,16 @@ impl Lane {
         let mut out = hello.collector();
         let mut err = hello.collector();
         let marker = &lane.nonce;
-        // The third field behind the name in brackets is the process group.
+        // Behind the name in brackets the third field is the process group, and the twentieth the time of the start. A container shares its
+        // machine's boot id: its first process tells its boots apart.
         let text = format!(
-            "{WELCOME}; read -r __haflow < /proc/$$/stat; set -- ${{__haflow##*) }}; \
-             printf '{marker}.1 %s\\n' \"$3\"; printf '{marker}.1 end\\n' >&2\n"
+            "{WELCOME}; for __haflow_run in /run /dev/shm /tmp; do [ ! -w \"$__haflow_run\" ] || break; done; \
+             __haflow=; read -r __haflow 2>/dev/null </proc/1/stat; set -- ${{__haflow##*) }}; __haflow_boot=${{20:-0}}; \
+             __haflow=; read -r __haflow 2>/dev/null </proc/sys/kernel/random/boot_id; __haflow_boot=$__haflow_boot-${{__haflow%%-*}}; \
+             __haflow=; read -r __haflow 2>/dev/null </proc/$$/stat; set -- ${{__haflow##*) }}; __haflow_started=${{20:-0}}; \
+             if command -v setsid >/dev/null && [ -w \"$__haflow_run\" ]; then __haflow=keeps; else __haflow=; fi; \
+             printf '{marker}.1 %s %s %s %s %s\\n' \"${{3:-0}}\" \"$$\" \"$__haflow_started\" \"$__haflow_boot\" \"$__haflow\"; \
+             printf '{marker}.1 end\\n' >&2\n"
         );
         // A shell that isn't there closes its streams: reading tells why, the broken pipe doesn't.
         let _ = lane.stdin.write_all(text.as_bytes()).await;
@@ -125,7 +161,15 @@ impl Lane {
             answer = answer.or_else(|| out.piece());
             end = end.or_else(|| err.piece());
         }
-        lane.group = answer.and_then(|piece| piece.word.parse().ok()).filter(|group| *group > 1);
+        let answer = answer.map(|piece| piece.word).unwrap_or_default();
+        let words: Vec<&str> = answer.split_whitespace().collect();
+        if let [group, process, started, boot, keeps @ ..] = &words[..] {
+            (lane.boot, lane.keeps) = ((*boot).to_owned(), !keeps.is_empty());
+            lane.shell = match (group.parse(), process.parse(), started.parse()) {
+                (Ok(group), Ok(process), Ok(started)) if group > 1 => Some(Shell { process, started, group }),
+                _ => None,
+            };
+        }
         Ok(lane)
     }
 
@@ -140,7 +184,11 @@ impl Lane {
         let frames: Vec<Frame> = scripts.iter().map(|_| self.frame()).collect();
         let mut text = String::new();
         for (frame, script) in frames.iter().zip(scripts) {
-            text.push_str(&frame.encode(script));
+            let process = match script.process {
+                Process::Kept(_) if !self.keeps => Process::Own,
+                process => process,
+            };
+            text.push_str(&frame.encode(&Script { process, ..*script }));
         }
         // Written while the answer is read: neither side's buffers hold a large script and a large answer.
         let Self { stdin, stdout, stderr, .. } = self;
@@ -158,7 +206,13 @@ impl Lane {
                     Ok(Ok(output)) => each(output),
                     Ok(Err(error)) => return Err(error),
                     Err(_) => {
-                        return Err(LaneError::TimedOut { after: timeout, stdout: out.rest(), stderr: err.rest() });
+                        let (stdout, stderr) = (out.rest(), err.rest());
+                        return Err(LaneError::TimedOut {
+                            after: timeout,
+                            stdout,
+                            stderr,
+                            stopped: Stopped::default(),
+                        });
                     }
                 }
                 carried = (out.rest(), err.rest());
@@ -170,9 +224,25 @@ impl Lane {
         written.map_err(|error| LaneError::Lost(error.to_string()))
     }
 
-    /// The process group of the shell and of all that runs in it, to be killed when [`Lane::run`] ended early.
-    pub(crate) fn group(&self) -> Option<u32> {
-        self.group
+    /// Its shell, to be ended when [`Lane::run`] ended early.
+    pub(crate) fn shell(&self) -> Option<Shell> {
+        self.shell
+    }
+
+    /// Which boot of the host this is; empty where it doesn't say.
+    pub(crate) fn boot(&self) -> &str {
+        &self.boot
+    }
+
+    /// Whether results of steps can be kept there.
+    pub(crate) fn keeps(&self) -> bool {
+        self.keeps
+    }
+
+    /// A new id for a step whose result is to be kept, if that can be: its folder is of this boot of the host.
+    pub(crate) fn step(&self) -> Option<String> {
+        let id = crate::random_hex().ok()?;
+        self.keeps.then(|| format!("{}.{}", &id[..16], self.boot))
     }
 
     fn frame(&mut self) -> Frame {

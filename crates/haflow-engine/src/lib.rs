@@ -15,6 +15,7 @@ mod frame;
 mod hosts;
 mod jq;
 pub mod lane;
+mod lent;
 mod past;
 mod plan;
 mod reach;
@@ -28,7 +29,8 @@ mod work;
 
 pub use events::{Events, Told};
 pub use execute::{Interrupt, Settings, execute};
-pub use hosts::{Hosts, OpenLane};
+pub use hosts::{Holder, Hosts, OpenLane};
+pub use lent::Lent;
 pub use past::{Past, past};
 pub use plan::{Flap, flaps, plan};
 pub use reach::{Reach, Shell, reach_all};

@@ -1,29 +1,80 @@
-# Runs in the lane's own shell: the lock is held for as long as that lives, and its scripts don't inherit it.
+# Runs in the lane's own shell: the lock is held for as long as that lives, or a keeper of a step that it has begun. All lanes of a run share it; a run
+# that comes wants it for itself first. Whoever looks or takes holds the turn.
 lock=
 for candidate in "${HAFLOW_LOCK:-/run/lock/haflow.lock}" /run/haflow.lock /tmp/haflow.lock; do
-    # Made by whoever comes first, and opened to read by all: who is allowed to write it is of no matter.
-    [ -e "$candidate" ] || [ -L "$candidate" ] || (umask 022; set -C; : > "$candidate") 2>/dev/null
-    if [ -f "$candidate" ] && [ ! -L "$candidate" ] && [ -r "$candidate" ]; then
+    # Made by whoever comes first, and opened to read by all.
+    for file in "$candidate" "$candidate.turn"; do
+        [ -e "$file" ] || [ -L "$file" ] || (umask 0; set -C; : > "$file") 2>/dev/null
+    done
+    if [ -f "$candidate" ] && [ ! -L "$candidate" ] && [ -r "$candidate" ] && [ -f "$candidate.turn" ] && [ -r "$candidate.turn" ]; then
         lock=$candidate
         break
     fi
 done
-if [ -z "$lock" ] || ! command -v flock >/dev/null; then
+# Where sticky folders are protected, only dd doesn't ask for a file of somebody else to be made.
+put() {
+    printf '%s %s\n' "$run" "$holder" 2>/dev/null > "$lock" || printf '%s %s\n' "$run" "$holder" | dd of="$lock" conv=nocreat 2>/dev/null
+}
+add() {
+    printf '%s %s\n' "$$" "$__haflow_started" 2>/dev/null >> "$lock" ||
+        printf '%s %s\n' "$$" "$__haflow_started" | dd of="$lock" conv=nocreat,notrunc oflag=append 2>/dev/null
+}
+# The run that the file speaks of, and how many of its lanes live; with `end` these are ended.
+look() {
+    owner= by= lanes=0
+    {
+        read -r owner by
+        while read -r pid started; do
+            line=
+            { read -r line < "/proc/$pid/stat"; } 2>/dev/null
+            set -- "$1" ${line##*) }
+            [ "$pid" != $$ ] && [ -n "$started" ] && [ "${21}" = "$started" ] || continue
+            lanes=$((lanes + 1))
+            [ "$1" != end ] || kill -KILL "$pid" 2>/dev/null
+        done
+    } < "$lock"
+}
+if [ -z "$lock" ] || ! command -v flock >/dev/null || ! command exec 8< "$lock.turn" || ! command exec 9< "$lock"; then
     printf 'none\n'
-elif ! command exec 9< "$lock"; then
-    printf 'none\n'
-elif flock -n 9; then
-    printf '%s %s\n' "$$" "$holder" 2>/dev/null > "$lock"
-    printf 'taken\n'
-else
+elif ! flock -w 20 8; then
     exec 9<&-
-    # Who has just taken it writes its name a moment later; one that couldn't be overwritten is of somebody who is gone.
-    pid= by= tries=0
-    until [ -n "$pid" ] && [ -d "/proc/$pid" ] && [ -n "$by" ]; do
-        read -r pid by < "$lock"
-        tries=$((tries + 1))
-        [ "$tries" -lt 10 ] || break
-        sleep 0.1
+    printf 'held\n'
+else
+    look
+    if flock -n -x 9; then
+        if [ "$way" = again ] && [ "$owner" != "$run" ]; then
+            printf 'lost %s\n' "$by"
+            exec 9<&-
+        else
+            # Where nobody can write down whose it is, the first lane is the only one to hold it.
+            put
+            flock -s 9
+            look
+            if [ "$owner" = "$run" ]; then printf 'taken\n'; add; else printf 'alone\n'; fi
+        fi
+    elif [ "$owner" = "$run" ]; then
+        # What is left of the same run, which died: its lanes aren't needed, its steps go on.
+        [ "$way" != resumed ] || look end
+        flock -s 9
+        printf 'taken\n'
+        add
+    elif [ "$lanes" -gt 0 ]; then
+        printf 'held %s\n' "$by"
+        exec 9<&-
+    else
+        # Of its lanes none lives: a step that goes on holds it, or somebody who couldn't write down whose it is.
+        printf 'held %s\n' "${by:+a step that went on after the end of $by}"
+        exec 9<&-
+    fi
+fi
+exec 8<&-
+# What is kept of steps that nobody has picked up for a day.
+if [ "$way" != again ]; then
+    for folder in "$__haflow_run"/haflow-step-*; do
+        [ -O "$folder" ] && [ -n "$(find "$folder" -prune -type d -mtime +0)" ] || continue
+        pid= line=
+        [ ! -s "$folder/pid" ] || read -r pid < "$folder/pid"
+        { read -r line < "/proc/$pid/cmdline"; } 2>/dev/null
+        case $line in *"$folder"*) ;; *) rm -rf -- "$folder" ;; esac
     done
-    if [ -n "$pid" ] && [ -d "/proc/$pid" ]; then printf 'held %s\n' "$by"; else printf 'held\n'; fi
 fi

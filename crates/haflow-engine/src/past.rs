@@ -16,7 +16,10 @@ pub enum Past {
     /// It was being applied, and that failed or was killed.
     Tried,
     /// It was being applied, and nobody knows what came of it.
-    InDoubt,
+    InDoubt {
+        /// Under which id its result is kept on the host, if it is.
+        step: Option<String>,
+    },
 }
 
 /// What these events say of tasks, by their ids. Those that nothing was done about aren't there.
@@ -24,7 +27,9 @@ pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Strin
     let mut past = BTreeMap::new();
     for record in records {
         match &record.event {
-            Event::ApplyStarted { task, .. } => drop(past.insert(task.id.clone(), Past::InDoubt)),
+            Event::ApplyStarted { task, step, .. } => {
+                past.insert(task.id.clone(), Past::InDoubt { step: step.clone() });
+            }
             Event::TaskRetried { task, .. } => drop(past.insert(task.id.clone(), Past::Tried)),
             Event::TaskFinished { task, outcome, output, .. } => match outcome {
                 Outcome::Ok | Outcome::Changed { .. } => {
@@ -34,7 +39,8 @@ pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Strin
                 Outcome::Failed { .. } => {
                     past.entry(task.id.clone()).and_modify(|past| *past = Past::Tried);
                 }
-                Outcome::InDoubt { .. } => drop(past.insert(task.id.clone(), Past::InDoubt)),
+                // Its apply had begun: what is known of that stays.
+                Outcome::InDoubt { .. } => drop(past.entry(task.id.clone()).or_insert(Past::InDoubt { step: None })),
                 Outcome::Skipped { .. } | Outcome::Unreachable { .. } | Outcome::Cancelled => {}
             },
             _ => {}
@@ -58,7 +64,7 @@ pub(crate) fn in_doubt(task: &Task, past: Option<&Past>) -> Option<String> {
     let Action::Act(_) = &task.action else { return None };
     let why = match past? {
         Past::Tried => return None,
-        Past::InDoubt => "it was under way when the run died, and whether it was done can't be probed",
+        Past::InDoubt { .. } => "it was under way when the run died, and whether it was done can't be probed",
         Past::Ended { .. } => {
             "it was done before the run died, and what it printed, which others use, held a secret and wasn't kept"
         }

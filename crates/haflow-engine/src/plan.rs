@@ -192,8 +192,8 @@ fn looked_at(task: &Ready<'_>, seen: Result<Seen, Trouble>, salt: &str) -> Look 
         },
         Err(Trouble::Failed(failure)) => Showed::Failed(failure.clone()),
         Err(Trouble::Unreachable(error)) => Showed::Unreachable(error.message.clone()),
-        Err(Trouble::Lost(why)) => Showed::Unreachable(format!("the connection was lost: {why}")),
-        Err(Trouble::Killed | Trouble::NotKept) => Showed::Skipped("the plan was interrupted".into()),
+        Err(Trouble::Lost(why) | Trouble::Gone(why)) => Showed::Unreachable(format!("the connection was lost: {why}")),
+        Err(Trouble::Killed(_) | Trouble::NotKept) => Showed::Skipped("the plan was interrupted".into()),
     };
     let expect = task.task.scope.expect.iter();
     let expected = expect.map(|(_, state)| decide(task, &Seen::Value(state.clone()))).collect();

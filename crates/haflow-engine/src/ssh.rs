@@ -1,6 +1,6 @@
 //! Connections over OpenSSH: one master per host, lanes as its sessions, and errors that say what it was.
 
-use crate::lane::{Lane, LaneError};
+use crate::lane::{Lane, LaneError, Shell, Stopped};
 use haflow_model::Host;
 use openssh::{ControlPersist, KnownHosts, Session, SessionBuilder, Stdio};
 use std::num::NonZeroUsize;
@@ -151,17 +151,46 @@ impl Connection {
         }
     }
 
-    /// Kills a process group on the host: TERM, and KILL where that doesn't end it within `grace`.
-    pub(crate) async fn kill(&self, user: Option<&str>, group: u32, grace: Duration) {
-        let sudo = user.map(|user| format!("sudo -n -u {} -- ", crate::shell::quote(user))).unwrap_or_default();
-        let tenths = grace.as_millis() / 100;
-        let command = format!(
-            "exec {sudo}sh -c 'kill -TERM -{group} 2>/dev/null; n=0; \
-             while kill -0 -{group} 2>/dev/null; do n=$((n+1)); [ $n -lt {tenths} ] || break; sleep 0.1; done; \
-             kill -KILL -{group} 2>/dev/null; true'"
-        );
-        let _ = self.session.raw_command(command).status().await;
+    /// Whether it is there still, as far as the local `ssh` knows.
+    pub(crate) async fn lives(&self) -> bool {
+        self.session.check().await.is_ok()
     }
+
+    /// Ends a lane's shell, the step whose folder has this name, and all that they have started: TERM, and KILL where that doesn't end it within
+    /// `grace`.
+    pub(crate) async fn kill(
+        &self,
+        user: Option<&str>,
+        shell: Option<Shell>,
+        step: Option<&str>,
+        grace: Duration,
+    ) -> Killed {
+        let sudo = user.map(|user| format!("sudo -n -u {} -- ", crate::shell::quote(user))).unwrap_or_default();
+        let group = shell.map_or_else(|| "-".to_owned(), |shell| shell.group.to_string());
+        let text = format!(
+            "group={group} name={} grace={}\n{}",
+            crate::shell::quote(step.unwrap_or_default()),
+            grace.as_millis() / 100,
+            include_str!("kill.sh")
+        );
+        let command = format!("exec {sudo}sh -c {}", crate::shell::quote(&text));
+        let Ok(output) = self.session.raw_command(command).output().await else { return Killed::default() };
+        let mut lines = output.stdout.splitn(3, |byte| *byte == b'\n');
+        let mut names = || {
+            let line = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+            line.split_whitespace().map(str::to_owned).collect()
+        };
+        let stopped = Stopped { ended: names(), left: names() };
+        Killed { stopped, stdout: lines.next().unwrap_or_default().to_vec(), stderr: output.stderr }
+    }
+}
+
+/// What was killed on a host, and what it had printed.
+#[derive(Debug, Default)]
+pub(crate) struct Killed {
+    pub(crate) stopped: Stopped,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
 }
 
 /// An error and all its causes in one line.

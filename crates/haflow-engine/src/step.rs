@@ -3,8 +3,8 @@
 use crate::decide::Ready;
 use crate::events::NotKept;
 use crate::file;
-use crate::hosts::Lent;
-use crate::lane::{LaneError, Output, Process, Script};
+use crate::lane::{LaneError, Output, Process, Script, Stopped};
+use crate::lent::{Lent, PickedUp};
 use crate::shell::tail;
 use crate::ssh::Unreachable;
 use crate::state::{self, Seen};
@@ -21,8 +21,10 @@ pub(crate) enum Trouble {
     Unreachable(Unreachable),
     /// The connection was lost on the way.
     Lost(String),
+    /// The connection was lost, and what a step did in the meantime isn't known.
+    Gone(String),
     /// The run was interrupted twice.
-    Killed,
+    Killed(Stopped),
     /// That it begins couldn't be kept, so it didn't.
     NotKept,
 }
@@ -50,10 +52,10 @@ impl From<LaneError> for Trouble {
         let message = error.to_string();
         match error {
             LaneError::Lost(why) => Self::Lost(why),
-            LaneError::Killed => Self::Killed,
+            LaneError::Killed(stopped) => Self::Killed(stopped),
             LaneError::TooMuch => Failure { message, ..Failure::default() }.into(),
-            LaneError::TimedOut { stdout, stderr, .. } => Failure {
-                message,
+            LaneError::TimedOut { stdout, stderr, stopped, .. } => Failure {
+                message: format!("{message}{}", told(&stopped)),
                 stdout: tail(&stdout, 12),
                 stderr: tail(&stderr, 12),
                 hint: Some(
@@ -67,11 +69,25 @@ impl From<LaneError> for Trouble {
     }
 }
 
+/// What was ended with a script, behind a sentence that says so.
+pub(crate) fn told(stopped: &Stopped) -> String {
+    let names = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.dedup();
+        names.join(", ")
+    };
+    match (&stopped.ended[..], &stopped.left[..]) {
+        ([], _) => String::new(),
+        (ended, []) => format!(" ({}); nothing of it is left there", names(ended)),
+        (ended, left) => format!(" ({}), but {} can't be ended there", names(ended), names(left)),
+    }
+}
+
 /// A script with its own variables.
 struct Prepared<'a> {
     text: &'a str,
     variables: Vec<(String, String)>,
-    process: Process,
+    process: Process<'a>,
 }
 
 impl Prepared<'_> {
@@ -189,20 +205,28 @@ pub(crate) struct Applied {
     pub(crate) after: Result<Seen, Failure>,
 }
 
+/// The id under which the host keeps the result of what [`apply`] does, where it does that. A file is written at once or not at all.
+pub(crate) fn kept(lane: &Lent<'_>, task: &Ready<'_>) -> Option<String> {
+    match task.task.action {
+        Action::Ensure(_) | Action::Act(_) => lane.step(&task.task.id()),
+        Action::File(_) | Action::Read(_) | Action::Gate(_) => None,
+    }
+}
+
 /// Changes the thing from what was seen, and looks again: one round trip. `None` where what was seen before no longer holds;
-/// then nothing was changed.
+/// then nothing was changed. With a step its result is kept on the host under that id.
 pub(crate) async fn apply(
     lane: &mut Lent<'_>,
     task: &Ready<'_>,
     sight: &Sight,
+    step: Option<&str>,
     kill: &CancellationToken,
 ) -> Result<Option<Applied>, Trouble> {
     let timeout = task.task.policy.timeout;
+    let process = step.map_or(Process::Own, Process::Kept);
     let prepared = match (&task.task.action, task.file(), sight.seen()) {
-        (Action::Ensure(ensure), ..) => {
-            Prepared { text: &ensure.apply, variables: task.variables(), process: Process::Own }
-        }
-        (Action::Act(act), ..) => Prepared { text: &act.apply, variables: task.variables(), process: Process::Own },
+        (Action::Ensure(ensure), ..) => Prepared { text: &ensure.apply, variables: task.variables(), process },
+        (Action::Act(act), ..) => Prepared { text: &act.apply, variables: task.variables(), process },
         (_, Some(wanted), Seen::File(seen)) => {
             // Both scripts are haflow's own and share a shell: a hundred files are a hundred shells fewer.
             let (text, variables) = wanted.apply_and_probe(seen, matches!(sight, Sight::Before(_)))?;
@@ -227,4 +251,24 @@ pub(crate) async fn apply(
     }
     let output = lane.run(prepared.script(), timeout, kill).await?;
     Ok(Some(Applied { output, after: Ok(Seen::Nothing) }))
+}
+
+/// What a step whose lane broke did, and what there is after it. `None` where it had not begun, and now never will.
+pub(crate) async fn pick_up(
+    lane: &mut Lent<'_>,
+    task: &Ready<'_>,
+    step: &str,
+    kill: &CancellationToken,
+) -> Result<Option<Applied>, Trouble> {
+    let output = match lane.pick_up(step, task.task.policy.timeout, kill).await? {
+        PickedUp::Ended(output) => output,
+        PickedUp::Void => return Ok(None),
+        PickedUp::Gone(why) => return Err(Trouble::Gone(why)),
+    };
+    let after = match look(lane, task, kill).await {
+        Ok(seen) => Ok(seen),
+        Err(Trouble::Failed(failure)) => Err(*failure),
+        Err(trouble) => return Err(trouble),
+    };
+    Ok(Some(Applied { output, after }))
 }

@@ -4,7 +4,9 @@ use crate::decide::{Ready, decide};
 use crate::drift;
 use crate::events::Events;
 use crate::execute::Interrupt;
-use crate::hosts::{Hosts, Lent};
+use crate::hosts::Hosts;
+use crate::lane::Stopped;
+use crate::lent::Lent;
 use crate::past::{Past, in_doubt};
 use crate::state::{Known, Seen, failed};
 use crate::step::{self, Sight, Trouble};
@@ -14,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// A gate's last look gets this much time, however little is left: on a busy host a few starts of rabbitmqctl take longer than ten seconds.
 const SHORTEST_LOOK: Duration = Duration::from_mins(1);
+
+/// So often a task goes on after its lane broke: what breaks each of them is the task itself.
+const MOST_LOSSES: u32 = 5;
 
 /// The longest pause between two tries.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
@@ -57,15 +62,21 @@ impl Worker<'_> {
             Err(trouble) => (
                 match trouble {
                     Trouble::Failed(failure) => Outcome::Failed { failure },
+                    Trouble::Unreachable(error) if applying => {
+                        Outcome::InDoubt { why: format!("it was being applied: {}", error.message) }
+                    }
                     Trouble::Unreachable(error) => Outcome::Unreachable { why: error.message },
                     Trouble::Lost(why) if applying => {
                         Outcome::InDoubt { why: format!("the connection was lost while it was being applied: {why}") }
                     }
+                    Trouble::Gone(why) => Outcome::InDoubt {
+                        why: format!("it was being applied when the connection was lost or the run died, and {why}"),
+                    },
                     Trouble::Lost(why) => Outcome::Unreachable { why: format!("the connection was lost: {why}") },
-                    Trouble::Killed if applying => {
-                        Outcome::InDoubt { why: "it was killed while it was being applied".into() }
-                    }
-                    Trouble::Killed => Outcome::Cancelled,
+                    Trouble::Killed(stopped) if applying => Outcome::InDoubt {
+                        why: format!("it was killed while it was being applied{}", step::told(&stopped)),
+                    },
+                    Trouble::Killed(_) => Outcome::Cancelled,
                     Trouble::NotKept => {
                         // Nothing more may begin.
                         self.unkept.store(true, Ordering::SeqCst);
@@ -93,7 +104,22 @@ impl Worker<'_> {
     }
 
     async fn lane(&self, task: &Ready<'_>) -> Result<Lent<'_>, Trouble> {
-        Ok(self.hosts.lane(&task.task.host, task.task.user.as_deref()).await?)
+        tokio::select! {
+            lane = self.hosts.lane(&task.task.host, task.task.user.as_deref()) => Ok(lane?),
+            // A connection that is lost may be tried for as long as a user waits for it.
+            () = self.interrupt.kill.cancelled() => Err(Trouble::Killed(Stopped::default())),
+        }
+    }
+
+    /// Looks, for at most `left`; once more where the connection is lost over it and comes back.
+    async fn look(&self, task: &Ready<'_>, left: Duration) -> Result<Seen, Trouble> {
+        let mut losses = 0;
+        loop {
+            match step::look_for(&mut self.lane(task).await?, task, left, &self.interrupt.kill).await {
+                Err(Trouble::Lost(_)) if losses < MOST_LOSSES => losses += 1,
+                look => return look,
+            }
+        }
     }
 
     async fn steps(
@@ -104,7 +130,24 @@ impl Worker<'_> {
         applying: &mut bool,
     ) -> Result<Ended, Trouble> {
         self.events.emit(Event::TaskStarted { task: task.task.into() }).await;
-        if let Some(why) = in_doubt(task.task, before.past) {
+        let timeout = task.task.policy.timeout;
+        if let Some(Past::InDoubt { step: Some(step) }) = before.past {
+            match self.pick_up(task, step).await {
+                Ok(Some(applied)) => {
+                    // It has failed, or it has changed something.
+                    let output = judge(task, applied).map_err(|failure| Trouble::Failed(Box::new(failure)))?;
+                    return Ok((Outcome::Changed { diff: Diff::default() }, output));
+                }
+                // It never began.
+                Ok(None) => {}
+                Err(Trouble::Gone(_)) => {
+                    if let Some(why) = in_doubt(task.task, before.past) {
+                        return Ok((Outcome::InDoubt { why }, None));
+                    }
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        } else if let Some(why) = in_doubt(task.task, before.past) {
             return Ok((Outcome::InDoubt { why }, None));
         }
         if let Action::Gate(gate) = &task.task.action {
@@ -119,7 +162,7 @@ impl Worker<'_> {
                     Sight::Before(seen)
                 }
             }
-            None => Sight::Now(step::look(&mut self.lane(task).await?, task, &self.interrupt.kill).await?),
+            None => Sight::Now(self.look(task, timeout).await?),
         };
         // What is applied is what was planned, on what was planned from: also where a second look was needed. What was begun already
         // is no longer what was planned from.
@@ -137,6 +180,7 @@ impl Worker<'_> {
         let mut first = None;
         let policy = &task.task.policy;
         let attempts = policy.retries + 1;
+        let mut losses = 0;
         let mut attempt = 1;
         loop {
             let diff = match decide(task, seen.seen()) {
@@ -155,18 +199,36 @@ impl Worker<'_> {
             self.disturb();
             // Lent for as long as it is needed: a task that pauses or waits doesn't keep others from their host.
             let mut lane = self.lane(task).await?;
-            self.events.intend(Event::ApplyStarted { task: task.task.into(), attempt }).await?;
+            lane.remove_told();
+            let kept = step::kept(&lane, task);
+            let intent = Event::ApplyStarted { task: task.task.into(), attempt, step: kept.clone() };
+            self.events.intend(intent).await?;
             *applying = true;
-            let applied = step::apply(&mut lane, task, &seen, &self.interrupt.kill).await?;
+            let applied = match step::apply(&mut lane, task, &seen, kept.as_deref(), &self.interrupt.kill).await {
+                Err(Trouble::Lost(why)) if losses < MOST_LOSSES => {
+                    losses += 1;
+                    drop(lane);
+                    let is_file = matches!(task.task.action, Action::File(_));
+                    match &kept {
+                        Some(step) => self.pick_up(task, step).await?,
+                        // It is there whole or not at all.
+                        None if is_file => None,
+                        None => return Err(Trouble::Lost(why)),
+                    }
+                }
+                applied => {
+                    drop(lane);
+                    applied?
+                }
+            };
             *applying = false;
             let Some(applied) = applied else {
-                // It isn't as it was before: nothing was done.
-                seen = Sight::Now(step::look(&mut lane, task, &self.interrupt.kill).await?);
+                // It isn't as it was before, or it never began: nothing was done.
+                seen = Sight::Now(self.look(task, timeout).await?);
                 keep(&seen)?;
                 first = None;
                 continue;
             };
-            drop(lane);
             let failure = match judge(task, applied) {
                 Ok(output) => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, output)),
                 Err(failure) => failure,
@@ -186,11 +248,25 @@ impl Worker<'_> {
                 .await;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.interrupt.stop.cancelled() => return Err(Trouble::Killed),
+                () = self.interrupt.stop.cancelled() => return Err(Trouble::Killed(Stopped::default())),
             }
             // Others may have been at work in the meantime, and the apply itself may have got further than it said.
-            seen = Sight::Now(step::look(&mut self.lane(task).await?, task, &self.interrupt.kill).await?);
+            seen = Sight::Now(self.look(task, timeout).await?);
             attempt += 1;
+        }
+    }
+
+    /// What came of a step whose lane broke, and what there is after it; `None` where it had not begun.
+    async fn pick_up(&self, task: &Ready<'_>, step: &str) -> Result<Option<step::Applied>, Trouble> {
+        let mut losses = 0;
+        loop {
+            let mut lane = self.lane(task).await?;
+            lane.keeps(&task.task.id(), step);
+            self.events.emit(Event::PickingUp { task: task.task.into() }).await;
+            match step::pick_up(&mut lane, task, step, &self.interrupt.kill).await {
+                Err(Trouble::Lost(_)) if losses < MOST_LOSSES => losses += 1,
+                picked => return picked,
+            }
         }
     }
 
@@ -201,8 +277,7 @@ impl Worker<'_> {
             let left = gate.within.saturating_sub(started.elapsed()).max(SHORTEST_LOOK);
             // One that must hold now waits for nothing but its only look.
             let left = if gate.within.is_zero() { task.task.policy.timeout } else { left };
-            let look = step::look_for(&mut self.lane(task).await?, task, left, &self.interrupt.kill).await;
-            let seen = match look {
+            let seen = match self.look(task, left).await {
                 Ok(seen) => match decide(task, &seen) {
                     Decision::UpToDate => None,
                     Decision::Change { diff } => Some((differing(&diff), None)),
@@ -243,7 +318,7 @@ impl Worker<'_> {
                 // The last look is at the end of the time that it has.
                 () = tokio::time::sleep(gate.every.min(left)) => {}
                 // It changes nothing: there is no reason to wait for it.
-                () = self.interrupt.stop.cancelled() => return Err(Trouble::Killed),
+                () = self.interrupt.stop.cancelled() => return Err(Trouble::Killed(Stopped::default())),
             }
         }
     }

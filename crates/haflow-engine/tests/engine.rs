@@ -177,6 +177,7 @@ async fn run_with(graph: &Graph, open: OpenLane, change: impl FnOnce(&mut Settin
         all
     };
     let (counts, events) = tokio::join!(execute, listen);
+    hosts.tidy().await;
     Ran { counts, events }
 }
 
@@ -414,14 +415,40 @@ async fn an_unreachable_host_is_told_for_each_of_its_tasks() {
     assert_eq!(words, ["unreachable", "unreachable", "skipped", "changed"]);
 }
 
+/// Ends the lane that a step was begun through: the parent of its keeper.
+const CUT: &str = r#"read -r line < /proc/$PPID/stat; set -- ${line##*) }; kill -9 "$2""#;
+
 #[tokio::test]
-async fn a_connection_lost_during_an_apply_leaves_it_in_doubt() {
+async fn a_step_outlives_its_lane_and_is_picked_up() {
     let mut world = World::new();
-    // The script's parent is the lane's shell.
-    world.add("a", "cut", act("kill -9 $PPID; sleep 1"), |_| {});
+    let goes_on = format!("{CUT}; sleep 0.5; echo done >> \"$home/log\"; echo said; echo complained >&2");
+    let cut = world.add("a", "cut", act(&goes_on), |_| {});
+    let path = world.path("from-cut");
+    world.add("a", "uses it", act(r#"printf %s "$said" > "$path""#), |task| {
+        task.params.insert("path".into(), Param::Value(path.to_str().unwrap().into()));
+        task.params.insert("said".into(), Param::Output(OutputRef { task: cut, secret: false }));
+    });
+    world.add("a", "wrong", act(&format!("{CUT}; echo why >&2; exit 7")), |_| {});
     world.ensure("b", "other", "x");
     let ran = run(&world.seal()).await;
-    assert_eq!((ran.word("cut"), ran.word("other")), ("in_doubt".into(), "changed".into()));
+    assert_eq!(
+        (ran.word("cut"), ran.word("uses it"), ran.word("other")),
+        ("changed".into(), "changed".into(), "changed".into())
+    );
+    assert_eq!((world.text("log").as_str(), world.text("from-cut").as_str()), ("done\n", "said"));
+    let failure = ran.failure("wrong");
+    assert_eq!((failure.exit, failure.stderr.as_str()), (Some(7), "why"));
+    let picked_up = ran.events.iter().filter(|record| matches!(record.event, Event::PickingUp { .. })).count();
+    assert_eq!(picked_up, 2);
+}
+
+#[tokio::test]
+async fn a_step_whose_end_nobody_knows_is_in_doubt() {
+    let mut world = World::new();
+    world.add("a", "killed", act("kill -9 $PPID; sleep 1"), |_| {});
+    world.ensure("b", "other", "x");
+    let ran = run(&world.seal()).await;
+    assert_eq!((ran.word("killed"), ran.word("other")), ("in_doubt".into(), "changed".into()));
     assert!(!ran.counts.succeeded());
 }
 
@@ -667,7 +694,7 @@ async fn a_run_is_resumed_from_any_of_its_events() {
         let log = world.text("log");
         for (id, known) in &mut past {
             let name = id.rsplit(':').next().unwrap();
-            if *known == Past::InDoubt && ["restart", "token"].contains(&name) {
+            if matches!(known, Past::InDoubt { step: None }) && ["restart", "token"].contains(&name) {
                 *known = if log.contains(name) {
                     Past::Ended { outcome: Outcome::Changed { diff: Diff::default() }, output: Some(json!(name)) }
                 } else {

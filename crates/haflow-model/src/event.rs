@@ -66,6 +66,13 @@ pub enum Event {
         /// What to do.
         hint: Option<String>,
     },
+    /// The connection to a host was lost, and is tried for. [`Event::HostConnected`] or [`Event::HostUnreachable`] tells what came of that.
+    HostLost {
+        /// The host.
+        host: HostName,
+        /// What was seen.
+        why: String,
+    },
     /// A task begins: its probe runs.
     TaskStarted {
         /// The task.
@@ -79,6 +86,15 @@ pub enum Event {
         task: TaskRef,
         /// Counted from 1.
         attempt: u32,
+        /// Under which id its result is kept on the host, if it is: it outlives the connection.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<String>,
+    },
+    /// The connection was lost, or the run died, while the task was being applied: that goes on on the host, and its end is waited for there.
+    PickingUp {
+        /// The task.
+        #[serde(flatten)]
+        task: TaskRef,
     },
     /// An apply failed and will be tried again.
     TaskRetried {

@@ -304,24 +304,24 @@ impl Saved {
             Err(_) => Ok(()),
         }
     }
+}
 
-    /// Notes for good that this plan is being applied now. Refuses it if it was before: of two at once, one goes on.
-    pub(crate) fn use_up(&self, path: &Path, run: &str) -> Result<(), Error> {
-        let folder = state_folder()?.join("applied");
-        let mark = folder.join(&self.id);
-        let failed = |source| Error::Io { doing: "note that the plan is applied in", path: folder.clone(), source };
-        std::fs::create_dir_all(&folder).map_err(failed)?;
-        let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).open(&mark) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(used(path, &std::fs::read_to_string(&mark).unwrap_or_default()));
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        writeln!(file, "{run} at {}", Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"))
-            .and_then(|()| file.sync_all())
-            .map_err(failed)
-    }
+/// Notes for good that the plan with this id is being applied now. Refuses it if it was before: of two at once, one goes on.
+pub(crate) fn use_up(id: &str, path: &Path, run: &str) -> Result<(), Error> {
+    let folder = state_folder()?.join("applied");
+    let mark = folder.join(id);
+    let failed = |source| Error::Io { doing: "note that the plan is applied in", path: folder.clone(), source };
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).open(&mark) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(used(path, &std::fs::read_to_string(&mark).unwrap_or_default()));
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    writeln!(file, "{run} at {}", Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"))
+        .and_then(|()| file.sync_all())
+        .map_err(failed)
 }
 
 /// The version alone, of a file of whichever form.

@@ -1,7 +1,8 @@
 use super::{Others, Output, run, span};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::plan_file::Saved;
+use crate::journal::{Input, Journal};
+use crate::plan_file::{self, Saved};
 use crate::session::Session;
 use clap::Args;
 use haflow_engine::Settings;
@@ -89,8 +90,8 @@ impl Apply {
             return Err(Error::Hosts(unreachable));
         }
         let run = run::run_id();
-        session.lock(&run, self.others.wait)?;
-        saved.use_up(file, &run)?;
+        self.others.lock(&session, &run)?;
+        let id = saved.id.clone();
         let (asked, plan) = saved.into_parts();
         let settings = Settings {
             run,
@@ -100,6 +101,12 @@ impl Apply {
             plan: Some(plan),
             past: None,
         };
-        run::execute(asked, &session, &settings, &self.output)
+        // A plan isn't used up by a run that can't be kept.
+        let journal = Journal::create(&settings.run, &Input::new(asked, &session, &settings)?)?;
+        if let Err(refused) = plan_file::use_up(&id, file, &settings.run) {
+            journal.discard();
+            return Err(refused);
+        }
+        run::execute_in(&session, &settings, &self.output, journal)
     }
 }

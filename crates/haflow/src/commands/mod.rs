@@ -18,6 +18,7 @@ mod why;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::Format;
+use crate::session::Session;
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
 
@@ -84,6 +85,23 @@ struct Others {
     /// Wait so long for other runs on the same hosts to end: 30s, 5m
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = span)]
     wait: SignedDuration,
+    /// Try so long for a connection that is lost; what runs on the host goes on meanwhile
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = span)]
+    reconnect: SignedDuration,
+}
+
+impl Others {
+    /// Locks the session's hosts for a run; whether that needed a wait.
+    fn lock(&self, session: &Session, run: &str) -> Result<bool, Error> {
+        session.hosts.reconnect_for(self.reconnect.unsigned_abs());
+        session.lock(run, self.wait)
+    }
+
+    /// The same for a run that died.
+    fn lock_again(&self, session: &Session, run: &str) -> Result<bool, Error> {
+        session.hosts.reconnect_for(self.reconnect.unsigned_abs());
+        session.lock_again(run, self.wait)
+    }
 }
 
 /// A number and `s`, `m`, `h` or `d`.

@@ -53,7 +53,7 @@ impl Resume {
         let mut past = haflow_engine::past(&events.records);
         self.decided(&mut past)?;
         let session = declare(&kept, &input)?;
-        session.lock(&run, self.others.wait)?;
+        self.others.lock_again(&session, &run)?;
         journal.go_on(events.end, &self.said(&session))?;
         eprintln!("resuming run {run} of {}", input.made.strftime("%Y-%m-%d %H:%M:%S UTC"));
         let settings = Settings {

@@ -45,7 +45,7 @@ impl Run {
                 confirm(&session)?;
             }
             // After a wait the facts may be others, and with them the tasks.
-            if !session.lock(&run, self.others.wait)? {
+            if !self.others.lock(&session, &run)? {
                 break session;
             }
         };
@@ -78,6 +78,7 @@ pub(super) fn execute_in(
         haflow_engine::execute(&session.declared.graph, &session.hosts, events, settings, &session.interrupt).await
     });
     kept?;
+    session.runtime.block_on(session.hosts.tidy());
     Ok(if session.interrupt.stop.is_cancelled() {
         Exit::Interrupted
     } else if !counts.succeeded() {

@@ -40,6 +40,13 @@ impl Journal {
         Ok(lock(&file).map_err(failed)?.then_some(Self { path, file }))
     }
 
+    /// Takes it away: nothing was begun.
+    pub(crate) fn discard(self) {
+        if let Some(folder) = self.path.parent() {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+
     /// Goes on after byte `end`, with these events: what comes after it was half a line.
     pub(crate) fn go_on(&mut self, end: u64, records: &[Record]) -> Result<(), Error> {
         let mut write = || {

@@ -54,6 +54,7 @@ pub(super) struct Running {
 pub(super) enum Phase {
     Looking,
     Applying { attempt: u32 },
+    PickingUp,
     Pausing { attempt: u32, of: u32, until: u64 },
     Gate { held: u32, times: u32, seen: Option<String> },
 }
@@ -89,7 +90,7 @@ impl State {
                 }
             }
             Event::PlanStarted { hosts, tasks, .. } => self.begin(true, hosts, *tasks),
-            Event::HostConnected { .. } => {}
+            Event::HostConnected { .. } | Event::HostLost { .. } => {}
             Event::HostUnreachable { host, why, hint } => {
                 if self.unreachable.insert(host.clone()) {
                     self.wrong.push(Wrong::Host { host: host.clone(), why: why.clone(), hint: hint.clone() });
@@ -99,7 +100,10 @@ impl State {
                 let (task, at) = (task.clone(), record.at);
                 self.running.push(Running { task, since: at, phase: Phase::Looking, told: at });
             }
-            Event::ApplyStarted { task, attempt } => self.phase(task, record.at, Phase::Applying { attempt: *attempt }),
+            Event::ApplyStarted { task, attempt, .. } => {
+                self.phase(task, record.at, Phase::Applying { attempt: *attempt })
+            }
+            Event::PickingUp { task } => self.phase(task, record.at, Phase::PickingUp),
             Event::TaskRetried { task, attempt, of, pause_ms, .. } => {
                 let until = record.at.saturating_add(*pause_ms);
                 self.phase(task, record.at, Phase::Pausing { attempt: *attempt, of: *of, until });
@@ -178,6 +182,7 @@ impl Running {
     pub(super) fn doing(&self, now: u64) -> String {
         match &self.phase {
             Phase::Looking | Phase::Applying { attempt: 0 | 1 } => String::new(),
+            Phase::PickingUp => "picking up".into(),
             Phase::Applying { attempt } => format!("attempt {attempt}"),
             Phase::Pausing { attempt, of, until } => {
                 let left = until.saturating_sub(now).div_ceil(1000);

@@ -49,6 +49,13 @@ impl Story {
                 page.indented(self.margin(), |page| reasons(page, why, hint.as_deref()));
                 Some(page)
             }
+            Event::HostLost { host, why } => Some(
+                line("lost", Tone::Change, host)
+                    .with("the connection, and tries for it: ", why.lines().last().unwrap_or_default()),
+            ),
+            Event::PickingUp { task } => {
+                Some(line("picking up", Tone::Plain, &task.host).with(&title(task), ": it goes on there"))
+            }
             Event::TaskRetried { task, attempt, of, pause_ms, why } => {
                 let what = format!("attempt {attempt} of {of} failed, again in {}", span(*pause_ms));
                 let mut page = line("retry", Tone::Change, &task.host).with(&title(task), &format!(": {what}"));

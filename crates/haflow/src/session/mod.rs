@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::journal::{Journal, Writer};
 use crate::report::{Format, Options, Reporter};
 use haflow_engine::facts::{self, FactError, Facts};
-use haflow_engine::{Events, Hosts, Interrupt, Told};
+use haflow_engine::{Events, Holder, Hosts, Interrupt, Told};
 use haflow_model::{Graph, Host, HostName, Inventory, Param, Value};
 use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, RecordedFacts, Unreached};
 use jiff::SignedDuration;
@@ -105,23 +105,29 @@ impl Session {
 
     /// Locks all hosts that have a task for this run, for as long as it lives. Waits for other runs for `wait` at most; whether that was needed.
     pub(crate) fn lock(&self, run: &str, wait: SignedDuration) -> Result<bool, Error> {
+        self.lock_as(run, wait, false)
+    }
+
+    /// The same for a run that died: what is left of it on its hosts doesn't stand in its way.
+    pub(crate) fn lock_again(&self, run: &str, wait: SignedDuration) -> Result<bool, Error> {
+        self.lock_as(run, wait, true)
+    }
+
+    fn lock_as(&self, run: &str, wait: SignedDuration, resumed: bool) -> Result<bool, Error> {
         let hosts: BTreeSet<_> = self.declared.graph.tasks().map(|(_, task)| task.host.clone()).collect();
         let user = std::env::var("USER").unwrap_or_else(|_| format!("user {}", rustix::process::getuid().as_raw()));
         let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC");
         let process = std::process::id();
-        let holder = format!("run {run}, by {user} on {here} (process {process}), since {since}");
+        let says = format!("run {run}, by {user} on {here} (process {process}), since {since}");
+        let holder = Holder { run: run.to_owned(), says, resumed };
         let lock = async {
             let held = self.hosts.lock(&hosts, &holder, Duration::ZERO).await;
-            // What a run that is resumed left under way ends by itself.
-            let own = held.iter().all(|(_, by)| by.starts_with(&format!("run {run},")));
-            let wait = if own { LEFT_UNDER_WAY } else { wait.unsigned_abs() };
             if held.is_empty() || wait.is_zero() {
                 return (held, false);
             }
-            let whom = if own { "what this run left under way" } else { "other runs" };
-            eprintln!("waiting for {whom}:\n{}", crate::report::clean(&at_work(&held)));
-            (self.hosts.lock(&hosts, &holder, wait).await, true)
+            eprintln!("waiting for other runs:\n{}", crate::report::clean(&at_work(&held)));
+            (self.hosts.lock(&hosts, &holder, wait.unsigned_abs()).await, true)
         };
         let (held, waited) = self.runtime.block_on(async {
             tokio::select! {
@@ -154,9 +160,6 @@ impl Session {
         done
     }
 }
-
-/// How long a resumed run waits for its own steps.
-const LEFT_UNDER_WAY: Duration = Duration::from_hours(1);
 
 /// Which hosts others are at work on, a line each.
 fn at_work(held: &[(HostName, String)]) -> String {

@@ -1,0 +1,31 @@
+# Waits for the end of the step whose folder is $folder, and prints how it ended: `ended` and its exit code on a line, then what it printed; `gone`
+# where nobody knows; `void` where it had not begun, and now never will.
+if mkdir -m 700 -- "$folder" 2>/dev/null; then
+  printf 'void\n'
+  exit 0
+fi
+# Whether the keeper is there: a process number is used again, its command line isn't.
+runs() {
+  pid=
+  [ ! -s "$folder/pid" ] || read -r pid <"$folder/pid"
+  [ -n "$pid" ] || return 1
+  line=
+  { read -r line <"/proc/$pid/cmdline"; } 2>/dev/null
+  case $line in *"$folder"*) return 0 ;; esac
+  return 1
+}
+missed=0
+until [ -s "$folder/exit" ]; do
+  # A keeper that has just been started hasn't said its number yet.
+  if runs; then missed=0; else missed=$((missed + 1)); fi
+  if [ "$missed" -gt 20 ]; then
+    printf 'gone\n'
+    exit 0
+  fi
+  sleep 0.1 2>/dev/null || sleep 1
+done
+read -r exit <"$folder/exit"
+printf 'ended %s\n' "$exit"
+[ ! -s "$folder/out" ] || cat -- "$folder/out"
+[ ! -s "$folder/err" ] || cat -- "$folder/err" >&2
+exit 0

@@ -4,19 +4,12 @@
 //! Where a lab can't be had (it needs root on Linux) each test says so and is skipped. A suite whose base isn't built yet
 //! would take minutes: such a test is skipped as well, unless `HAFLOW_TEST_ALL=1` asks for it.
 
-mod common;
-#[path = "common/events.rs"]
-mod events;
-#[path = "common/world.rs"]
-mod world;
-
-use events::Told;
+use crate::world::World;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use world::World;
 
 /// Prints what a host is like: its files with everything that a change leaves behind, also a write of the same bytes, but for
 /// what a broker and systemd themselves write; its services, packages and users.
@@ -31,10 +24,6 @@ getent group
 ";
 
 impl World {
-    fn rabbit_ha(&self, command: &str, more: &[&str]) -> Told {
-        self.told(command, "playbooks/rabbit-ha.rhai", more)
-    }
-
     fn json(&self, host: &str, script: &str) -> Value {
         let text = self.sh(host, script);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{host}: {script}: {error}: {text}"))

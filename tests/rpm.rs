@@ -1,17 +1,10 @@
 //! Packages on hosts of the rpm families, in the lab: a Debian host with real rpm, dnf and zypper, and a signed repository of small
 //! packages. What isn't Debian's own there (the distribution's name, its packages) is made up; the package managers are real.
 
-mod common;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "common/events.rs"]
-mod events;
-#[path = "common/world.rs"]
-mod world;
-
-use events::Told;
+use crate::events::Told;
+use crate::world::World;
 use std::collections::BTreeSet;
 use std::fs;
-use world::World;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/rpm");
 

@@ -366,7 +366,7 @@ fn why_tells_what_is_behind_a_decision() {
     let Some(world) = World::new() else { return };
     let none = world.sshd.haflow(&["why", "one"]);
     assert_eq!(none.exit, 64);
-    assert!(none.stderr.contains("no plan was made here yet"), "{}", none.stderr);
+    assert!(none.stderr.contains("nothing was run or planned here yet"), "{}", none.stderr);
     world.sshd.write(
         "playbook.rhai",
         r##"
@@ -384,7 +384,7 @@ fn why_tells_what_is_behind_a_decision() {
         "a → b",
         "because of act:first  act",
         "it may touch anything, and comes first",
-        "act:first  act  declared before it on this host",
+        "act:first  act  declared before it on the same host",
     ] {
         assert!(why.stdout.contains(part), "{part:?} isn't said: {}", why.stdout);
     }

@@ -29,3 +29,4 @@ mod resume;
 mod rpm;
 mod rpm_rabbit;
 mod sshd;
+mod why;

@@ -151,11 +151,11 @@ impl Worker<'_> {
                 Decision::Failed { failure } => return Err(Trouble::Failed(failure)),
                 decision => unreachable!("a state that was seen isn't {decision:?}"),
             };
-            first.get_or_insert(diff);
+            first.get_or_insert_with(|| diff.clone());
             self.disturb();
             // Lent for as long as it is needed: a task that pauses or waits doesn't keep others from their host.
             let mut lane = self.lane(task).await?;
-            self.events.intend(Event::ApplyStarted { task: task.task.into(), attempt }).await?;
+            self.events.intend(Event::ApplyStarted { task: task.task.into(), attempt, diff }).await?;
             *applying = true;
             let applied = step::apply(&mut lane, task, &seen, &self.interrupt.kill).await?;
             *applying = false;

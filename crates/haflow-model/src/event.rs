@@ -79,6 +79,9 @@ pub enum Event {
         task: TaskRef,
         /// Counted from 1.
         attempt: u32,
+        /// What was seen that isn't as it is wanted. An act has none.
+        #[serde(default, skip_serializing_if = "Diff::is_empty")]
+        diff: Diff,
     },
     /// An apply failed and will be tried again.
     TaskRetried {

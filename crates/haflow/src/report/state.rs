@@ -99,7 +99,9 @@ impl State {
                 let (task, at) = (task.clone(), record.at);
                 self.running.push(Running { task, since: at, phase: Phase::Looking, told: at });
             }
-            Event::ApplyStarted { task, attempt } => self.phase(task, record.at, Phase::Applying { attempt: *attempt }),
+            Event::ApplyStarted { task, attempt, .. } => {
+                self.phase(task, record.at, Phase::Applying { attempt: *attempt });
+            }
             Event::TaskRetried { task, attempt, of, pause_ms, .. } => {
                 let until = record.at.saturating_add(*pause_ms);
                 self.phase(task, record.at, Phase::Pausing { attempt: *attempt, of: *of, until });

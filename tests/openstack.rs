@@ -268,11 +268,7 @@ fn the_traffic(world: &World) {
     }
     goes_on(world, "calls and notifications go out by all four files");
     let mut windows = Vec::new();
-    let killed: Vec<&str> = if all() { BROKERS.into() } else { draw(1, 3).into_iter().map(|it| BROKERS[it]).collect() };
-    if !all() {
-        skipped("the other brokers' power cuts; HAFLOW_TEST_ALL=1 has all of them");
-    }
-    for broker in killed {
+    for broker in draw("power cuts", 1, &BROKERS) {
         let from = now(world);
         world.lab.kill(broker).expect("its power is cut");
         goes_on(world, &format!("they go on without {broker}"));

@@ -15,13 +15,9 @@ pub(crate) fn clean(mut command: Command, folder: &Path) -> Command {
 
 /// Says what isn't tested now, and why: past the capture of a test's output, so that it is seen.
 pub(crate) fn skipped(what: &str) {
-    tell(&format!("skipped: {what}"));
-}
-
-fn tell(what: &str) {
     // A test's thread has its name.
     let thread = std::thread::current();
-    let _ = writeln!(std::io::stderr(), "{}: {what}", thread.name().unwrap_or("a test"));
+    let _ = writeln!(std::io::stderr(), "skipped in {}: {what}", thread.name().unwrap_or("a test"));
 }
 
 /// Whether everything is to be tested, however long it takes.
@@ -29,13 +25,17 @@ pub(crate) fn all() -> bool {
     std::env::var_os("HAFLOW_TEST_ALL").is_some()
 }
 
-/// Draws `number` of `of` things to test, where not everything is tested: in each run others, unless `HAFLOW_TEST_SEED` is what one has told.
-pub(crate) fn draw(number: usize, of: usize) -> Vec<usize> {
+/// All of these, where everything is to be tested. Otherwise `number` of them, in their order: in each run others, unless `HAFLOW_TEST_SEED` is what
+/// one has told.
+pub(crate) fn draw<T: Copy>(what: &str, number: usize, of: &[T]) -> Vec<T> {
+    if all() {
+        return of.to_vec();
+    }
     let seed: u64 = match std::env::var("HAFLOW_TEST_SEED") {
         Ok(seed) => seed.parse().expect("HAFLOW_TEST_SEED is a number"),
         Err(_) => std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs(),
     };
-    let mut drawn: Vec<usize> = (0..of).collect();
+    let mut drawn: Vec<usize> = (0..of.len()).collect();
     drawn.sort_by_key(|index| {
         let mut hasher = DefaultHasher::new();
         (seed, index).hash(&mut hasher);
@@ -43,8 +43,12 @@ pub(crate) fn draw(number: usize, of: usize) -> Vec<usize> {
     });
     drawn.truncate(number);
     drawn.sort_unstable();
-    tell(&format!("HAFLOW_TEST_SEED={seed} draws the same again"));
-    drawn
+    skipped(&format!(
+        "{} of {} {what}; HAFLOW_TEST_SEED={seed} draws the same again, HAFLOW_TEST_ALL=1 runs all",
+        of.len() - drawn.len(),
+        of.len()
+    ));
+    drawn.into_iter().map(|index| of[index]).collect()
 }
 
 /// What a program did.

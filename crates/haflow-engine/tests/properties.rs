@@ -390,7 +390,9 @@ proptest! {
         };
         let ends = world.outcomes(&records)?;
         let mut counted = haflow_model::RunCounts::default();
-        ends.values().for_each(|end| counted.add(end));
+        for end in ends.values() {
+            counted.add(end);
+        }
         prop_assert_eq!(*counts, counted);
         // Its events are in the order of the edges too.
         let at = |id: NodeId, ended: bool| records.iter().position(|record| match &record.event {

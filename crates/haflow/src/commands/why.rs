@@ -1,10 +1,10 @@
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::journal::{self, History, Kept, Linked};
+use crate::journal::{self, History, Kept};
 use crate::plan_file::{Saved, last};
 use crate::report::{self, Format, Options, count, say};
 use clap::Args;
-use haflow_model::{Event, Record, Sources, nearest};
+use haflow_model::{Sources, nearest};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -106,7 +106,7 @@ fn of_run(kept: &Kept, task: &str, format: Format, options: Options) -> Result<S
     let mut nodes = input.nodes.clone();
     if nodes.is_empty() {
         eprintln!("note: {whose} is of haflow {}, which didn't keep what tasks wait for", input.haflow);
-        nodes = told(&records);
+        nodes = journal::told(&records);
     }
     let tasks = nodes.iter().filter(|node| !node.barrier).map(|node| node.name.as_str());
     let help = format!("`haflow show -v {}` lists them", kept.run);
@@ -117,19 +117,6 @@ fn of_run(kept: &Kept, task: &str, format: Format, options: Options) -> Result<S
         return Ok(format!("{}\n", report::run_as_json(&history, node)));
     }
     Ok(report::of_run(&history, node, input.sources(), options))
-}
-
-/// The tasks that events are about.
-fn told(records: &[Record]) -> Vec<Linked> {
-    let mut nodes: Vec<Linked> = Vec::new();
-    for record in records {
-        if let Event::TaskStarted { task } | Event::TaskFinished { task, .. } = &record.event
-            && !nodes.iter().any(|node| node.name == task.id)
-        {
-            nodes.push(Linked { name: task.id.clone(), barrier: false, place: task.place.clone(), after: vec![] });
-        }
-    }
-    nodes
 }
 
 /// The task of that id, or the only one that has it in its id.

@@ -10,7 +10,9 @@ mod read;
 mod runs;
 mod write;
 
-pub(crate) use history::{History, State};
+pub(crate) use history::{History, State, told};
 pub(crate) use input::{Input, Linked};
+#[cfg(fuzzing)]
+pub(crate) use read::events_of;
 pub(crate) use runs::{Kept, all, find};
 pub(crate) use write::{Journal, Writer};

@@ -245,7 +245,7 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn at(path: &Path) -> Self {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(path).status();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "none"]).arg(path).status();
         assert!(mounted.expect("mount is there").success());
         Self(path.into())
     }

@@ -3,18 +3,10 @@
 
 #![allow(clippy::needless_raw_string_hashes, reason = "the playbooks have raw strings of their own")]
 
-mod common;
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "common/events.rs"]
-mod events;
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "common/sshd.rs"]
-mod server;
-
-use common::Ran;
-use events::Told;
+use crate::common::{Ran, skipped};
+use crate::events::Told;
+use crate::server::{Sshd, free_port, is_root};
 use serde_json::{Value, json};
-use server::{Sshd, free_port};
 use std::fs;
 use std::path::PathBuf;
 
@@ -285,8 +277,8 @@ fn what_is_of_no_matter_to_a_task_may_move() {
         "playbook.rhai",
         r#"let node = host("here"); file(node, node.vars.folder + "/log", #{ owner: "root" }); file(node, node.vars.folder, #{ folder: true });"#,
     );
-    if !server::is_root() {
-        println!("skipped: only root can own what root owns");
+    if !is_root() {
+        skipped("only root can own what root owns");
         return;
     }
     assert_eq!(world.plan().count("up_to_date"), 2);
@@ -374,7 +366,7 @@ fn why_tells_what_is_behind_a_decision() {
     let Some(world) = World::new() else { return };
     let none = world.sshd.haflow(&["why", "one"]);
     assert_eq!(none.exit, 64);
-    assert!(none.stderr.contains("no plan was made here yet"), "{}", none.stderr);
+    assert!(none.stderr.contains("nothing was run or planned here yet"), "{}", none.stderr);
     world.sshd.write(
         "playbook.rhai",
         r##"
@@ -392,7 +384,7 @@ fn why_tells_what_is_behind_a_decision() {
         "a → b",
         "because of act:first  act",
         "it may touch anything, and comes first",
-        "act:first  act  declared before it on this host",
+        "act:first  act  declared before it on the same host",
     ] {
         assert!(why.stdout.contains(part), "{part:?} isn't said: {}", why.stdout);
     }

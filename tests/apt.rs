@@ -1,15 +1,8 @@
 //! Repositories with pinned keys on a Debian host with real apt, in the lab: what is signed by the key is read, what isn't is
 //! refused by apt, and a key that was changed on the host is put right.
 
-mod common;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "common/events.rs"]
-mod events;
-#[path = "common/world.rs"]
-mod world;
-
+use crate::world::World;
 use std::fs;
-use world::World;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/apt");
 

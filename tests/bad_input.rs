@@ -2,15 +2,11 @@
 //!
 //! `tests/bad_input/NAME.txt` holds the files, the command and the message, to be read as text by whoever changes one.
 
-mod common;
-#[path = "common/transcript.rs"]
-mod transcript;
-
-use common::{Ran, clean};
+use crate::common::{Ran, clean};
+use crate::transcript::{Played, Step, play};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use transcript::{Played, Step, play};
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/bad_input");
 

@@ -3,13 +3,9 @@
 //! Each folder of `tests/cases` has a playbook, what it needs, and a transcript `expected.txt`. `UPDATE_GOLDEN=1` rewrites
 //! what is expected.
 
-mod common;
-#[path = "common/transcript.rs"]
-mod transcript;
-
+use crate::transcript::play;
 use std::fs;
 use std::path::{Path, PathBuf};
-use transcript::play;
 
 fn cases() -> Vec<(PathBuf, Option<PathBuf>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases").canonicalize().unwrap();

@@ -12,10 +12,10 @@
 //! command, and what follows it is what it prints. Times, addresses and run ids may differ, and where several hosts are at
 //! work, so may the order of lines. `UPDATE_GOLDEN=1` writes into the pages what was printed.
 
+use crate::common::skipped;
 use regex::Regex;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -71,8 +71,7 @@ impl Bench {
         }
         let supported = haflow_lab::supported();
         if let Err(why) = &supported {
-            // Past the capture of the test's output: that something was skipped is to be seen.
-            writeln!(std::io::stderr(), "skipped: the examples that reach hosts: {why}").expect("stderr is there");
+            skipped(&format!("the examples that reach hosts: {why}"));
         }
         Self { folder, lab: supported.is_ok(), update: std::env::var_os("UPDATE_GOLDEN").is_some() }
     }

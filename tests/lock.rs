@@ -1,18 +1,10 @@
 //! One run at a time on a host, against a real sshd on this machine.
 
-mod common;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "common/events.rs"]
-mod events;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "common/sshd.rs"]
-mod server;
-
-use common::{Ran, clean};
-use events::Told;
+use crate::common::{Ran, clean};
+use crate::events::{Told, haflow};
+use crate::server::{Sshd, signal, until};
 use rustix::process::Signal;
 use serde_json::json;
-use server::{Sshd, signal, until};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -49,7 +41,7 @@ fn world() -> Option<Sshd> {
 
 fn other(sshd: &Sshd, options: &[&str]) -> Ran {
     let arguments = ["run", "other.rhai", "-i", "inventory.toml", "--format", "json"];
-    Ran::of(&mut events::haflow(sshd.folder.path(), arguments.iter().chain(options).copied()))
+    Ran::of(&mut haflow(sshd.folder.path(), arguments.iter().chain(options).copied()))
 }
 
 #[track_caller]
@@ -76,7 +68,7 @@ fn of_two_runs_at_once_one_goes_on() {
     }
     // A plan changes nothing, and is free to look.
     let plan = ["plan", "other.rhai", "-i", "inventory.toml", "--format", "json"];
-    assert_eq!(Told::from(Ran::of(&mut events::haflow(sshd.folder.path(), plan))).exits(0).count("change"), 1);
+    assert_eq!(Told::from(Ran::of(&mut haflow(sshd.folder.path(), plan))).exits(0).count("change"), 1);
     is_refused(&sshd, &other(&sshd, &["--wait", "1s"]));
 
     let waiting = std::thread::scope(|scope| {
@@ -155,7 +147,7 @@ fn of_two_runs_that_begin_together_one_goes_on() {
     sshd.write("slow.rhai", SLOW);
     let begin = || {
         let arguments = ["run", "slow.rhai", "-i", "inventory.toml", "--format", "json"];
-        events::haflow(sshd.folder.path(), arguments)
+        haflow(sshd.folder.path(), arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

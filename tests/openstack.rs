@@ -2,20 +2,15 @@
 //! conversation through the real oslo.messaging with those files, while brokers lose their power and are restarted. What was
 //! confirmed and never came is counted.
 //!
-//! One generation takes minutes: bookworm's is always run, the others with `HAFLOW_TEST_ALL=1`.
+//! One generation takes minutes: bookworm's is always run, with the power cut of one broker; the others with `HAFLOW_TEST_ALL=1`.
 
-mod common;
-#[path = "common/events.rs"]
-mod events;
-#[path = "common/world.rs"]
-mod world;
-
-use events::Told;
+use crate::common::{all, draw, skipped};
+use crate::events::Told;
+use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
-use world::World;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/openstack");
 const BROKERS: [&str; 3] = ["rabbit1", "rabbit2", "rabbit3"];
@@ -57,8 +52,8 @@ fn forky_with_quorum_queues_loses_nothing_that_was_confirmed() {
 }
 
 fn generation(suite: &str, version: &str) {
-    if suite != "bookworm" && std::env::var_os("HAFLOW_TEST_ALL").is_none() {
-        println!("skipped: HAFLOW_TEST_ALL=1 runs it");
+    if suite != "bookworm" && !all() {
+        skipped("it takes minutes; HAFLOW_TEST_ALL=1 runs it");
         return;
     }
     let hosts = [BROKERS.as_slice(), &[CLIENT]].concat();
@@ -273,7 +268,7 @@ fn the_traffic(world: &World) {
     }
     goes_on(world, "calls and notifications go out by all four files");
     let mut windows = Vec::new();
-    for broker in BROKERS {
+    for broker in draw("power cuts", 1, &BROKERS) {
         let from = now(world);
         world.lab.kill(broker).expect("its power is cut");
         goes_on(world, &format!("they go on without {broker}"));

@@ -1,15 +1,10 @@
 //! What a broker is told in its files, and its limits and definitions, on real brokers in the lab: seen by the broker's own
 //! tools, kept by a second run, and mended.
 
-mod common;
-#[path = "common/events.rs"]
-mod events;
-#[path = "common/world.rs"]
-mod world;
-
+use crate::common::{all, skipped};
+use crate::world::World;
 use serde_json::{Value, json};
 use std::fs;
-use world::World;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/rabbit_config");
 const BROKERS: [&str; 3] = ["rabbit1", "rabbit2", "rabbit3"];
@@ -92,7 +87,7 @@ fn holds(world: &World, mirrored: bool, between: bool) {
 /// What differs between brokers of different versions is in the playbook.
 fn is_configured(part: &str, suite: &str, mirrored: bool) {
     let Some(world) = world(part, suite) else { return };
-    let between = std::env::var_os("HAFLOW_TEST_ALL").is_some();
+    let between = all();
     let param = format!("between={between}");
     let run = || world.told("run", "site.rhai", &["-e", &param]);
     let shown = |world: &World| world.printed.borrow().concat();
@@ -176,8 +171,8 @@ fn a_broker_is_as_its_files_say() {
 
 #[test]
 fn a_broker_of_today_is_as_its_files_say() {
-    if std::env::var_os("HAFLOW_TEST_ALL").is_none() {
-        println!("skipped: HAFLOW_TEST_ALL=1 runs it");
+    if !all() {
+        skipped("it takes minutes; HAFLOW_TEST_ALL=1 runs it");
         return;
     }
     is_configured("config-forky", "forky", false);

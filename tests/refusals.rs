@@ -1,14 +1,7 @@
 //! What brokers and hosts can be found like that a run mustn't go on from, on real hosts in the lab: each is refused with its reason,
 //! nothing is changed and nothing is lost; and what is said to be done about it does.
 
-mod common;
-#[path = "common/events.rs"]
-mod events;
-#[path = "common/world.rs"]
-mod world;
-
-use events::Told;
-use world::World;
+use crate::world::World;
 
 const BROKERS: [&str; 3] = ["rabbit1", "rabbit2", "rabbit3"];
 const COOKIE: &str = "/var/lib/rabbitmq/.erlang.cookie";
@@ -27,10 +20,6 @@ echo 'deb [trusted=yes] file:/srv/repo ./' > /etc/apt/sources.list.d/newer.list
 apt-get -qq update";
 
 impl World {
-    fn rabbit_ha(&self, more: &[&str]) -> Told {
-        self.told("run", "playbooks/rabbit-ha.rhai", more)
-    }
-
     /// What a run must leave alone: each host's packages and services, its cookie, and what the broker has on disk.
     fn kept(&self) -> [String; 3] {
         BROKERS.map(|host| {
@@ -45,7 +34,7 @@ impl World {
 #[track_caller]
 fn is_refused(world: &World, task: &str, why: &[&str]) {
     let before = world.kept();
-    let told = world.rabbit_ha(&[]).exits(1);
+    let told = world.rabbit_ha("run", &[]).exits(1);
     assert_eq!(told.count("changed"), 0, "{:?}", told.with("changed"));
     assert_eq!(told.with("failed"), [task]);
     let failure = told.task(task)["failure"].to_string();
@@ -66,7 +55,7 @@ fn what_a_run_must_not_go_on_from_is_refused() {
     world.sh("rabbit1", "! dpkg-query -W tree 2>/dev/null");
     world.step("a package that doesn't exist: its name is told, and the others aren't installed");
 
-    world.rabbit_ha(&[]).exits(0);
+    world.rabbit_ha("run", &[]).exits(0);
     world.step("a cluster");
 
     world.sh(
@@ -94,7 +83,7 @@ fn what_a_run_must_not_go_on_from_is_refused() {
 
     // What was said to do about both.
     world.sh("rabbit2", "mv /var/lib/rabbitmq/mnesia /root/mnesia");
-    let mended = world.rabbit_ha(&[]).exits(0);
+    let mended = world.rabbit_ha("run", &[]).exits(0);
     assert_eq!(
         mended.with("changed"),
         [
@@ -116,12 +105,12 @@ fn what_a_run_must_not_go_on_from_is_refused() {
     world.sh("rabbit1", &format!("cp -p /root/cookie {COOKIE}"));
     world.step("a cookie of twenty capitals: it is given to nobody");
 
-    let mended = world.rabbit_ha(&[]).exits(0);
+    let mended = world.rabbit_ha("run", &[]).exits(0);
     assert_eq!(mended.with("changed"), ["rabbit1/service:rabbitmq-server"]);
     world.step("the seed alone was stopped: it is started");
 
     world.lab.kill("rabbit1").expect("its power is cut");
-    let told = world.rabbit_ha(&[]).exits(1);
+    let told = world.rabbit_ha("run", &[]).exits(1);
     assert_eq!((told.count("changed"), told.count("failed")), (0, 0), "{:?}", told.outcomes());
     let dead = told.of("host_unreachable").map(|event| event["host"].as_str().expect("a name")).collect::<Vec<_>>();
     assert_eq!(dead, ["rabbit1"]);

@@ -1,18 +1,10 @@
 //! What is kept of runs, and how one that died goes on, against a real sshd on this machine.
 
-mod common;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "common/events.rs"]
-mod events;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "common/sshd.rs"]
-mod server;
-
-use common::Ran;
-use events::Told;
+use crate::common::{Ran, skipped};
+use crate::events::{Told, haflow};
+use crate::server::{Sshd, free_port, is_root, signal, until};
 use rustix::process::Signal;
 use serde_json::json;
-use server::{Sshd, is_root, signal, until};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,7 +59,7 @@ fn killed() -> Option<Sshd> {
 }
 
 fn resume(sshd: &Sshd, options: &[&str]) -> Ran {
-    Ran::of(&mut events::haflow(sshd.folder.path(), ["resume", "--format", "json"].iter().chain(options).copied()))
+    Ran::of(&mut haflow(sshd.folder.path(), ["resume", "--format", "json"].iter().chain(options).copied()))
 }
 
 fn text(sshd: &Sshd, path: &str) -> String {
@@ -133,7 +125,7 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
 }
 
 fn sshd_haflow(sshd: &Sshd, arguments: &[&str]) -> Ran {
-    Ran::of(&mut events::haflow(sshd.folder.path(), arguments.iter().copied()))
+    Ran::of(&mut haflow(sshd.folder.path(), arguments.iter().copied()))
 }
 
 #[test]
@@ -177,8 +169,8 @@ fn a_changed_playbook_is_not_gone_on_with() {
 fn tasks_that_were_declared_without_facts_are_not_gone_on_with() {
     let Some(sshd) = world() else { return };
     let inventory = text(&sshd, "inventory.toml");
-    let gone = format!("\n[hosts.gone]\naddress = \"127.0.0.1\"\nport = {}\n", server::free_port());
-    sshd.write("inventory.toml", &(inventory + &gone));
+    let gone = format!("\n[hosts.gone]\naddress = \"127.0.0.1\"\nport = {}\n", free_port());
+    sshd.write("inventory.toml", &format!("{inventory}{gone}"));
     let playbook = r#"
         for node in [host("here"), host("gone")] { uninstall(node, ["haflow-has-no-such-package"]); }
     "#;
@@ -253,7 +245,7 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn at(path: &Path) -> Self {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(path).status();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "none"]).arg(path).status();
         assert!(mounted.expect("mount is there").success());
         Self(path.into())
     }
@@ -268,7 +260,7 @@ impl Drop for SmallDisk {
 #[test]
 fn where_the_journals_disk_is_full_nothing_more_begins() {
     if !is_root() {
-        println!("skipped: a small disk needs root");
+        skipped("a small disk needs root");
         return;
     }
     let Some(sshd) = world() else { return };
@@ -281,7 +273,7 @@ fn where_the_journals_disk_is_full_nothing_more_begins() {
     "#;
     sshd.write("playbook.rhai", playbook);
     let arguments = ["run", "playbook.rhai", "-i", "inventory.toml", "--format", "json"];
-    let ran = Ran::of(events::haflow(sshd.folder.path(), arguments).env("XDG_STATE_HOME", &state));
+    let ran = Ran::of(haflow(sshd.folder.path(), arguments).env("XDG_STATE_HOME", &state));
     let journal = fs::read_dir(state.join("haflow/runs")).expect("the runs").next().expect("one").expect("an entry");
     let kept = fs::read_to_string(journal.path().join("events.jsonl")).expect("the journal");
     assert_eq!(ran.exit, 1, "{}", ran.stderr);

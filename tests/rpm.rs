@@ -1,17 +1,11 @@
 //! Packages on hosts of the rpm families, in the lab: a Debian host with real rpm, dnf and zypper, and a signed repository of small
 //! packages. What isn't Debian's own there (the distribution's name, its packages) is made up; the package managers are real.
 
-mod common;
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "common/events.rs"]
-mod events;
-#[path = "common/world.rs"]
-mod world;
-
-use events::Told;
+use crate::common::draw;
+use crate::events::Told;
+use crate::world::World;
 use std::collections::BTreeSet;
 use std::fs;
-use world::World;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/rpm");
 
@@ -62,13 +56,16 @@ fn packages_come_and_go_by_dnf_and_by_zypper() {
     for key in ["pinned.asc", "other.asc"] {
         world.write(key, &world.sh("rpm1", &format!("cat /srv/{key}")));
     }
-    come_and_go(&world, "dnf");
-    only_the_pinned_key_vouches(&world, "dnf", "/etc/yum.repos.d");
-    world.step("dnf");
-    script(&world, "suse.sh");
-    come_and_go(&world, "zypper");
-    only_the_pinned_key_vouches(&world, "zypper", "/etc/zypp/repos.d");
-    world.step("zypper");
+    for (manager, sources) in
+        draw("package managers", 1, &[("dnf", "/etc/yum.repos.d"), ("zypper", "/etc/zypp/repos.d")])
+    {
+        if manager == "zypper" {
+            script(&world, "suse.sh");
+        }
+        come_and_go(&world, manager);
+        only_the_pinned_key_vouches(&world, manager, sources);
+        world.step(manager);
+    }
 }
 
 /// Everything on a host that a plan could change: its files but for what is only in memory, and what `SQLite` keeps beside rpm's

@@ -3,17 +3,12 @@
 //!
 //! With zypper only by `HAFLOW_TEST_ALL=1`: it differs in how the package comes.
 
-mod common;
-#[path = "common/events.rs"]
-mod events;
-#[path = "common/world.rs"]
-mod world;
-
+use crate::common::{all, skipped};
+use crate::world::World;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Child, Command};
-use world::World;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/rpm");
 const BROKERS: [&str; 2] = ["rabbit1", "rabbit2"];
@@ -58,8 +53,8 @@ fn brokers_of_the_rpm_families_become_a_cluster() {
     world.write("pinned.asc", &world.sh("rabbit1", "cat /srv/pinned.asc"));
     world.step("the hosts look like Fedora's");
     from_bare_to_cluster(&world, "dnf");
-    if std::env::var_os("HAFLOW_TEST_ALL").is_none() {
-        println!("not tried with zypper: HAFLOW_TEST_ALL=1 does");
+    if !all() {
+        skipped("with zypper; HAFLOW_TEST_ALL=1 runs it");
         return;
     }
     everywhere(

@@ -3,17 +3,11 @@
 //!
 //! Each test has its own sshd, with its own keys and configuration, on a free port of the loopback device.
 
-mod common;
-#[path = "common/events.rs"]
-mod events;
-#[path = "common/sshd.rs"]
-mod server;
-
-use common::Ran;
-use events::Told;
+use crate::common::{Ran, skipped};
+use crate::events::Told;
+use crate::server::{Sshd, connections, free_port, installed, is_root, signal, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use server::{Sshd, connections, free_port, installed, is_root, signal, until};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -265,7 +259,7 @@ fn each_bar_on_the_way_has_its_own_message_and_every_task_is_told() {
     let mut messages = Vec::new();
     for barred in BARRED {
         if barred.root && !(is_root() && Path::new("/usr/bin/sudo").exists()) {
-            println!("skipped: {}: needs root and sudo", barred.name);
+            skipped(&format!("{}: needs root and sudo", barred.name));
             continue;
         }
         let Some(sshd) = Sshd::start(barred.sshd) else { return };
@@ -394,7 +388,7 @@ fn a_slow_login_that_talks_a_lot_is_survived() {
 #[test]
 fn tasks_run_as_the_users_that_they_name() {
     if !is_root() || !Path::new("/usr/bin/sudo").exists() {
-        println!("skipped: becoming another user needs root and sudo");
+        skipped("becoming another user needs root and sudo");
         return;
     }
     let Some(sshd) = Sshd::start("") else { return };

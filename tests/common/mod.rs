@@ -1,5 +1,7 @@
 //! What the whole-program tests share: programs are run in a clean environment, and what they did is text.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,6 +11,44 @@ pub(crate) fn clean(mut command: Command, folder: &Path) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     command.current_dir(folder).env_clear().env("PATH", path).env("HOME", folder).env("LC_ALL", "C.UTF-8");
     command
+}
+
+/// Says what isn't tested now, and why: past the capture of a test's output, so that it is seen.
+pub(crate) fn skipped(what: &str) {
+    // A test's thread has its name.
+    let thread = std::thread::current();
+    let _ = writeln!(std::io::stderr(), "skipped in {}: {what}", thread.name().unwrap_or("a test"));
+}
+
+/// Whether everything is to be tested, however long it takes.
+pub(crate) fn all() -> bool {
+    std::env::var_os("HAFLOW_TEST_ALL").is_some()
+}
+
+/// All of these, where everything is to be tested. Otherwise `number` of them, in their order: in each run others, unless `HAFLOW_TEST_SEED` is what
+/// one has told.
+pub(crate) fn draw<T: Copy>(what: &str, number: usize, of: &[T]) -> Vec<T> {
+    if all() {
+        return of.to_vec();
+    }
+    let seed: u64 = match std::env::var("HAFLOW_TEST_SEED") {
+        Ok(seed) => seed.parse().expect("HAFLOW_TEST_SEED is a number"),
+        Err(_) => std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs(),
+    };
+    let mut drawn: Vec<usize> = (0..of.len()).collect();
+    drawn.sort_by_key(|index| {
+        let mut hasher = DefaultHasher::new();
+        (seed, index).hash(&mut hasher);
+        hasher.finish()
+    });
+    drawn.truncate(number);
+    drawn.sort_unstable();
+    skipped(&format!(
+        "{} of {} {what}; HAFLOW_TEST_SEED={seed} draws the same again, HAFLOW_TEST_ALL=1 runs all",
+        of.len() - drawn.len(),
+        of.len()
+    ));
+    drawn.into_iter().map(|index| of[index]).collect()
 }
 
 /// What a program did.

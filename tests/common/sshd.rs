@@ -1,6 +1,6 @@
 //! An sshd of a test's own on this machine.
 
-use crate::common::{Ran, clean};
+use crate::common::{Ran, clean, skipped};
 use crate::events::{Told, haflow};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ pub(crate) fn installed() -> Option<PathBuf> {
         .into_iter()
         .find(|path| path.exists());
     if found.is_none() {
-        println!("skipped: sshd isn't installed here (Debian's package is openssh-server)");
+        skipped("sshd isn't installed here (Debian's package is openssh-server)");
     }
     found
 }

@@ -1,12 +1,13 @@
 //! Hosts to test on: a lab of the test's own, taken down when the test is over, however it ends.
 
-use crate::common::Ran;
+use crate::common::{Ran, all, skipped};
 use crate::events::{Told, haflow};
 use haflow_lab::Lab;
 use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 use tempfile::TempDir;
 
@@ -16,7 +17,34 @@ pub(crate) struct World {
     pub(crate) folder: TempDir,
     /// Everything that haflow has printed.
     pub(crate) printed: RefCell<Vec<String>>,
+    part: String,
     began: Instant,
+    _turn: Turn,
+}
+
+/// So many labs are up at once: three brokers take two gigabytes, and now and then all of two processors.
+const AT_ONCE: usize = 3;
+
+static UP: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// One of the labs that may be up at once.
+struct Turn;
+
+impl Turn {
+    fn wait() -> Self {
+        let (up, down) = &UP;
+        let mut up = down.wait_while(up.lock().expect("no panic holds it"), |up| *up == AT_ONCE).expect("nor here");
+        *up += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (up, down) = &UP;
+        *up.lock().expect("no panic holds it") -= 1;
+        down.notify_one();
+    }
 }
 
 /// The playbooks that come with haflow.
@@ -39,17 +67,18 @@ impl World {
     /// A lab with these hosts; `None`, with a word on it, if there can't be one.
     pub(crate) fn up(part: &str, hosts: &[&str], suite: &str) -> Option<Self> {
         if let Err(why) = haflow_lab::supported() {
-            println!("skipped: {why}");
+            skipped(&why.to_string());
             return None;
         }
         let built = fs::read_dir("/var/cache/haflow/lab").is_ok_and(|mut bases| {
             bases
                 .any(|base| base.is_ok_and(|base| base.file_name().to_string_lossy().starts_with(&format!("{suite}-"))))
         });
-        if suite != "bookworm" && !built && std::env::var_os("HAFLOW_TEST_ALL").is_none() {
-            println!("skipped: there is no base of {suite} yet; HAFLOW_TEST_ALL=1 has it built");
+        if suite != "bookworm" && !built && !all() {
+            skipped(&format!("there is no base of {suite} yet; HAFLOW_TEST_ALL=1 has it built"));
             return None;
         }
+        let turn = Turn::wait();
         let began = Instant::now();
         let name = format!("haflow-test-{part}-{}", std::process::id());
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
@@ -59,7 +88,7 @@ impl World {
             let _ = Lab::down(&name, &|_| {});
             panic!("the lab doesn't come up: {error}")
         });
-        let world = Self { lab, folder, printed: RefCell::default(), began };
+        let world = Self { lab, folder, printed: RefCell::default(), part: part.into(), began, _turn: turn };
         fs::create_dir(world.folder.path().join("playbooks")).expect("a folder");
         for playbook in playbooks() {
             let to = world.folder.path().join("playbooks").join(playbook.file_name().expect("a file"));
@@ -74,7 +103,7 @@ impl World {
 
     /// Says what has been shown to hold, and when.
     pub(crate) fn step(&self, what: &str) {
-        println!("{:6.1} s  {what}", self.began.elapsed().as_secs_f64());
+        println!("{}  {:6.1} s  {what}", self.part, self.began.elapsed().as_secs_f64());
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
@@ -92,6 +121,11 @@ impl World {
         let mut arguments = vec![command, playbook, "-i", "inventory.toml", "--format", "json"];
         arguments.extend(more);
         Told::from(self.haflow(&arguments))
+    }
+
+    /// Runs or plans the playbook that makes a cluster.
+    pub(crate) fn rabbit_ha(&self, command: &str, more: &[&str]) -> Told {
+        self.told(command, "playbooks/rabbit-ha.rhai", more)
     }
 
     /// Runs a script on a host, by plain ssh.

@@ -1,7 +1,7 @@
 //! What a plan said, task by task, beside what the run after it did.
 
+use super::states::State;
 use crate::events::Told;
-use crate::states::State;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -89,13 +89,13 @@ fn word<'a>(event: &'a Value, key: &str) -> &'a str {
 }
 
 const HEAD: &str = "\
-<!-- Written by a test: UPDATE_GOLDEN=1 cargo test -p haflow --test fidelity -->
+<!-- Written by a test: UPDATE_GOLDEN=1 cargo test -p haflow --test it fidelity -->
 # Fidelity: how true plans are
 
 Three lab hosts are taken through the states below. In each, a playbook is planned and then run, and what the plan said is
 compared with what the run did, task by task. To do it again, as root on Linux:
 
-    UPDATE_GOLDEN=1 cargo test -p haflow --test fidelity -- --nocapture
+    UPDATE_GOLDEN=1 cargo test -p haflow --test it fidelity -- --nocapture
 
 Without `UPDATE_GOLDEN=1` the page isn't written, and the test fails where a certain decision was wrong, where more than a fifth of
 the decisions on bare hosts, or any on drifted ones, is unknown, or where a plan for converged hosts says anything but up to date.

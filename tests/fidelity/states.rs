@@ -272,8 +272,11 @@ pub(crate) static STATES: &[State] = &[
         Drifted,
         &[On("rabbit1", r#"rabbitmqctl set_policy ha-all '^x' '{"ha-mode":"exactly","ha-params":2}'"#)],
     ),
-    state(RABBIT_HA, "a disc node among RAM nodes", Converged, &[On("rabbit2", TO_DISC)]),
-    state(RABBIT_HA, "a disc node that should be RAM", Drifted, &[]).with(&["node_type=ram"]),
+    State {
+        undone_by: &[On("rabbit2", TO_RAM)],
+        ..state(RABBIT_HA, "a disc node among RAM nodes", Converged, &[On("rabbit2", TO_DISC)])
+    },
+    state(RABBIT_HA, "a disc node that should be RAM", Drifted, &[On("rabbit2", TO_DISC)]).with(&["node_type=ram"]),
     state(RABBIT_HA, "RAM and disc mixed up", Drifted, &[On("rabbit2", TO_DISC), On("rabbit1", TO_RAM)])
         .with(&["node_type=ram"]),
     broken(

@@ -12,6 +12,8 @@ mod execute;
 pub mod facts;
 mod file;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod hosts;
 mod jq;
 pub mod lane;

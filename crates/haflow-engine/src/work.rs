@@ -195,13 +195,13 @@ impl Worker<'_> {
                 Decision::Failed { failure } => return Err(Trouble::Failed(failure)),
                 decision => unreachable!("a state that was seen isn't {decision:?}"),
             };
-            first.get_or_insert(diff);
+            first.get_or_insert_with(|| diff.clone());
             self.disturb();
             // Lent for as long as it is needed: a task that pauses or waits doesn't keep others from their host.
             let mut lane = self.lane(task).await?;
             lane.remove_told();
             let kept = step::kept(&lane, task);
-            let intent = Event::ApplyStarted { task: task.task.into(), attempt, step: kept.clone() };
+            let intent = Event::ApplyStarted { task: task.task.into(), attempt, step: kept.clone(), diff };
             self.events.intend(intent).await?;
             *applying = true;
             let applied = match step::apply(&mut lane, task, &seen, kept.as_deref(), &self.interrupt.kill).await {

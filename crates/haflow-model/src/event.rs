@@ -89,6 +89,9 @@ pub enum Event {
         /// Under which id its result is kept on the host, if it is: it outlives the connection.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<String>,
+        /// What was seen that isn't as it is wanted. An act has none.
+        #[serde(default, skip_serializing_if = "Diff::is_empty")]
+        diff: Diff,
     },
     /// The connection was lost, or the run died, while the task was being applied: that goes on on the host, and its end is waited for there.
     PickingUp {

@@ -92,6 +92,13 @@ pub enum Decision {
 #[serde(transparent)]
 pub struct Diff(pub Vec<Change>);
 
+impl Diff {
+    /// Whether there is no difference.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

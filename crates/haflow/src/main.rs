@@ -1,34 +1,5 @@
 //! Runs playbooks across hosts as one dependency graph over SSH.
 
-mod commands;
-mod error;
-mod exit;
-mod inventory;
-mod journal;
-mod plan_file;
-mod reference;
-mod report;
-mod session;
-
-use clap::Parser;
-use commands::Cli;
-use exit::Exit;
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no errors. Where the terminal is gone there is nobody to tell.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
-        }
-    };
-    match commands::dispatch(cli) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            error.print();
-            error.exit().into()
-        }
-    }
+fn main() -> std::process::ExitCode {
+    haflow::main()
 }

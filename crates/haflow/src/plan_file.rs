@@ -144,15 +144,20 @@ impl Saved {
             }
             _ => Error::Io { doing: "read", path: path.into(), source },
         })?;
+        Self::of_text(path, &text)
+    }
+
+    /// The same of the text in it.
+    pub(crate) fn of_text(path: &Path, text: &str) -> Result<Self, Error> {
         let again = "plan again: `haflow plan PLAYBOOK … -o FILE`";
-        let form: Result<Form, _> = serde_json::from_str(&text);
+        let form: Result<Form, _> = serde_json::from_str(text);
         if let Ok(Form { format }) = form
             && format != FORMAT
         {
             let what = format!("its form is version {format}, and this haflow knows version {FORMAT}");
             return Err(refused(path, &what, again));
         }
-        let envelope: Envelope = serde_json::from_str(&text).map_err(|error| {
+        let envelope: Envelope = serde_json::from_str(text).map_err(|error| {
             let what = if error.is_eof() { "it is cut off" } else { "it is no plan of haflow's" };
             refused(path, &format!("{what}: {error}"), again)
         })?;

@@ -89,6 +89,21 @@ fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Inv
     resolve::resolve(&file, raw, Folders { own: path.parent(), home })
 }
 
+/// Reads a text in the form that a byte chooses.
+#[cfg(fuzzing)]
+pub(crate) fn of_text(form: u8, text: &str) -> Result<Inventory, Diagnostic> {
+    let file = File::new("inventory", text);
+    let raw = match form {
+        b't' => own::read(&file),
+        b'i' => ini::read(&file),
+        b'y' => ansible::read_yaml(&file, yaml::parse(&file)?),
+        b'l' => ansible::read_list(&file, yaml::parse_json(&file, "")?),
+        b'j' => ansible::read_yaml(&file, yaml::parse_json(&file, "")?),
+        _ => hosts::read(&file),
+    }?;
+    resolve::resolve(&file, raw, Folders { own: None, home: Some(Path::new("/root")) })
+}
+
 const PROGRAM_HELP: &str =
     "a program's inventory is JSON in UTF-8 as Ansible takes it; anything else belongs on stderr";
 

@@ -1,10 +1,10 @@
 //! What was run.
 
 use crate::error::Error;
-use crate::plan_file::hash;
+use crate::plan_file::{Before, hash};
 use crate::session::{Asked, Session};
 use haflow_engine::Settings;
-use haflow_model::{Graph, Inventory, Plan, Sources};
+use haflow_model::{Graph, Inventory, Node, NodeId, Place, Plan, Sources};
 use haflow_script::{RecordedFacts, stdlib};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -36,12 +36,39 @@ pub(crate) struct Input {
     pub(crate) facts: RecordedFacts,
     /// The SHA-256 of the graph.
     graph: String,
+    /// The graph's tasks and barriers by their numbers, and what each comes after. Runs of older versions have none.
+    #[serde(default)]
+    pub(crate) nodes: Vec<Linked>,
     /// At most this many tasks at once.
     pub(crate) parallel: usize,
     /// Start nothing new after the first failure.
     pub(crate) fail_fast: bool,
     /// The plan, where one was applied.
     pub(crate) plan: Option<Plan>,
+}
+
+/// A task or a barrier, and what it comes after.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Linked {
+    /// The task's id `host/kind:name`, or the barrier's name.
+    pub(crate) name: String,
+    /// Whether it is a barrier.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) barrier: bool,
+    /// The line of the playbook that led to it.
+    pub(crate) place: Place,
+    /// What comes right before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) after: Vec<Before>,
+}
+
+fn linked(graph: &Graph, id: NodeId) -> Linked {
+    let (name, barrier, place) = match graph.node(id) {
+        Node::Task(task) => (task.id(), false, &task.place),
+        Node::Barrier(barrier) => (barrier.name.clone(), true, &barrier.place),
+    };
+    let after = graph.before(id).map(|edge| Before { node: edge.from.0, kind: edge.kind }).collect();
+    Linked { name, barrier, place: place.clone(), after }
 }
 
 impl Input {
@@ -63,6 +90,7 @@ impl Input {
             inventory: session.inventory.clone(),
             facts: declared.facts.clone(),
             graph: of_graph(&declared.graph),
+            nodes: (0..declared.graph.len()).map(|index| linked(&declared.graph, NodeId::from_index(index))).collect(),
             parallel: settings.parallel,
             fail_fast: settings.fail_fast,
             plan: settings.plan.clone(),

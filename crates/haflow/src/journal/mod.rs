@@ -4,11 +4,15 @@
 //! declared again. `events.jsonl` has one event a line, as `--format json` prints them; what an apply is about to do is on the disk before it
 //! begins.
 
+mod history;
 mod input;
 mod read;
 mod runs;
 mod write;
 
-pub(crate) use input::Input;
+pub(crate) use history::{History, State, told};
+pub(crate) use input::{Input, Linked};
+#[cfg(fuzzing)]
+pub(crate) use read::events_of;
 pub(crate) use runs::{Kept, all, find};
 pub(crate) use write::{Journal, Writer};

@@ -16,6 +16,11 @@ pub(crate) struct Events {
 pub(crate) fn events(path: &Path) -> Result<Events, Error> {
     let bytes =
         std::fs::read(path).map_err(|source| Error::Io { doing: "read the journal", path: path.into(), source })?;
+    events_of(&bytes, path)
+}
+
+/// The same of the bytes in it.
+pub(crate) fn events_of(bytes: &[u8], path: &Path) -> Result<Events, Error> {
     let mut events = Events::default();
     for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let whole = line.ends_with(b"\n");

@@ -76,11 +76,11 @@ pub(crate) fn all() -> Result<Vec<Kept>, Error> {
     Ok(runs)
 }
 
-/// The run of that id, or the only one whose id has that in it; without one, the last run.
+/// The run of that id, or the only one whose id has that in it; without one, and for `last`, the last run.
 pub(crate) fn find(asked: Option<&str>) -> Result<Kept, Error> {
     let mut runs = all()?;
     let usage = |message: String, help: &str| Error::Usage { message, help: help.into() };
-    let Some(asked) = asked else {
+    let Some(asked) = asked.filter(|asked| *asked != "last") else {
         return runs
             .into_iter()
             .next()

@@ -20,7 +20,7 @@ mod why;
 
 pub(crate) use excerpt::diagnostic;
 pub(crate) use text::count;
-pub(crate) use why::why;
+pub(crate) use why::{of_plan, of_run, run_as_json};
 
 use haflow_model::{Event, Record, Sources};
 use page::Look;

@@ -101,7 +101,7 @@ impl State {
                 self.running.push(Running { task, since: at, phase: Phase::Looking, told: at });
             }
             Event::ApplyStarted { task, attempt, .. } => {
-                self.phase(task, record.at, Phase::Applying { attempt: *attempt })
+                self.phase(task, record.at, Phase::Applying { attempt: *attempt });
             }
             Event::PickingUp { task } => self.phase(task, record.at, Phase::PickingUp),
             Event::TaskRetried { task, attempt, of, pause_ms, .. } => {

@@ -145,6 +145,11 @@ impl Story {
     /// Everything that is known about a failure but its task.
     pub(super) fn failure(&self, page: &mut Page, failure: &Failure, place: &Place) {
         self.reason_at(page, &failure.message, place);
+        Self::left(page, failure);
+    }
+
+    /// What a script left that failed, and what to do.
+    pub(super) fn left(page: &mut Page, failure: &Failure) {
         if let Some(exit) = failure.exit {
             page.line(&[(Tone::Plain, &format!("exit code {exit}"))]);
         }

@@ -1,13 +1,14 @@
 //! What is behind one decision of a kept plan.
 
-use super::Options;
-use super::diff::diff;
-use super::excerpt::excerpt;
-use super::outlook::word;
-use super::page::{Look, Page, Tone};
-use super::text::{local, local_names};
+use super::edge;
 use crate::plan_file::{Saved, SavedNode, SavedTask};
-use haflow_model::{Decision, EdgeKind, HostName, Sources};
+use crate::report::Options;
+use crate::report::diff::diff;
+use crate::report::excerpt::excerpt;
+use crate::report::outlook::word;
+use crate::report::page::{Look, Page, Tone};
+use crate::report::text::{local, local_names};
+use haflow_model::{Decision, HostName, Sources};
 use std::collections::{BTreeSet, HashMap};
 
 /// Of the standard facts, those by which playbooks choose.
@@ -15,7 +16,7 @@ const TOLD: [&str; 6] = ["os", "os_version", "os_family", "packages", "init", "h
 
 /// Explains the decision on `node`: what was seen, because of which tasks it isn't certain, what it waits for, and the facts of its
 /// host that the playbook asked for.
-pub(crate) fn why(saved: &Saved, node: &SavedNode, sources: &Sources, options: Options) -> String {
+pub(crate) fn of_plan(saved: &Saved, node: &SavedNode, sources: &Sources, options: Options) -> String {
     let Options { color, width, verbose } = options;
     let look = Look { color, width, verbose };
     let mut page = Page::new(look);
@@ -110,19 +111,13 @@ fn waits(page: &mut Page, saved: &Saved, node: &SavedNode, host: &HostName) {
     page.indented(2, |page| {
         for before in &node.after {
             let Some(other) = nodes.get(&before.node) else { continue };
-            let kind = match before.kind {
-                EdgeKind::Host => "declared before it on this host",
-                EdgeKind::Order => "ordered before it",
-                EdgeKind::Data => "it uses its output",
-                EdgeKind::Trigger => "it acts only if that changes",
-            };
             if let Some(planned) = &other.planned {
                 let (word, tone) = word(&planned.decision);
                 page.line(&[
                     (Tone::Plain, local(&other.name, host)),
                     (Tone::Plain, "  "),
                     (tone, word),
-                    (Tone::Dim, &format!("  {kind}")),
+                    (Tone::Dim, &format!("  {}", edge(before.kind))),
                 ]);
             } else {
                 let all = format!("barrier \"{}\"", other.name);

@@ -1,0 +1,56 @@
+//! What the fuzz targets call: each takes any bytes, and must come back.
+
+use crate::inventory;
+use crate::journal::{History, events_of};
+use crate::plan_file::Saved;
+use crate::report::{self, Options};
+use haflow_model::{Graph, Sources};
+use std::path::Path;
+
+/// An inventory in one of its forms, which the first byte chooses: it is read and resolved.
+pub fn inventory(data: &[u8]) {
+    let Some((form, text)) = data.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    if let Ok(inventory) = inventory::of_text(*form, text) {
+        // What is kept of it with a run says the same.
+        let kept = serde_json::to_string(&inventory).expect("an inventory is data");
+        let again: haflow_model::Inventory = serde_json::from_str(&kept).expect("what was written reads");
+        assert_eq!(inventory, again);
+    }
+}
+
+/// A journal: it is read, and told as `resume` and `why` take it.
+pub fn journal(data: &[u8]) {
+    let Ok(events) = events_of(data, Path::new("events.jsonl")) else { return };
+    assert!(events.end <= data.len() as u64);
+    // What is kept of it is a journal that reads the same: so much of it stays when a run goes on.
+    let whole = &data[..usize::try_from(events.end).expect("it is a part")];
+    let again = events_of(whole, Path::new("events.jsonl")).expect("it was read before");
+    assert_eq!(again.records, events.records);
+    haflow_engine::past(&events.records);
+    for alive in [false, true] {
+        let nodes = crate::journal::told(&events.records);
+        let history = History::new("r", &nodes, &events.records, alive, false);
+        for node in &nodes {
+            let options = Options { verbose: false, color: false, width: 80 };
+            report::of_run(&history, node, Sources::new(), options);
+            report::run_as_json(&history, node).to_string();
+        }
+    }
+}
+
+/// A plan's file, and what is in it whatever its digest says; or a graph.
+pub fn plan(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = Saved::of_text(Path::new("plan.json"), text);
+    let _ = serde_json::from_str::<Graph>(text);
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(text) else { return };
+    if let Ok(saved) = serde_json::from_value::<Saved>(value.get("plan").unwrap_or(&value).clone()) {
+        let options = Options { verbose: true, color: false, width: 80 };
+        for node in &saved.nodes {
+            report::of_plan(&saved, node, &Sources::new(), options);
+        }
+        let written = serde_json::to_string(&saved).expect("a plan is data");
+        serde_json::from_str::<Saved>(&written).expect("what was written reads");
+    }
+}

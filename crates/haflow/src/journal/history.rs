@@ -1,0 +1,277 @@
+//! What became of each task of a run: a fold over the events of its journal and the graph that was run.
+
+use super::input::Linked;
+use haflow_model::{EdgeKind, Event, HostName, Outcome, Record};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+/// A run as its journal tells it, whether it has ended or not.
+pub(crate) struct History<'k> {
+    /// The run's id.
+    pub(crate) run: &'k str,
+    /// The graph's nodes by their numbers.
+    pub(crate) nodes: &'k [Linked],
+    /// Whether it is under way.
+    pub(crate) alive: bool,
+    /// When it began, in milliseconds since 1970.
+    pub(crate) began: u64,
+    /// Whether it begins nothing new after the first failure.
+    pub(crate) fail_fast: bool,
+    tales: HashMap<&'k str, Tale<'k>>,
+    unreachable: BTreeMap<&'k HostName, &'k Record>,
+    interrupted: Option<u64>,
+    first_failure: Option<(&'k str, u64)>,
+}
+
+/// What is told of one task.
+#[derive(Default)]
+struct Tale<'k> {
+    /// All events about it.
+    records: Vec<&'k Record>,
+    state: State<'k>,
+}
+
+/// How far a task got.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum State<'k> {
+    /// Its turn hasn't come.
+    #[default]
+    Waiting,
+    /// It is under way, since that time.
+    UnderWay(u64),
+    /// It is being applied, since that time.
+    Applying(u64),
+    /// It was being looked at when the run died: nothing was done.
+    CutOff,
+    /// It was being applied when the run died.
+    InDoubt,
+    /// It ended so, and then.
+    Ended(&'k Outcome, u64),
+}
+
+impl State<'_> {
+    /// The state in a word.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting => "not begun",
+            Self::UnderWay(_) | Self::Applying(_) => "under way",
+            Self::CutOff => "not ended",
+            Self::InDoubt => "in doubt",
+            Self::Ended(outcome, _) => match outcome {
+                Outcome::Ok => "ok",
+                Outcome::Changed { .. } => "changed",
+                Outcome::Failed { .. } => "failed",
+                Outcome::Skipped { .. } => "skipped",
+                Outcome::Unreachable { .. } => "unreachable",
+                Outcome::Cancelled => "cancelled",
+                Outcome::InDoubt { .. } => "in doubt",
+            },
+        }
+    }
+
+    /// Whether what comes after it may begin.
+    fn lets_on(&self) -> bool {
+        matches!(self, Self::Ended(outcome, _)
+            if outcome.satisfied() || matches!(outcome, Outcome::Skipped { because: None, .. }))
+    }
+
+    /// Whether it is as it is because of another task: what lies between a task and the root of the matter.
+    fn is_consequence(&self) -> bool {
+        match self {
+            Self::Waiting => true,
+            Self::Ended(outcome, _) => {
+                matches!(outcome, Outcome::Skipped { because: Some(_), .. } | Outcome::Cancelled)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// One step of the way from a task to why it is as it is.
+pub(crate) struct Cause<'k> {
+    /// What it is.
+    pub(crate) node: &'k Linked,
+    /// How the one before in the chain hangs on it.
+    pub(crate) edge: EdgeKind,
+}
+
+impl<'k> History<'k> {
+    pub(crate) fn new(run: &'k str, nodes: &'k [Linked], records: &'k [Record], alive: bool, fail_fast: bool) -> Self {
+        let mut history = Self {
+            run,
+            nodes,
+            alive,
+            fail_fast,
+            began: records.first().map_or(0, |record| record.at),
+            tales: HashMap::new(),
+            unreachable: BTreeMap::new(),
+            interrupted: None,
+            first_failure: None,
+        };
+        for record in records {
+            history.take(record);
+        }
+        if !alive {
+            for tale in history.tales.values_mut() {
+                tale.die();
+            }
+        }
+        history
+    }
+
+    fn take(&mut self, record: &'k Record) {
+        let (task, state) = match &record.event {
+            Event::RunResumed { .. } => {
+                // What was under way then is known to have died, and what ended badly is tried again.
+                for tale in self.tales.values_mut() {
+                    tale.die();
+                    if !tale.state.lets_on() && !matches!(tale.state, State::InDoubt) {
+                        tale.state = State::Waiting;
+                    }
+                }
+                self.unreachable.clear();
+                (self.interrupted, self.first_failure) = (None, None);
+                return;
+            }
+            Event::HostUnreachable { host, .. } => {
+                self.unreachable.insert(host, record);
+                return;
+            }
+            Event::Interrupted => return self.interrupted = Some(record.at),
+            Event::TaskStarted { task } | Event::TaskRetried { task, .. } => (task, Some(State::UnderWay(record.at))),
+            Event::ApplyStarted { task, .. } => (task, Some(State::Applying(record.at))),
+            Event::GateChecked { task, .. } => (task, None),
+            Event::TaskFinished { task, outcome, .. } => (task, Some(State::Ended(outcome, record.at))),
+            _ => return,
+        };
+        if let Some(State::Ended(outcome, at)) = state
+            && !outcome.satisfied()
+            && !matches!(outcome, Outcome::Skipped { .. })
+        {
+            self.first_failure.get_or_insert((&task.id, at));
+        }
+        let tale = self.tales.entry(&task.id).or_default();
+        tale.records.push(record);
+        tale.state = state.unwrap_or(tale.state);
+    }
+
+    /// What is told of a task.
+    pub(crate) fn records(&self, task: &str) -> &[&'k Record] {
+        self.tales.get(task).map_or(&[], |tale| &tale.records)
+    }
+
+    /// How far a task got.
+    pub(crate) fn state(&self, task: &str) -> State<'k> {
+        self.tales.get(task).map_or(State::Waiting, |tale| tale.state)
+    }
+
+    /// That a host couldn't be reached, where that was told.
+    pub(crate) fn unreachable(&self, host: &HostName) -> Option<&'k Record> {
+        self.unreachable.get(host).copied()
+    }
+
+    /// When the run was interrupted, the last time that it was under way.
+    pub(crate) fn interrupted(&self) -> Option<u64> {
+        self.interrupted
+    }
+
+    /// The task that failed first, the last time that the run was under way, and when.
+    pub(crate) fn first_failure(&self) -> Option<(&'k str, u64)> {
+        self.first_failure
+    }
+
+    /// How many tasks were skipped because of this one.
+    pub(crate) fn skipped_because_of(&self, task: &str) -> usize {
+        let because = |state: State<'k>| match state {
+            State::Ended(Outcome::Skipped { because: Some(because), .. }, _) => because == task,
+            _ => false,
+        };
+        self.tales.values().filter(|tale| because(tale.state)).count()
+    }
+
+    /// The task that ended last of those before a node, through barriers; `None` if not all have.
+    pub(crate) fn last_before(&self, node: &'k Linked) -> Option<(&'k Linked, u64)> {
+        let mut last = None;
+        let mut seen = HashSet::new();
+        let mut open: Vec<u32> = node.after.iter().map(|before| before.node).collect();
+        while let Some(index) = open.pop() {
+            let Some(other) = self.nodes.get(index as usize).filter(|_| seen.insert(index)) else { continue };
+            if other.barrier {
+                open.extend(other.after.iter().map(|before| before.node));
+                continue;
+            }
+            let State::Ended(_, at) = self.state(&other.name) else { return None };
+            if last.is_none_or(|(_, latest)| at >= latest) {
+                last = Some((other, at));
+            }
+        }
+        last
+    }
+
+    /// The shortest way from a task that was skipped, or that waits, to the one because of which that is. Empty where there is none.
+    pub(crate) fn causes(&self, node: &'k Linked) -> Vec<Cause<'k>> {
+        let state = self.state(&node.name);
+        let is_root = |other: &Linked| match state {
+            State::Ended(Outcome::Skipped { because: Some(root), .. }, _) => other.name == *root,
+            State::Waiting => matches!(
+                self.state(&other.name),
+                State::UnderWay(_) | State::Applying(_) | State::CutOff | State::InDoubt
+            ),
+            _ => false,
+        };
+        // Each node with the one that it was reached from, nearer to the task.
+        let mut from: HashMap<u32, (Option<u32>, EdgeKind)> = HashMap::new();
+        let mut open: VecDeque<(Option<u32>, &Linked)> = [(None, node)].into();
+        while let Some((index, at)) = open.pop_front() {
+            for before in &at.after {
+                let Some(other) = self.nodes.get(before.node as usize) else { continue };
+                if from.contains_key(&before.node) {
+                    continue;
+                }
+                from.insert(before.node, (index, before.kind));
+                if is_root(other) {
+                    return self.way(&from, before.node);
+                }
+                if other.barrier || self.state(&other.name).is_consequence() {
+                    open.push_back((Some(before.node), other));
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    /// The nodes from the one next to the task to `root`.
+    fn way(&self, from: &HashMap<u32, (Option<u32>, EdgeKind)>, root: u32) -> Vec<Cause<'k>> {
+        let mut way = Vec::new();
+        let mut next = Some(root);
+        while let Some(index) = next {
+            let (nearer, edge) = from[&index];
+            way.push(Cause { node: &self.nodes[index as usize], edge });
+            next = nearer;
+        }
+        way.reverse();
+        way
+    }
+}
+
+/// The tasks that events are about, where what they come after wasn't kept.
+pub(crate) fn told(records: &[Record]) -> Vec<Linked> {
+    let mut nodes: Vec<Linked> = Vec::new();
+    for record in records {
+        if let Event::TaskStarted { task } | Event::TaskFinished { task, .. } = &record.event
+            && !nodes.iter().any(|node| node.name == task.id)
+        {
+            nodes.push(Linked { name: task.id.clone(), barrier: false, place: task.place.clone(), after: vec![] });
+        }
+    }
+    nodes
+}
+
+impl Tale<'_> {
+    fn die(&mut self) {
+        self.state = match self.state {
+            State::UnderWay(_) => State::CutOff,
+            State::Applying(_) => State::InDoubt,
+            other => other,
+        };
+    }
+}

@@ -24,6 +24,9 @@ const BETWEEN_LOCKS: Duration = Duration::from_millis(500);
 const LOOK_AT_LOCK: Duration = Duration::from_secs(30);
 /// How long a lock that was lost with its lane is tried for.
 const LOCK_AGAIN: Duration = Duration::from_secs(30);
+/// How long a session whose lane was closed may go on counting for sshd, and how often that is looked at.
+const SESSION_ENDS: Duration = Duration::from_secs(10);
+const BETWEEN_SESSIONS: Duration = Duration::from_millis(50);
 /// How long a killed script may take to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -53,6 +56,8 @@ struct Reached {
     /// Made together with the first lane, which is then idle; and how long that took.
     connection: OnceCell<Result<(Option<Connection>, Duration), Unreachable>>,
     slots: Arc<Semaphore>,
+    /// How many slots there are: fewer where sshd takes fewer sessions.
+    width: Mutex<usize>,
     idle: Mutex<HashMap<Option<String>, Vec<Lane>>>,
     /// Whether one of its lanes holds its lock.
     locked: AtomicBool,
@@ -87,6 +92,7 @@ impl Hosts {
                     host: host.clone(),
                     connection: OnceCell::new(),
                     slots: Arc::new(Semaphore::new(LANES_PER_HOST)),
+                    width: Mutex::new(LANES_PER_HOST),
                     idle: Mutex::default(),
                     locked: AtomicBool::new(false),
                     locking: tokio::sync::Mutex::default(),
@@ -110,13 +116,23 @@ impl Hosts {
     pub async fn lane(&self, host: &HostName, user: Option<&str>) -> Result<Lent<'_>, Unreachable> {
         let reached = &self.all[host];
         let user = user.or(reached.host.run_as.as_deref()).map(str::to_owned);
-        let slot = Arc::clone(&reached.slots).acquire_owned().await.expect("never closed");
-        let connection = reached.connection.get_or_init(|| self.connect(reached)).await;
-        let (connection, _) = connection.as_ref().map_err(Clone::clone)?;
-        let idle = reached.idle.lock().expect("no panic holds it").get_mut(&user).and_then(Vec::pop);
-        let lane = match idle {
-            Some(lane) => lane,
-            None => self.open(reached, connection.as_ref(), user.as_deref()).await?,
+        let (lane, slot) = loop {
+            let slot = Arc::clone(&reached.slots).acquire_owned().await.expect("never closed");
+            let connection = reached.connection.get_or_init(|| self.connect(reached)).await;
+            let (connection, _) = connection.as_ref().map_err(Clone::clone)?;
+            let idle = reached.idle.lock().expect("no panic holds it").get_mut(&user).and_then(Vec::pop);
+            if let Some(lane) = idle {
+                break (lane, slot);
+            }
+            match self.open(reached, connection.as_ref(), user.as_deref()).await {
+                Ok(lane) => break (lane, slot),
+                // The host makes do with the lanes that it has.
+                Err(error) if error.step == Step::Session && !reached.has_idle() && reached.narrow() => slot.forget(),
+                Err(error) if error.step == Step::Session => {
+                    break (self.open_instead(reached, connection.as_ref(), user.as_deref()).await?, slot);
+                }
+                Err(error) => return Err(error),
+            }
         };
         let mut lent = Lent { lane: Some(lane), reached, user, _slot: slot };
         if let Some(holder) = self.holder.get() {
@@ -194,6 +210,25 @@ impl Hosts {
         let lane = self.open(reached, connection.as_ref(), user.as_deref()).await?;
         reached.idle.lock().expect("no panic holds it").entry(user).or_default().push(lane);
         Ok((connection, started.elapsed()))
+    }
+
+    /// Opens a lane where sshd takes no further session, in the place of idle lanes of other users.
+    async fn open_instead(
+        &self,
+        reached: &Reached,
+        connection: Option<&Connection>,
+        user: Option<&str>,
+    ) -> Result<Lane, Unreachable> {
+        let until = Instant::now() + SESSION_ENDS;
+        loop {
+            reached.end_idle();
+            match self.open(reached, connection, user).await {
+                Err(error) if error.step == Step::Session && Instant::now() < until => {
+                    tokio::time::sleep(BETWEEN_SESSIONS).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     async fn open(
@@ -327,6 +362,31 @@ impl Reached {
     /// The user to become by sudo, if that isn't who logs in.
     fn sudo<'u>(&self, user: Option<&'u str>) -> Option<&'u str> {
         user.filter(|user| self.host.user.as_deref() != Some(*user))
+    }
+
+    fn has_idle(&self) -> bool {
+        self.idle.lock().expect("no panic holds it").values().any(|lanes| !lanes.is_empty())
+    }
+
+    /// Ends an idle lane: the one with the lock last.
+    fn end_idle(&self) {
+        let mut idle = self.idle.lock().expect("no panic holds it");
+        let lanes = idle.values_mut().filter(|lanes| !lanes.is_empty());
+        let lane = lanes.min_by_key(|lanes| lanes.iter().all(|lane| lane.locks)).and_then(|lanes| {
+            let at = lanes.iter().position(|lane| !lane.locks).unwrap_or_default();
+            Some(lanes.swap_remove(at))
+        });
+        if lane.is_some_and(|lane| lane.locks) {
+            self.locked.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes one slot for good, if that isn't the last.
+    fn narrow(&self) -> bool {
+        let mut width = self.width.lock().expect("no panic holds it");
+        let several = *width > 1;
+        *width -= usize::from(several);
+        several
     }
 }
 

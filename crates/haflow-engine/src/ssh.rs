@@ -32,6 +32,8 @@ pub enum Step {
     HostKey,
     /// The user's key.
     Login,
+    /// A further session on a connection that there is.
+    Session,
     /// A POSIX shell.
     Shell,
     /// Becoming another user.
@@ -48,6 +50,7 @@ impl Step {
             Self::Network => "network",
             Self::HostKey => "host key",
             Self::Login => "login",
+            Self::Session => "session",
             Self::Shell => "shell",
             Self::Sudo => "sudo",
             Self::Lock => "lock",
@@ -128,11 +131,7 @@ impl Connection {
             .stderr(Stdio::piped())
             .spawn()
             .await
-            .map_err(|error| Unreachable {
-                step: Step::Shell,
-                message: format!("sshd on {} opened no session: {}", host.name, chain(&error)),
-                hint: Some("look at MaxSessions in its sshd_config and at its log".into()),
-            })?;
+            .map_err(|error| no_session(host, &chain(&error)))?;
         let (stdin, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             unreachable!("all three are piped");
@@ -252,6 +251,20 @@ fn explain(host: &Host, said: &str) -> Unreachable {
         (Step::Network, format!("no connection to {at}: {last}"), Some(format!("see what `ssh -v {to}` says")))
     };
     Unreachable { step, message, hint }
+}
+
+/// Why there is no session on a connection.
+fn no_session(host: &Host, said: &str) -> Unreachable {
+    let name = &host.name;
+    if said.contains("refused") {
+        Unreachable {
+            step: Step::Session,
+            message: format!("sshd on {name} opened no session: {said}"),
+            hint: Some("look at MaxSessions in its sshd_config and at its log".into()),
+        }
+    } else {
+        Unreachable { step: Step::Network, message: format!("the connection to {name} is gone: {said}"), hint: None }
+    }
 }
 
 fn no_shell(host: &Host, user: Option<&str>, error: &LaneError) -> Unreachable {

@@ -45,8 +45,8 @@ pub struct Hosts {
 
 /// How lanes come about.
 enum Way {
-    /// Over OpenSSH, with the sockets in this folder.
-    Ssh(TempDir),
+    /// Over OpenSSH, with the sockets in this folder; whether keys of new hosts are accepted.
+    Ssh(TempDir, bool),
     /// As the caller says: without a network.
     Given(OpenLane),
 }
@@ -74,9 +74,10 @@ pub struct Lent<'h> {
 }
 
 impl Hosts {
-    /// Hosts that are reached over SSH, each when it is first needed. Fails where no folder for sockets can be made.
-    pub fn over_ssh(hosts: &[Host]) -> io::Result<Self> {
-        Ok(Self::new(hosts, Way::Ssh(control_directory()?)))
+    /// Hosts that are reached over SSH, each when it is first needed. `accept_new` adds the keys of hosts that aren't known yet to
+    /// the known ones. Fails where no folder for sockets can be made.
+    pub fn over_ssh(hosts: &[Host], accept_new: bool) -> io::Result<Self> {
+        Ok(Self::new(hosts, Way::Ssh(control_directory()?, accept_new)))
     }
 
     /// Hosts whose lanes `open` makes.
@@ -203,7 +204,7 @@ impl Hosts {
         let started = Instant::now();
         let _turn = self.connects.acquire().await.expect("never closed");
         let connection = match &self.way {
-            Way::Ssh(control) => Some(Connection::open(&reached.host, control.path()).await?),
+            Way::Ssh(control, accept_new) => Some(Connection::open(&reached.host, control.path(), *accept_new).await?),
             Way::Given(_) => None,
         };
         let user = reached.host.run_as.clone();
@@ -240,7 +241,7 @@ impl Hosts {
         match (connection, &self.way) {
             (Some(connection), _) => connection.lane(&reached.host, reached.sudo(user)).await,
             (None, Way::Given(open)) => open(reached.host.clone(), user.map(str::to_owned)).await,
-            (None, Way::Ssh(_)) => unreachable!("over ssh there is a connection"),
+            (None, Way::Ssh(..)) => unreachable!("over ssh there is a connection"),
         }
     }
 }
@@ -352,7 +353,13 @@ impl Lent<'_> {
                     connection.kill(self.reached.sudo(self.user.as_deref()), group, GRACE).await;
                 }
             }
-            Err(LaneError::Lost(_)) => {}
+            Err(LaneError::Lost(_)) => {
+                if let Some(Ok((Some(connection), _))) = self.reached.connection.get()
+                    && let Some(said) = connection.lost()
+                {
+                    return Err(LaneError::Lost(said));
+                }
+            }
         }
         ran
     }

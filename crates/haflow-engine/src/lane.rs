@@ -87,6 +87,9 @@ pub struct Lane {
 const WELCOME: &str = "PATH=\"${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin\" LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive; \
                        export PATH LC_ALL DEBIAN_FRONTEND; unset ENV CDPATH; umask 022; cd /";
 
+/// Empty lines that come first: a login script that reads its input takes these.
+const FOR_LOGIN_SCRIPTS: &str = "\n\n\n\n\n\n\n\n";
+
 impl Lane {
     /// Takes over the streams of a shell that has just been started, and waits until it answers. Whatever it printed
     /// before (a chatty login script) is thrown away.
@@ -113,7 +116,7 @@ impl Lane {
         let marker = &lane.nonce;
         // The third field behind the name in brackets is the process group.
         let text = format!(
-            "{WELCOME}; read -r __haflow < /proc/$$/stat; set -- ${{__haflow##*) }}; \
+            "{FOR_LOGIN_SCRIPTS}{WELCOME}; read -r __haflow < /proc/$$/stat; set -- ${{__haflow##*) }}; \
              printf '{marker}.1 %s\\n' \"$3\"; printf '{marker}.1 end\\n' >&2\n"
         );
         // A shell that isn't there closes its streams: reading tells why, the broken pipe doesn't.

@@ -2,7 +2,7 @@ use super::{Others, Output, run, span};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::plan_file::Saved;
-use crate::session::Session;
+use crate::session::{HostKeys, Session};
 use clap::Args;
 use haflow_engine::Settings;
 use jiff::SignedDuration;
@@ -27,6 +27,8 @@ pub(super) struct Apply {
     /// Start nothing new after the first failure
     #[arg(long)]
     fail_fast: bool,
+    #[command(flatten)]
+    keys: HostKeys,
     #[command(flatten)]
     others: Others,
     #[command(flatten)]
@@ -76,7 +78,8 @@ impl Apply {
             });
         }
         let file = self.plan.as_path();
-        let saved = Saved::read(file)?;
+        let mut saved = Saved::read(file)?;
+        saved.asked.keys = self.keys;
         saved.is_young(file, self.max_age)?;
         saved.is_unused(file)?;
         saved.has_playbook(file)?;

@@ -45,6 +45,44 @@ fn a_host_makes_do_with_the_sessions_that_it_gets() {
     }
 }
 
+#[test]
+fn what_slows_a_run_down_is_told_of_a_host() {
+    let without = "ForceCommand PATH=$(cd \"$HAFLOW_TOOLS\" && pwd) exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"";
+    for (most, settings, said) in [
+        (1, "MaxSessions 1", Some("its sshd takes one session at a time")),
+        (2, "MaxSessions 2", None),
+        (4, "", None),
+        (4, without, Some("it has no flock: two runs at once aren't kept apart")),
+    ] {
+        let tools = tempfile::tempdir().expect("a folder");
+        for tool in [
+            "sh",
+            "date",
+            "id",
+            "sed",
+            "stat",
+            "sha256sum",
+            "mktemp",
+            "sync",
+            "chown",
+            "chmod",
+            "mv",
+            "readlink",
+            "getent",
+        ] {
+            let path =
+                ["/bin", "/usr/bin"].map(|folder| Path::new(folder).join(tool)).into_iter().find(|path| path.exists());
+            std::os::unix::fs::symlink(path.expect("a tool"), tools.path().join(tool)).expect("a link");
+        }
+        let settings = settings.replace("$HAFLOW_TOOLS", tools.path().to_str().expect("a path"));
+        let Some(sshd) = Sshd::start(&settings) else { return };
+        let plain = sshd.haflow(&["hosts", "-i", "inventory.toml"]).stdout;
+        assert_eq!(said.is_some_and(|said| plain.contains(said)), said.is_some(), "{plain}");
+        let told = Told::from(sshd.haflow(&["hosts", "-i", "inventory.toml", "--format", "json"]));
+        assert_eq!(told.events[0]["sessions"], most, "{settings}: {plain}");
+    }
+}
+
 /// An act that says that it has begun, and then waits for a file `go`.
 const LONG: &str = r##"
     let node = host("here");
@@ -326,8 +364,8 @@ fn what_is_wrong_on_the_way_is_told_of_the_host_where_it_is() {
         "Host gone\n  ProxyJump via-good\n{}",
         way(&sshd).replace(&sshd.port.to_string(), &nobody.to_string())
     );
-    // People may be asked; a run isn't.
-    config += "Host *\n  StrictHostKeyChecking ask\n";
+    // Whoever takes any key by hand doesn't in a run.
+    config += "Host *\n  StrictHostKeyChecking no\n";
     home.write("config", &config);
     assert_eq!(home.told(&sshd, "by-good").exits(0).count("ok"), 1);
 

@@ -193,6 +193,15 @@ impl Hosts {
         self.all.get(host)?.connection.get()?.as_ref().err()
     }
 
+    /// How many lanes `host` takes at once, of those that a run would have, while one is lent out.
+    pub(crate) async fn sessions(&self, host: &HostName) -> usize {
+        let reached = &self.all[host];
+        let Some(Ok((connection, _))) = reached.connection.get() else { return 0 };
+        let user = reached.host.run_as.as_deref();
+        let further = (1..LANES_PER_HOST).map(|_| self.open(reached, connection.as_ref(), user));
+        1 + crate::join_all(further).await.into_iter().flatten().count()
+    }
+
     /// Connects to `host` if that hasn't been done yet: how long it took, or why it can't be reached.
     pub(crate) async fn reach(&self, host: &HostName) -> Result<Duration, Unreachable> {
         let reached = &self.all[host];
@@ -379,9 +388,9 @@ impl Reached {
     fn end_idle(&self) {
         let mut idle = self.idle.lock().expect("no panic holds it");
         let lanes = idle.values_mut().filter(|lanes| !lanes.is_empty());
-        let lane = lanes.min_by_key(|lanes| lanes.iter().all(|lane| lane.locks)).and_then(|lanes| {
+        let lane = lanes.min_by_key(|lanes| lanes.iter().all(|lane| lane.locks)).map(|lanes| {
             let at = lanes.iter().position(|lane| !lane.locks).unwrap_or_default();
-            Some(lanes.swap_remove(at))
+            lanes.swap_remove(at)
         });
         if lane.is_some_and(|lane| lane.locks) {
             self.locked.store(false, Ordering::SeqCst);

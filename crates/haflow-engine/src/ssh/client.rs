@@ -4,6 +4,7 @@ use super::why;
 use super::{Step, Unreachable};
 use haflow_model::Host;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -95,12 +96,12 @@ impl Resolved {
         );
         let (interval, missed) = self.alive;
         if interval == 0 || missed == 0 || interval.saturating_mul(missed + 1) > ALIVE.0 * (ALIVE.1 + 1) {
-            text += &format!("ServerAliveInterval {}\nServerAliveCountMax {}\n", ALIVE.0, ALIVE.1);
+            let _ = writeln!(text, "ServerAliveInterval {}\nServerAliveCountMax {}", ALIVE.0, ALIVE.1);
         }
         if !self.has_timeout {
-            text += &format!("ConnectTimeout {CONNECT}\n");
+            let _ = writeln!(text, "ConnectTimeout {CONNECT}");
         }
-        text += &format!("Include \"{}/.ssh/config\"\n", self.home.display());
+        let _ = writeln!(text, "Include \"{}/.ssh/config\"", self.home.display());
         text + "Include /etc/ssh/ssh_config\nInclude /usr/etc/ssh/ssh_config\n"
     }
 }
@@ -202,7 +203,7 @@ fn by_hand(host: &Host) -> String {
     let mut text = "ssh".to_owned();
     let mut option = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
-            text += &format!(" {name} {value}");
+            let _ = write!(text, " {name} {value}");
         }
     };
     option("-p", host.port.map(|port| port.to_string()).as_deref());

@@ -46,46 +46,20 @@ fn between<'s>(said: &'s str, before: &str, after: &str) -> Option<&'s str> {
     Some(said.split_once(before)?.1.split_once(after)?.0.trim()).filter(|found| !found.is_empty())
 }
 
+/// A step, what was seen, and what to do.
+type Seen = (Step, String, String);
+
 /// Which step failed, from what ssh said of a connection.
 pub(super) fn explain(host: &Host, client: &Client, said: &str) -> Unreachable {
     let Client { by_hand, resolved, .. } = client;
     let name = &host.name;
-    let to = host.destination();
+    let at = at(host);
     let last = lines(said).next_back().unwrap_or("ssh ended without a word");
     let has = |sign: &str| said.contains(sign);
-    let at = if name.as_str() == to { name.to_string() } else { format!("{name} ({to})") };
-    // Through others each may be meant, but it is the first of them that is connected to.
-    let direct = resolved.proxy.is_none();
-    let whose_key = |seen: Option<&str>| match seen.filter(|seen| !direct && *seen != resolved.known_as()) {
-        Some(other) => format!("{other}, on the way to {name},"),
-        None => name.to_string(),
-    };
-    let jump = resolved.proxy.as_deref().unwrap_or("the jump host");
-    let (step, message, hint) = if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-        let seen = between(said, "Host key for ", " has changed");
-        let file = between(said, "\nOffending ", ":").and_then(|line| line.split_once(" key in "));
-        let file = file.map(|(_, file)| file).map_or_else(String::new, |file| format!("-f {file} "));
-        let known = seen.unwrap_or(to);
-        (
-            Step::HostKey,
-            format!("the host key of {} has changed", whose_key(seen)),
-            format!(
-                "either it was reinstalled or somebody is in between; if you know which, remove the old key with \
-                 `ssh-keygen {file}-R '{known}'` and accept the new one with `{by_hand}`"
-            ),
-        )
-    } else if has("REVOKED HOST KEY DETECTED") {
-        (Step::HostKey, format!("the host key of {name} is revoked"), "don't trust it; see known_hosts".into())
-    } else if has("Host key verification failed") || has("host key is known") {
-        let seen = between(said, "host key is known for ", " and ");
-        (
-            Step::HostKey,
-            format!("the host key of {} isn't known", whose_key(seen)),
-            format!(
-                "connect once with `{by_hand}` and compare the fingerprint, or name the file in `known_hosts`; \
-                 `--accept-new` takes keys of new hosts as they are"
-            ),
-        )
+    let (step, message, hint) = if let Some(seen) =
+        of_host_key(host, client, said).or_else(|| of_way(host, client, said))
+    {
+        seen
     } else if has("Too many authentication failures") {
         (
             Step::Login,
@@ -95,50 +69,6 @@ pub(super) fn explain(host: &Host, client: &Client, said: &str) -> Unreachable {
         )
     } else if has("Permission denied") {
         refused(host, client, said)
-    } else if has("Could not resolve hostname") {
-        let seen = between(said, "Could not resolve hostname ", ":").unwrap_or(&resolved.hostname);
-        let why = between(said, &format!("hostname {seen}: "), "\n").unwrap_or("Name or service not known");
-        let message = match (direct, name.as_str() == seen) {
-            (true, true) => format!("the name `{seen}` can't be resolved"),
-            (true, false) => format!("the name `{seen}` of {name} can't be resolved"),
-            (false, _) => format!("the name `{seen}` of a jump host on the way to {name} can't be resolved"),
-        };
-        (
-            Step::Network,
-            format!("{message}: {why}"),
-            "give the host an `address` in the inventory, or correct the name".into(),
-        )
-    } else if let Some(why) = between(said, "open failed: connect failed: ", "\n") {
-        let step = if why.contains("refused") { Step::Refused } else { Step::Network };
-        (
-            step,
-            format!("{at} can't be reached on port {} from {jump}: {why}", resolved.port),
-            "the jump host itself was reached; log in to it and look from there".into(),
-        )
-    } else if has("open failed: administratively prohibited") {
-        (
-            Step::Network,
-            format!("{jump} forwards no connection to {at}"),
-            "see AllowTcpForwarding and PermitOpen in the jump host's sshd_config".into(),
-        )
-    } else if let Some((seen, rest)) =
-        said.split_once("connect to host ").and_then(|(_, rest)| rest.split_once(" port "))
-    {
-        let (port, why) = rest.lines().next().and_then(|rest| rest.split_once(": ")).unwrap_or((&resolved.port, last));
-        let at = if direct { at } else { format!("{seen}, on the way to {name},") };
-        if why.contains("refused") {
-            (
-                Step::Refused,
-                format!("{at} refused the connection to port {port}"),
-                "is sshd running there, and on this port?".into(),
-            )
-        } else {
-            (
-                Step::Network,
-                format!("{at} can't be reached on port {port}: {why}"),
-                "is it up, and is a firewall in between?".into(),
-            )
-        }
     } else if has("timed out") {
         (
             Step::Network,
@@ -166,8 +96,112 @@ pub(super) fn explain(host: &Host, client: &Client, said: &str) -> Unreachable {
     Unreachable { step, message, hint: Some(hint) }
 }
 
+/// A host with its address.
+fn at(host: &Host) -> String {
+    let (name, to) = (host.name.as_str(), host.destination());
+    if name == to { name.to_owned() } else { format!("{name} ({to})") }
+}
+
+/// What is wrong with the key of the host, or of one on the way.
+fn of_host_key(host: &Host, client: &Client, said: &str) -> Option<Seen> {
+    let Client { by_hand, resolved, .. } = client;
+    let name = &host.name;
+    let has = |sign: &str| said.contains(sign);
+    let whose = |seen: Option<&str>| match seen {
+        Some(other) if resolved.proxy.is_some() && other != resolved.known_as() => {
+            format!("{other}, on the way to {name},")
+        }
+        _ => name.to_string(),
+    };
+    if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+        let seen = between(said, "Host key for ", " has changed");
+        let file = between(said, "\nOffending ", ":").and_then(|line| line.split_once(" key in "));
+        let file = file.map(|(_, file)| file).map_or_else(String::new, |file| format!("-f {file} "));
+        let known = seen.unwrap_or(host.destination());
+        Some((
+            Step::HostKey,
+            format!("the host key of {} has changed", whose(seen)),
+            format!(
+                "either it was reinstalled or somebody is in between; if you know which, remove the old key with \
+                 `ssh-keygen {file}-R '{known}'` and accept the new one with `{by_hand}`"
+            ),
+        ))
+    } else if has("REVOKED HOST KEY DETECTED") {
+        Some((Step::HostKey, format!("the host key of {name} is revoked"), "don't trust it; see known_hosts".into()))
+    } else if has("Host key verification failed") || has("host key is known") {
+        let seen = between(said, "host key is known for ", " and ");
+        Some((
+            Step::HostKey,
+            format!("the host key of {} isn't known", whose(seen)),
+            format!(
+                "connect once with `{by_hand}` and compare the fingerprint, or name the file in `known_hosts`; \
+                 `--accept-new` takes keys of new hosts as they are"
+            ),
+        ))
+    } else {
+        None
+    }
+}
+
+/// What is in the way on the network. Of several hosts it is the first that is connected to.
+fn of_way(host: &Host, client: &Client, said: &str) -> Option<Seen> {
+    let resolved = &client.resolved;
+    let name = &host.name;
+    let at = at(host);
+    let direct = resolved.proxy.is_none();
+    let jump = resolved.proxy.as_deref().unwrap_or("the jump host");
+    let has = |sign: &str| said.contains(sign);
+    if has("Could not resolve hostname") {
+        let seen = between(said, "Could not resolve hostname ", ": ").unwrap_or(&resolved.hostname);
+        let why = between(said, &format!("hostname {seen}: "), "\n").unwrap_or("Name or service not known");
+        let message = match (direct, name.as_str() == seen) {
+            (true, true) => format!("the name `{seen}` can't be resolved"),
+            (true, false) => format!("the name `{seen}` of {name} can't be resolved"),
+            (false, _) => format!("the name `{seen}` of a jump host on the way to {name} can't be resolved"),
+        };
+        Some((
+            Step::Network,
+            format!("{message}: {why}"),
+            "give the host an `address` in the inventory, or correct the name".into(),
+        ))
+    } else if let Some(why) = between(said, "open failed: connect failed: ", "\n") {
+        let step = if why.contains("refused") { Step::Refused } else { Step::Network };
+        Some((
+            step,
+            format!("{at} can't be reached on port {} from {jump}: {why}", resolved.port),
+            "the jump host itself was reached; log in to it and look from there".into(),
+        ))
+    } else if has("open failed: administratively prohibited") {
+        Some((
+            Step::Network,
+            format!("{jump} forwards no connection to {at}"),
+            "see AllowTcpForwarding and PermitOpen in the jump host's sshd_config".into(),
+        ))
+    } else if let Some((seen, rest)) =
+        said.split_once("connect to host ").and_then(|(_, rest)| rest.split_once(" port "))
+    {
+        let (port, why) = rest.lines().next().and_then(|rest| rest.split_once(": ")).unwrap_or((&resolved.port, rest));
+        let at = if direct { at } else { format!("{seen}, on the way to {name},") };
+        if why.contains("refused") {
+            Some((
+                Step::Refused,
+                format!("{at} refused the connection to port {port}"),
+                "is sshd running there, and on this port?".into(),
+            ))
+        } else {
+            Some((
+                Step::Network,
+                format!("{at} can't be reached on port {port}: {why}"),
+                "is it up, and is a firewall in between?".into(),
+            ))
+        }
+    } else {
+        None
+    }
+}
+
 /// Why a login was refused, from what ssh said.
-fn refused(host: &Host, client: &Client, said: &str) -> (Step, String, String) {
+fn refused(host: &Host, client: &Client, said: &str) -> Seen {
     let Client { by_hand, resolved, .. } = client;
     let name = &host.name;
     let line = lines(said).find(|line| line.contains("Permission denied")).unwrap_or_default();
@@ -305,8 +339,7 @@ pub(super) fn no_shell(host: &Host, client: &Client, said: &str, ran: Option<(i3
     let (message, hint) = match ran {
         // 126 and 127 are a shell's own words for a program that it can't start.
         Some((exit, printed)) if exit != 0 && exit != 126 && exit != 127 => {
-            let printed =
-                lines(&printed).filter(noise).next_back().map_or_else(String::new, |line| format!(": {line}"));
+            let printed = lines(&printed).rfind(noise).map_or_else(String::new, |line| format!(": {line}"));
             (
                 format!("the login shell of `{user}` on {name} runs nothing (it exits {exit}){printed}"),
                 format!(
@@ -315,7 +348,7 @@ pub(super) fn no_shell(host: &Host, client: &Client, said: &str, ran: Option<(i3
             )
         }
         _ => {
-            let said = lines(said).filter(noise).next_back().unwrap_or("it ended without a word").to_owned();
+            let said = lines(said).rfind(noise).unwrap_or("it ended without a word").to_owned();
             (
                 format!("{name} gave no POSIX shell: {said}"),
                 format!("haflow needs `sh` there; see what `{} sh -c true` says", client.by_hand),
@@ -331,6 +364,7 @@ mod tests {
 
     /// Each as OpenSSH 9.2 and sudo 1.9 say it.
     #[test]
+    #[expect(clippy::too_many_lines, reason = "it is a list")]
     fn what_ssh_says_becomes_a_step_and_a_hint() {
         let mut host = Host::named("db1");
         host.address = Some("192.0.2.1".into());

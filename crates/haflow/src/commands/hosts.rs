@@ -81,6 +81,12 @@ fn lines(reach: &Reach) -> String {
             if !shell.missing.is_empty() {
                 let _ = writeln!(text, "    it lacks {}: install coreutils", shell.missing.join(", "));
             }
+            if !shell.unlocked.is_empty() {
+                let _ = writeln!(text, "    {}: two runs at once aren't kept apart", shell.unlocked);
+            }
+            if shell.sessions == 1 {
+                text.push_str("    its sshd takes one session at a time (MaxSessions): so does a run, task by task\n");
+            }
             if !shell.unresolved.is_empty() {
                 let _ = writeln!(text, "    it can't resolve {}", shell.unresolved.join(", "));
             }

@@ -11,6 +11,7 @@ use events::{Told, haflow};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use server::{Sshd, connections, free_port, is_root, make_key, signal, until};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -356,11 +357,12 @@ fn what_is_wrong_on_the_way_is_told_of_the_host_where_it_is() {
         let alias = format!("  HostKeyAlias [127.0.0.1]:{}\n", bastion.port);
         (name, if name == "closed" { way } else { way.replace("127.0.0.1", "localhost") + &alias })
     });
-    let mut config: String = jumps.iter().map(|(name, way)| format!("Host via-{name}\n{way}")).collect();
-    for (name, _) in jumps {
-        config += &format!("Host by-{name}\n  ProxyJump via-{name}\n{}", way(&sshd));
+    let mut config = String::new();
+    for (name, jump) in jumps {
+        let _ = write!(config, "Host via-{name}\n{jump}Host by-{name}\n  ProxyJump via-{name}\n{}", way(&sshd));
     }
-    config += &format!(
+    let _ = write!(
+        config,
         "Host gone\n  ProxyJump via-good\n{}",
         way(&sshd).replace(&sshd.port.to_string(), &nobody.to_string())
     );

@@ -191,7 +191,9 @@ impl Connection {
              while kill -0 -{group} 2>/dev/null; do n=$((n+1)); [ $n -lt {tenths} ] || break; sleep 0.1; done; \
              kill -KILL -{group} 2>/dev/null; true'"
         );
-        if self.session.raw_command(&command).status().await.is_err() {
+        let mut kill = self.session.raw_command(&command);
+        // A login script's talk isn't haflow's.
+        if kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().await.is_err() {
             // No further session on this connection, or no connection.
             let _ = self.client.run(&command).await;
         }

@@ -296,8 +296,11 @@ pub(super) fn no_session(host: &Host, said: &str) -> Unreachable {
 /// Why there is no lane of a user, from what came instead of it.
 pub(super) fn no_sudo(host: &Host, user: &str, said: &str) -> Unreachable {
     let name = &host.name;
-    // Warnings come first.
-    let line = lines(said).rfind(|line| line.to_lowercase().contains("sudo") || line.starts_with("Sorry,"));
+    // Beside the reason there are warnings, and what follows from it.
+    let beside = |line: &str| line.contains("unable to resolve host") || line.contains("initializing audit plugin");
+    let is_of_sudo =
+        |line: &&str| (line.to_lowercase().contains("sudo") || line.starts_with("Sorry,")) && !beside(line);
+    let line = lines(said).rfind(is_of_sudo);
     let line = line.or_else(|| lines(said).next_back()).unwrap_or("it ended without a word");
     let has = |sign: &str| line.to_lowercase().contains(sign);
     let (message, hint) = if has("not found") || has("unknown command") || has("no such file") {
@@ -486,7 +489,7 @@ mod tests {
                 "Sorry, user me is not allowed to execute '/usr/bin/sh' as root on db1.",
                 "doesn't let who logs in become",
             ),
-            ("sudo: unknown user nobody2", "no user `root`"),
+            ("sudo: unknown user nobody2\nsudo: error initializing audit plugin sudoers_audit", "no user `root`"),
             ("sh: 1: exec: sudo: not found", "has no sudo"),
             ("fish: Unknown command: sudo", "has no sudo"),
             ("sudo: Command not found.", "has no sudo"),

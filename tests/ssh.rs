@@ -424,9 +424,10 @@ fn a_new_host_is_accepted_where_that_is_asked_for_and_a_changed_one_never() {
     assert_eq!((applied.exit, is_known()), (0, true), "{applied:?}");
     // Nor does a journal.
     let _ = fs::remove_file(&known);
-    assert_eq!(sshd.haflow(&run).exit, 1);
-    assert_eq!(sshd.haflow(&["resume"]).exit, 1);
-    let resumed = sshd.haflow(&["resume", "--accept-new"]);
+    let failed = Told::from(sshd.haflow(&[&run[..], &["--format", "json"]].concat())).exits(1);
+    let id = failed.totals()["run"].as_str().expect("its id");
+    assert_eq!(sshd.haflow(&["resume", id]).exit, 1);
+    let resumed = sshd.haflow(&["resume", id, "--accept-new"]);
     assert_eq!((resumed.exit, is_known()), (0, true), "{resumed:?}");
 
     sshd.inventory(&json!({ "known_hosts": sshd.path("changed_hosts") }), &json!({}));

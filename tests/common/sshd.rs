@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// An sshd that lives as long as this. Its host has a lock of its own: tests run at the same time on this machine.
 pub(crate) struct Sshd {
     pub(crate) folder: TempDir,
-    port: u16,
+    pub(crate) port: u16,
     user: String,
     pub(crate) program: Child,
 }
@@ -57,8 +57,8 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("its address").port()
 }
 
-fn make_key(path: &Path) {
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status();
+pub(crate) fn make_key(path: &Path, passphrase: &str) {
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", passphrase, "-f"]).arg(path).status();
     assert!(made.expect("ssh-keygen is there").success());
 }
 
@@ -72,7 +72,7 @@ impl Sshd {
         }
         let folder = tempfile::tempdir().expect("a folder");
         for name in ["key", "other_key", "host_key", "other_host_key"] {
-            make_key(&folder.path().join(name));
+            make_key(&folder.path().join(name), "");
         }
         let path = |name: &str| folder.path().join(name);
         let public = |name: &str| fs::read_to_string(path(name)).expect("a public key");

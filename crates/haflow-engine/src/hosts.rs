@@ -59,8 +59,8 @@ pub struct Holder {
 
 /// How lanes come about.
 enum Way {
-    /// Over OpenSSH, with the sockets in this folder.
-    Ssh(TempDir),
+    /// Over OpenSSH, with the sockets in this folder; whether keys of new hosts are accepted.
+    Ssh(TempDir, bool),
     /// As the caller says: without a network.
     Given(OpenLane),
 }
@@ -93,9 +93,10 @@ pub(crate) struct Link {
 }
 
 impl Hosts {
-    /// Hosts that are reached over SSH, each when it is first needed. Fails where no folder for sockets can be made.
-    pub fn over_ssh(hosts: &[Host]) -> io::Result<Self> {
-        Ok(Self::new(hosts, Way::Ssh(control_directory()?)))
+    /// Hosts that are reached over SSH, each when it is first needed. `accept_new` adds the keys of hosts that aren't known yet to
+    /// the known ones. Fails where no folder for sockets can be made.
+    pub fn over_ssh(hosts: &[Host], accept_new: bool) -> io::Result<Self> {
+        Ok(Self::new(hosts, Way::Ssh(control_directory()?, accept_new)))
     }
 
     /// Hosts whose lanes `open` makes.
@@ -289,6 +290,16 @@ impl Hosts {
         self.all.get(host)?.link().connection.get()?.as_ref().err().cloned()
     }
 
+    /// How many lanes `host` takes at once, of those that a run would have, while one is lent out.
+    pub(crate) async fn sessions(&self, host: &HostName) -> usize {
+        let reached = &self.all[host];
+        let link = reached.link();
+        let Some(Ok((connection, _))) = link.connection.get() else { return 0 };
+        let user = reached.host.run_as.as_deref();
+        let further = (1..LANES_PER_HOST).map(|_| self.open(reached, connection.as_ref(), user));
+        1 + crate::join_all(further).await.into_iter().flatten().count()
+    }
+
     /// Connects to `host` if that hasn't been done yet: how long it took, or why it can't be reached.
     pub(crate) async fn reach(&self, host: &HostName) -> Result<Duration, Unreachable> {
         let reached = &self.all[host];
@@ -344,7 +355,7 @@ impl Hosts {
             }
             let within = *self.reconnect.lock().expect("no panic holds it");
             let left = within.saturating_sub(started.elapsed());
-            if left.is_zero() || !matches!(error.step, Step::Network | Step::Session) {
+            if left.is_zero() || !matches!(error.step, Step::Network | Step::Refused | Step::Session | Step::Shell) {
                 let message =
                     format!("the connection was lost and isn't back within {} s: {}", within.as_secs(), error.message);
                 let (host, why, hint) = (reached.host.name.clone(), message.clone(), error.hint.clone());
@@ -359,7 +370,7 @@ impl Hosts {
     async fn try_connect(&self, reached: &Reached, link: &Link) -> Result<Option<Connection>, Unreachable> {
         let _turn = self.connects.acquire().await.expect("never closed");
         let connection = match &self.way {
-            Way::Ssh(control) => Some(Connection::open(&reached.host, control.path()).await?),
+            Way::Ssh(control, accept_new) => Some(Connection::open(&reached.host, control.path(), *accept_new).await?),
             Way::Given(_) => None,
         };
         let user = reached.host.run_as.clone();
@@ -397,7 +408,7 @@ impl Hosts {
         let mut lane = match (connection, &self.way) {
             (Some(connection), _) => connection.lane(&reached.host, reached.sudo(user)).await,
             (None, Way::Given(open)) => open(reached.host.clone(), user.map(str::to_owned)).await,
-            (None, Way::Ssh(_)) => unreachable!("over ssh there is a connection"),
+            (None, Way::Ssh(..)) => unreachable!("over ssh there is a connection"),
         }?;
         let broken = reached.take_broken(user);
         if !broken.is_empty() {

@@ -115,6 +115,9 @@ pub struct Lane {
 const WELCOME: &str = "PATH=\"${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin\" LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive; \
                        export PATH LC_ALL DEBIAN_FRONTEND; unset ENV CDPATH; umask 022; cd /";
 
+/// Empty lines that come first: a login script that reads its input takes these.
+const FOR_LOGIN_SCRIPTS: &str = "\n\n\n\n\n\n\n\n";
+
 impl Lane {
     /// Takes over the streams of a shell that has just been started, and waits until it answers. Whatever it printed
     /// before (a chatty login script) is thrown away.
@@ -144,7 +147,7 @@ impl Lane {
         // Behind the name in brackets the third field is the process group, and the twentieth the time of the start. A container shares its
         // machine's boot id: its first process tells its boots apart.
         let text = format!(
-            "{WELCOME}; for __haflow_run in /run /dev/shm /tmp; do [ ! -w \"$__haflow_run\" ] || break; done; \
+            "{FOR_LOGIN_SCRIPTS}{WELCOME}; for __haflow_run in /run /dev/shm /tmp; do [ ! -w \"$__haflow_run\" ] || break; done; \
              __haflow=; read -r __haflow 2>/dev/null </proc/1/stat; set -- ${{__haflow##*) }}; __haflow_boot=${{20:-0}}; \
              __haflow=; read -r __haflow 2>/dev/null </proc/sys/kernel/random/boot_id; __haflow_boot=$__haflow_boot-${{__haflow%%-*}}; \
              __haflow=; read -r __haflow 2>/dev/null </proc/$$/stat; set -- ${{__haflow##*) }}; __haflow_started=${{20:-0}}; \

@@ -185,6 +185,11 @@ impl<'h> Lent<'h> {
                 Ok(())
             }
             Err(LaneError::Lost(why)) => {
+                let said = match self.link.connection.get() {
+                    Some(Ok((Some(connection), _))) => connection.lost(),
+                    _ => None,
+                };
+                let why = said.unwrap_or(why);
                 self.hosts.broke(self.reached, &self.link, self.user.as_ref(), lane, &why).await;
                 Err(LaneError::Lost(why))
             }

@@ -32,6 +32,10 @@ pub struct Shell {
     pub unresolved: Vec<String>,
     /// Programs that haflow needs and that it lacks.
     pub missing: Vec<String>,
+    /// How many scripts can run there at once: what its sshd allows (`MaxSessions`), up to what haflow uses.
+    pub sessions: usize,
+    /// Why two runs at once can't be kept apart there; empty if they can.
+    pub unlocked: String,
 }
 
 const SCRIPT: &str = r#"
@@ -41,6 +45,11 @@ printf 'user=%s\n' "$(id -un)"
 for tool in stat sha256sum mktemp sync chown chmod mv readlink; do
   command -v "$tool" >/dev/null 2>&1 || printf 'missing=%s\n' "$tool"
 done
+if ! command -v flock >/dev/null; then
+  echo 'unlocked=it has no flock'
+elif ! { [ -r /run/lock/haflow.lock ] || [ -w /run/lock ] || [ -r /run/haflow.lock ] || [ -w /run ] || [ -w /tmp ]; }; then
+  echo 'unlocked=neither /run/lock nor /run nor /tmp can be written'
+fi
 printf '%s\n' "$names" | while IFS= read -r name; do
   [ -z "$name" ] || getent hosts "$name" >/dev/null 2>&1 || printf 'unresolved=%s\n' "$name"
 done
@@ -86,6 +95,8 @@ async fn reach(hosts: &Hosts, host: HostName, names: &str) -> Reach {
             clock_ahead: there - here,
             unresolved: list("unresolved"),
             missing: list("missing"),
+            sessions: hosts.sessions(&host).await,
+            unlocked: first("unlocked"),
         })
     };
     let shell = shell.await;
@@ -104,6 +115,7 @@ impl Reach {
             Ok(shell) => serde_json::json!({
                 "host": self.host, "reached": true, "took_ms": crate::millis(shell.took), "user": shell.user, "system": shell.system,
                 "clock_ahead_s": shell.clock_ahead, "unresolved": shell.unresolved, "missing": shell.missing,
+                "sessions": shell.sessions, "unlocked": shell.unlocked,
             }),
             Err((step, why, hint)) => serde_json::json!({
                 "host": self.host, "reached": false, "step": step.as_str(), "why": why, "hint": hint,

@@ -1,12 +1,15 @@
 //! Connections over OpenSSH: one master per host, lanes as its sessions, and errors that say what it was.
 
+mod client;
+mod why;
+
 use crate::lane::{Lane, LaneError, Shell, Stopped};
+use client::Client;
 use haflow_model::Host;
-use openssh::{ControlPersist, KnownHosts, Session, SessionBuilder, Stdio};
-use std::num::NonZeroUsize;
+use openssh::{Session, Stdio};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Why no task can run on a host.
@@ -28,6 +31,8 @@ pub enum Step {
     Client,
     /// Name and network.
     Network,
+    /// The port, where nobody listens.
+    Refused,
     /// The host's key.
     HostKey,
     /// The user's key.
@@ -48,6 +53,7 @@ impl Step {
         match self {
             Self::Client => "ssh",
             Self::Network => "network",
+            Self::Refused => "refused",
             Self::HostKey => "host key",
             Self::Login => "login",
             Self::Session => "session",
@@ -58,10 +64,18 @@ impl Step {
     }
 }
 
+/// For so long a connect is tried again where sshd is too busy.
+const BUSY: Duration = Duration::from_secs(45);
+/// The first pause between two tries, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
+
 /// A connection to one host.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    client: Client,
     session: Arc<Session>,
+    /// What ssh says of it.
+    log: PathBuf,
 }
 
 /// A new folder for control sockets, which goes when it is dropped. Only the user may see into it: whoever can open a socket
@@ -73,54 +87,39 @@ pub(crate) fn control_directory() -> std::io::Result<TempDir> {
 }
 
 impl Connection {
-    /// Connects, strictly checking the host's key. Gives up after a few tries where sshd was only too busy.
-    pub(crate) async fn open(host: &Host, control: &Path) -> Result<Self, Unreachable> {
-        let mut builder = SessionBuilder::default();
-        builder
-            .known_hosts_check(KnownHosts::Strict)
-            .connect_timeout(Duration::from_secs(15))
-            .server_alive_interval(Duration::from_secs(15))
-            // A killed haflow leaves its masters behind: they end by themselves.
-            .control_persist(ControlPersist::IdleFor(NonZeroUsize::new(60).expect("sixty isn't zero")))
-            .control_directory(control);
-        if let Some(user) = &host.user {
-            builder.user(user.clone());
-        }
-        if let Some(port) = host.port {
-            builder.port(port);
-        }
-        if let Some(key) = &host.key {
-            builder.keyfile(key);
-        }
-        if let Some(file) = &host.known_hosts {
-            builder.user_known_hosts_file(file);
-        }
-        if let Some(jump) = &host.jump {
-            builder.jump_hosts(jump.split(','));
-        }
-        let mut tries = 0;
-        loop {
-            match builder.connect_mux(host.destination()).await {
-                Ok(session) => return Ok(Self { session: Arc::new(session) }),
-                Err(error) => {
-                    let said = chain(&error);
-                    tries += 1;
-                    if tries < 4 && too_busy(&said) {
-                        // MaxStartups: not all who were refused may come back at the same moment.
-                        let spread = said.len() + host.name.as_str().bytes().map(usize::from).sum::<usize>();
-                        let pause = 200 * (1 << tries) + (spread * 37 % 300) as u64;
-                        tokio::time::sleep(Duration::from_millis(pause)).await;
-                        continue;
-                    }
-                    return Err(explain(host, &said));
-                }
+    /// Connects. A host's key must be known, or new where `accept_new` says so. Tries for a while where sshd is only too busy.
+    pub(crate) async fn open(host: &Host, control: &Path, accept_new: bool) -> Result<Self, Unreachable> {
+        let folder = tempfile::Builder::new().prefix("h").tempdir_in(control).map_err(|error| Unreachable {
+            step: Step::Client,
+            message: format!("there can be no folder for sockets in {}: {error}", control.display()),
+            hint: None,
+        })?;
+        let client = Client::new(host, folder.path(), accept_new).await?;
+        let (began, mut pause) = (Instant::now(), PAUSES.0);
+        while let Err(mut said) = client.start_master(folder.path()).await {
+            // What a jump host's ssh says isn't in the log. It costs a connection to be told.
+            if why::is_of_proxy(&client.resolved, &said)
+                && (pause > PAUSES.0 || !why::may_pass(&said))
+                && let Ok(again) = client.run("exit 0").await
+            {
+                said = format!("{}{said}", String::from_utf8_lossy(&again.stderr));
             }
+            // MaxStartups: not all who were refused may come back at the same moment.
+            if why::may_pass(&said) && began.elapsed() + pause < BUSY {
+                tokio::time::sleep(pause.mul_f64(0.5 + spread())).await;
+                pause = (pause * 2).min(PAUSES.1);
+                continue;
+            }
+            return Err(why::of_keys(host, &client, why::explain(host, &client, &said)).await);
         }
+        let log = folder.path().join("log");
+        Ok(Self { client, session: Arc::new(Session::new_native_mux(folder)), log })
     }
 
     /// Opens a lane as `user`, or as the user who logged in.
     pub(crate) async fn lane(&self, host: &Host, user: Option<&str>) -> Result<Lane, Unreachable> {
         let session = Arc::clone(&self.session);
+        // Login shells that are no POSIX shells know this too: fish, csh.
         let command = match user {
             Some(user) => format!("exec sudo -n -u {} -- sh", crate::shell::quote(user)),
             None => "exec sh".to_owned(),
@@ -131,7 +130,7 @@ impl Connection {
             .stderr(Stdio::piped())
             .spawn()
             .await
-            .map_err(|error| no_session(host, &chain(&error)))?;
+            .map_err(|error| why::no_session(host, &chain(&error)))?;
         let (stdin, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             unreachable!("all three are piped");
@@ -139,16 +138,48 @@ impl Connection {
         let opened = tokio::time::timeout(Duration::from_secs(30), Lane::open(stdin, stdout, stderr, child)).await;
         match opened {
             Ok(Ok(lane)) => Ok(lane),
-            Ok(Err(error)) => Err(no_shell(host, user, &error)),
+            Ok(Err(error)) => Err(self.no_lane(host, user, &error).await),
             Err(_) => Err(Unreachable {
                 step: Step::Shell,
                 message: format!("the shell on {} didn't answer within 30 s", host.name),
                 hint: Some(format!(
-                    "see what `ssh {} sh` does: a login script may be waiting for input",
-                    host.destination()
+                    "see what `{} sh -c true` does: a login script may be waiting for input",
+                    self.client.by_hand
                 )),
             }),
         }
+    }
+
+    /// Why a lane didn't come about.
+    async fn no_lane(&self, host: &Host, user: Option<&str>, error: &LaneError) -> Unreachable {
+        if let Some(said) = self.lost() {
+            return why::no_session(host, &said);
+        }
+        let said = match error {
+            LaneError::Lost(said) => said.clone(),
+            other => other.to_string(),
+        };
+        // Without sudo: whether it is the login shell.
+        let mut command = self.session.raw_command("exec sh -c true");
+        let ran = tokio::time::timeout(Duration::from_secs(30), command.stdin(Stdio::null()).output()).await;
+        let ran = ran.ok().and_then(Result::ok).map(|ran| {
+            let printed = [ran.stdout, ran.stderr].concat();
+            (ran.status.code().unwrap_or(-1), String::from_utf8_lossy(&printed).into_owned())
+        });
+        match user {
+            Some(user) if ran.as_ref().is_none_or(|(exit, _)| [0, 126, 127].contains(exit)) => {
+                why::no_sudo(host, user, &said)
+            }
+            _ => why::no_shell(host, &self.client, &said, ran),
+        }
+    }
+
+    /// What ssh said when the connection ended by itself.
+    pub(crate) fn lost(&self) -> Option<String> {
+        let said = std::fs::read_to_string(&self.log).ok()?;
+        let silent = said.lines().any(|line| line.starts_with("Timeout, server"));
+        let last = said.lines().rfind(|line| line.contains("Connection") || line.contains("disconnect"));
+        if silent { Some("the host gave no sign of life for too long".into()) } else { Some(last?.trim().to_owned()) }
     }
 
     /// Whether it is there still, as far as the local `ssh` knows.
@@ -165,23 +196,39 @@ impl Connection {
         step: Option<&str>,
         grace: Duration,
     ) -> Killed {
+        /// Comes before what is told: a login script may talk first.
+        const BEGIN: &str = "haflow has ended this:\n";
         let sudo = user.map(|user| format!("sudo -n -u {} -- ", crate::shell::quote(user))).unwrap_or_default();
         let group = shell.map_or_else(|| "-".to_owned(), |shell| shell.group.to_string());
+        let begin = BEGIN.trim_end();
         let text = format!(
-            "group={group} name={} grace={}\n{}",
+            "group={group} name={} grace={}\nprintf '{begin}\\n'; printf '{begin}\\n' >&2\n{}",
             crate::shell::quote(step.unwrap_or_default()),
             grace.as_millis() / 100,
             include_str!("kill.sh")
         );
         let command = format!("exec {sudo}sh -c {}", crate::shell::quote(&text));
-        let Ok(output) = self.session.raw_command(command).output().await else { return Killed::default() };
-        let mut lines = output.stdout.splitn(3, |byte| *byte == b'\n');
+        let mut kill = self.session.raw_command(&command);
+        let output = match kill.stdin(Stdio::null()).output().await {
+            Ok(output) => output,
+            // No further session on this connection, or no connection.
+            Err(_) => match self.client.run(&command).await {
+                Ok(output) => output,
+                Err(_) => return Killed::default(),
+            },
+        };
+        let told = |printed: &[u8]| match memchr::memmem::find(printed, BEGIN.as_bytes()) {
+            Some(at) => printed[at + BEGIN.len()..].to_vec(),
+            None => Vec::new(),
+        };
+        let stdout = told(&output.stdout);
+        let mut lines = stdout.splitn(3, |byte| *byte == b'\n');
         let mut names = || {
             let line = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
             line.split_whitespace().map(str::to_owned).collect()
         };
         let stopped = Stopped { ended: names(), left: names() };
-        Killed { stopped, stdout: lines.next().unwrap_or_default().to_vec(), stderr: output.stderr }
+        Killed { stopped, stdout: lines.next().unwrap_or_default().to_vec(), stderr: told(&output.stderr) }
     }
 }
 
@@ -205,160 +252,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whether there is an `ssh` to be started. Where it ends without a word, its log is missing, which looks the same.
-fn has_ssh() -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("ssh").is_file()))
-}
-
-fn too_busy(said: &str) -> bool {
-    ["kex_exchange_identification", "Connection reset by peer", "banner exchange", "Connection closed by"]
-        .iter()
-        .any(|sign| said.contains(sign))
-}
-
-/// Which step failed, from what ssh said.
-fn explain(host: &Host, said: &str) -> Unreachable {
-    let name = &host.name;
-    let to = host.destination();
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(said).trim();
-    let last = last.strip_prefix("failed to connect to the remote host: ").unwrap_or(last);
-    let has = |sign: &str| said.contains(sign);
-    let at = if name.as_str() == to { name.to_string() } else { format!("{name} ({to})") };
-    let (step, message, hint) = if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-        (
-            Step::HostKey,
-            format!("the host key of {name} has changed"),
-            Some(format!(
-                "either {name} was reinstalled or somebody is in between; if you know which, remove the old key with \
-                 `ssh-keygen -R {to}` and accept the new one with `ssh {to}`"
-            )),
-        )
-    } else if has("Host key verification failed") || has("host key is known") {
-        (
-            Step::HostKey,
-            format!("the host key of {name} isn't known"),
-            Some(format!(
-                "connect once with `ssh {to}` and compare the fingerprint, or name the file in `known_hosts`"
-            )),
-        )
-    } else if has("Permission denied") || has("Too many authentication failures") {
-        let user = host.user.as_deref().map_or_else(|| "the user".to_owned(), |user| format!("`{user}`"));
-        let key = host
-            .key
-            .as_deref()
-            .map_or_else(|| "a key from the agent or ssh's configuration".into(), |key| format!("the key {key}"));
-        (
-            Step::Login,
-            format!("{name} refused to log in {user} with {key}"),
-            Some(format!("`ssh -v {to}` shows which keys were tried; haflow never asks for a password")),
-        )
-    } else if has("Could not resolve hostname") {
-        (
-            Step::Network,
-            if name.as_str() == to {
-                format!("the name `{to}` can't be resolved")
-            } else {
-                format!("the name `{to}` of {name} can't be resolved")
-            },
-            Some("give the host an `address` in the inventory, or correct the name".into()),
-        )
-    } else if has("Connection refused") {
-        (
-            Step::Network,
-            format!("{at} refused the connection to port {}", host.port.unwrap_or(22)),
-            Some("is sshd running there, and on this port?".into()),
-        )
-    } else if has("timed out") || has("No route to host") || has("Network is unreachable") || has("Host is down") {
-        (
-            Step::Network,
-            format!("{at} can't be reached: {last}"),
-            Some("is it up, and is a firewall in between?".into()),
-        )
-    } else if !has_ssh() {
-        (Step::Client, "there is no `ssh` program here".into(), Some("install OpenSSH's client".into()))
-    } else {
-        (Step::Network, format!("no connection to {at}: {last}"), Some(format!("see what `ssh -v {to}` says")))
-    };
-    Unreachable { step, message, hint }
-}
-
-/// Why there is no session on a connection.
-fn no_session(host: &Host, said: &str) -> Unreachable {
-    let name = &host.name;
-    if said.contains("refused") {
-        Unreachable {
-            step: Step::Session,
-            message: format!("sshd on {name} opened no session: {said}"),
-            hint: Some("look at MaxSessions in its sshd_config and at its log".into()),
-        }
-    } else {
-        Unreachable { step: Step::Network, message: format!("the connection to {name} is gone: {said}"), hint: None }
-    }
-}
-
-fn no_shell(host: &Host, user: Option<&str>, error: &LaneError) -> Unreachable {
-    let name = &host.name;
-    let said = match error {
-        LaneError::Lost(said) => said.lines().next().unwrap_or_default().to_owned(),
-        other => other.to_string(),
-    };
-    match user {
-        Some(user) => {
-            let (message, hint) = if said.contains("sudo: not found") || said.contains("sudo: command not found") {
-                (
-                    format!("{name} has no sudo"),
-                    "install sudo, or log in as the user that tasks shall run as".to_owned(),
-                )
-            } else if said.contains("unknown user") {
-                (
-                    format!("{name} has no user `{user}` to become"),
-                    "correct `become` in the inventory, or `user` of the task".into(),
-                )
-            } else {
-                (
-                    format!("sudo on {name} doesn't let tasks run as `{user}` without a password"),
-                    format!("allow it in sudoers (NOPASSWD), or log in as `{user}`"),
-                )
-            };
-            Unreachable { step: Step::Sudo, message: format!("{message}: {said}"), hint: Some(hint) }
-        }
-        None => Unreachable {
-            step: Step::Shell,
-            message: format!("{name} gave no POSIX shell: {said}"),
-            hint: Some(format!("haflow needs `sh` there; see what `ssh {} sh -c true` says", host.destination())),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_ssh_says_becomes_a_step_and_a_hint() {
-        let mut host = Host::named("db1");
-        host.address = Some("192.0.2.1".into());
-        host.user = Some("root".into());
-        for (said, step, message) in [
-            ("ssh: Could not resolve hostname db1: Name or service not known", Step::Network, "can't be resolved"),
-            (
-                "connect to host 192.0.2.1 port 22: Connection refused",
-                Step::Network,
-                "refused the connection to port 22",
-            ),
-            ("connect to host 192.0.2.1 port 22: Connection timed out", Step::Network, "can't be reached"),
-            ("root@192.0.2.1: Permission denied (publickey,password).", Step::Login, "refused to log in `root`"),
-            ("No ED25519 host key is known for db1\r\nHost key verification failed.", Step::HostKey, "isn't known"),
-            (
-                "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\r\nHost key verification failed.",
-                Step::HostKey,
-                "has changed",
-            ),
-        ] {
-            let seen = explain(&host, said);
-            assert_eq!(seen.step, step, "{said}");
-            assert!(seen.message.contains(message), "{}", seen.message);
-            assert!(seen.hint.is_some());
-        }
-    }
+/// A random number from 0 to 1.
+fn spread() -> f64 {
+    let random = crate::random_hex().ok().and_then(|hex| u8::from_str_radix(&hex[..2], 16).ok());
+    f64::from(random.unwrap_or(128)) / 255.0
 }

@@ -3,7 +3,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::journal::{Input, Journal};
 use crate::plan_file::{self, Saved};
-use crate::session::Session;
+use crate::session::{HostKeys, Session};
 use clap::Args;
 use haflow_engine::Settings;
 use jiff::SignedDuration;
@@ -28,6 +28,8 @@ pub(super) struct Apply {
     /// Start nothing new after the first failure
     #[arg(long)]
     fail_fast: bool,
+    #[command(flatten)]
+    keys: HostKeys,
     #[command(flatten)]
     others: Others,
     #[command(flatten)]
@@ -77,7 +79,8 @@ impl Apply {
             });
         }
         let file = self.plan.as_path();
-        let saved = Saved::read(file)?;
+        let mut saved = Saved::read(file)?;
+        saved.asked.keys = self.keys;
         saved.is_young(file, self.max_age)?;
         saved.is_unused(file)?;
         saved.has_playbook(file)?;

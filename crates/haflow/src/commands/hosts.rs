@@ -1,7 +1,7 @@
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::{clean, count, say};
-use crate::session::Where;
+use crate::session::{HostKeys, Where};
 use clap::{Args, ValueEnum};
 use haflow_engine::{Reach, reach_all};
 use std::fmt::Write as _;
@@ -14,6 +14,8 @@ use std::fmt::Write as _;
 pub(super) struct Hosts {
     #[command(flatten)]
     place: Where,
+    #[command(flatten)]
+    keys: HostKeys,
     /// How to tell it
     #[arg(long, value_enum, default_value_t = Told::Plain)]
     format: Told,
@@ -38,10 +40,8 @@ impl Hosts {
             path: "the runtime".into(),
             source,
         })?;
-        let hosts = haflow_engine::Hosts::over_ssh(&inventory.hosts).map_err(|source| Error::Io {
-            doing: "make a folder for sockets in",
-            path: std::env::temp_dir(),
-            source,
+        let hosts = haflow_engine::Hosts::over_ssh(&inventory.hosts, self.keys.accept_new).map_err(|source| {
+            Error::Io { doing: "make a folder for sockets in", path: std::env::temp_dir(), source }
         })?;
         let reached = runtime.block_on(reach_all(&hosts));
         for reach in &reached {
@@ -80,6 +80,12 @@ fn lines(reach: &Reach) -> String {
             }
             if !shell.missing.is_empty() {
                 let _ = writeln!(text, "    it lacks {}: install coreutils", shell.missing.join(", "));
+            }
+            if !shell.unlocked.is_empty() {
+                let _ = writeln!(text, "    {}: two runs at once aren't kept apart", shell.unlocked);
+            }
+            if shell.sessions == 1 {
+                text.push_str("    its sshd takes one session at a time (MaxSessions): so does a run, task by task\n");
             }
             if !shell.unresolved.is_empty() {
                 let _ = writeln!(text, "    it can't resolve {}", shell.unresolved.join(", "));

@@ -2,7 +2,7 @@ use super::{Others, Output, run};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::journal::{self, Input, Journal, Kept};
-use crate::session::Session;
+use crate::session::{HostKeys, Session};
 use clap::Args;
 use haflow_engine::{Past, Settings};
 use haflow_model::{Diff, Event, Outcome, Record, Task, nearest};
@@ -32,6 +32,8 @@ pub(super) struct Resume {
     #[arg(long, value_name = "TASK")]
     again: Vec<String>,
     #[command(flatten)]
+    keys: HostKeys,
+    #[command(flatten)]
     others: Others,
     #[command(flatten)]
     output: Output,
@@ -49,7 +51,8 @@ impl Resume {
             eprintln!("run {run} has ended, and everything that it was for is done");
             return Ok(Exit::Done);
         }
-        let input = kept.input()?;
+        let mut input = kept.input()?;
+        input.asked.keys = self.keys;
         let mut past = haflow_engine::past(&events.records);
         self.decided(&mut past)?;
         let session = declare(&kept, &input)?;

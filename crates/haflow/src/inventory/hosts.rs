@@ -46,7 +46,7 @@ pub(super) fn read(file: &File) -> Result<Raw, Diagnostic> {
 pub(super) fn split_port(file: &File, word: &Word) -> Result<(Word, Option<u16>), Diagnostic> {
     let text = word.text.as_str();
     let named = |name: &str| Word { text: name.to_owned(), at: word.at };
-    if text.parse::<Ipv6Addr>().is_ok() {
+    if is_ipv6(text) {
         return Ok((word.clone(), None));
     }
     let (name, port) = if let Some((address, rest)) = bracketed(text) {
@@ -81,5 +81,11 @@ pub(super) fn starts_with_address(text: &str) -> bool {
 
 fn bracketed(text: &str) -> Option<(&str, &str)> {
     let (address, rest) = text.strip_prefix('[')?.split_once(']')?;
-    address.parse::<Ipv6Addr>().is_ok().then_some((address, rest))
+    is_ipv6(address).then_some((address, rest))
+}
+
+/// Whether a text is an IPv6 address, with the interface behind it (`fe80::1%eth0`) or without.
+fn is_ipv6(text: &str) -> bool {
+    let (address, scope) = text.split_once('%').unwrap_or((text, "0"));
+    address.parse::<Ipv6Addr>().is_ok() && !scope.is_empty()
 }

@@ -276,7 +276,7 @@ fn retried() {
     let task = package("rabbit1");
     tale.connected("rabbit1").started(&task);
     for attempt in 1..=2 {
-        tale.then(1500, Event::ApplyStarted { task: task.clone(), attempt, diff: Diff::default() });
+        tale.then(1500, Event::ApplyStarted { task: task.clone(), attempt, step: None, diff: Diff::default() });
         let why = "the apply ended with exit code 100\nE: Could not get lock".into();
         let pause_ms = 1000 << attempt;
         tale.then(800, Event::TaskRetried { task: task.clone(), attempt, of: 3, pause_ms, why });

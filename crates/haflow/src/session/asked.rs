@@ -1,6 +1,6 @@
 //! What a command was asked for: which playbook, told what, and which of its tasks on which hosts.
 
-use super::place::Where;
+use super::place::{HostKeys, Where};
 use crate::error::Error;
 use clap::Args;
 use haflow_model::{Graph, Host, HostName, Inventory, nearest};
@@ -22,6 +22,10 @@ pub(crate) struct Asked {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) place: Where,
+    /// Not kept: who goes on, or applies a plan, says it anew.
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) keys: HostKeys,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) choice: Choice,

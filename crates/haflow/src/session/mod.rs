@@ -4,7 +4,7 @@ mod asked;
 mod place;
 
 pub(crate) use asked::{Asked, Playbook};
-pub(crate) use place::{Where, lab_line, lab_name};
+pub(crate) use place::{HostKeys, Where, lab_line, lab_name};
 
 use crate::error::Error;
 use crate::journal::{Journal, Writer};
@@ -54,7 +54,7 @@ impl Session {
         let interrupt = Interrupt::default();
         let stopped = Arc::new(AtomicBool::new(false));
         runtime.spawn(listen(interrupt.clone(), Arc::clone(&stopped)));
-        let hosts = Hosts::over_ssh(&inventory.hosts).map_err(|source| Error::Io {
+        let hosts = Hosts::over_ssh(&inventory.hosts, asked.keys.accept_new).map_err(|source| Error::Io {
             doing: "make a folder for sockets in",
             path: std::env::temp_dir(),
             source,

@@ -27,6 +27,14 @@ pub(crate) struct Where {
     suite: String,
 }
 
+/// Whose keys are good enough.
+#[derive(Debug, Default, Clone, Copy, Args)]
+pub(crate) struct HostKeys {
+    /// Accept the keys of hosts that ssh doesn't know yet, and add them to the known ones. A key that has changed is refused all the same
+    #[arg(long)]
+    pub(crate) accept_new: bool,
+}
+
 impl Where {
     /// The options that say so.
     pub(crate) fn words(&self) -> Vec<String> {

@@ -8,6 +8,7 @@ use crate::lane::{Process, Script};
 use crate::shell::quote;
 use memchr::memmem::Finder;
 use std::fmt::Write as _;
+use zeroize::Zeroizing;
 
 /// The word behind the marker before a script's output.
 pub(crate) const BEGIN: &str = "begin";
@@ -26,10 +27,15 @@ impl Frame {
         Self { marker }
     }
 
-    /// The bytes to write to the lane.
-    pub(crate) fn encode(&self, script: &Script<'_>) -> String {
+    /// The bytes to write to the lane. Gone from memory when they are dropped, since variables may be secrets.
+    pub(crate) fn encode(&self, script: &Script<'_>) -> Zeroizing<String> {
         let marker = &self.marker;
-        let mut text = String::with_capacity(script.text.len() + 512);
+        // Room for all of it: what grows leaves copies behind. A quote in a value takes four bytes.
+        let length = |(name, value): &(String, String)| {
+            name.len() + value.len() + 3 * value.bytes().filter(|byte| *byte == b'\'').count() + 4
+        };
+        let variables: usize = script.variables.iter().map(length).sum();
+        let mut text = Zeroizing::new(String::with_capacity(script.text.len() + variables + 8 * marker.len() + 256));
         // A here-document's end is a whole line, so the script's last line needs its newline.
         let (open, close) = match script.process {
             // The ninth descriptor is the host's lock, which only the lane holds.
@@ -38,16 +44,16 @@ impl Frame {
             Process::Lane => ("{\n".to_owned(), "\n} </dev/null\n".to_owned()),
         };
         text.push_str(&open);
-        let _ = writeln!(text, "printf '{marker} {BEGIN}\\n'; printf '{marker} {BEGIN}\\n' >&2");
+        let _ = writeln!(*text, "printf '{marker} {BEGIN}\\n'; printf '{marker} {BEGIN}\\n' >&2");
         for (name, value) in script.variables {
             text.push_str(name);
             text.push('=');
-            text.push_str(&quote(value));
+            text.push_str(&Zeroizing::new(quote(value)));
             text.push('\n');
         }
         text.push_str(script.text);
         text.push_str(&close);
-        let _ = writeln!(text, "__haflow=$?; printf '{marker} %s\\n' \"$__haflow\"; printf '{marker} {END}\\n' >&2");
+        let _ = writeln!(*text, "__haflow=$?; printf '{marker} %s\\n' \"$__haflow\"; printf '{marker} {END}\\n' >&2");
         text
     }
 

@@ -5,6 +5,7 @@ use std::any::Any;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use zeroize::Zeroizing;
 
 /// What a script did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,10 +139,9 @@ impl Lane {
         mut each: impl FnMut(Output),
     ) -> Result<(), LaneError> {
         let frames: Vec<Frame> = scripts.iter().map(|_| self.frame()).collect();
-        let mut text = String::new();
-        for (frame, script) in frames.iter().zip(scripts) {
-            text.push_str(&frame.encode(script));
-        }
+        let encoded: Vec<_> = frames.iter().zip(scripts).map(|(frame, script)| frame.encode(script)).collect();
+        let mut text = Zeroizing::new(String::with_capacity(encoded.iter().map(|frame| frame.len()).sum()));
+        encoded.iter().for_each(|frame| text.push_str(frame));
         // Written while the answer is read: neither side's buffers hold a large script and a large answer.
         let Self { stdin, stdout, stderr, .. } = self;
         let write = async {

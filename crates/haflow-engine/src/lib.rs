@@ -15,6 +15,7 @@ mod frame;
 mod hosts;
 mod jq;
 pub mod lane;
+mod mask;
 mod past;
 mod plan;
 mod reach;

@@ -181,7 +181,8 @@ impl Worker<'_> {
                     attempt,
                     of: attempts,
                     pause_ms: crate::millis(pause),
-                    why: in_a_line(&failure),
+                    // Before a line is taken out of it: a secret that is cut would be no longer known.
+                    why: in_a_line(&self.events.redacted(failure)),
                 })
                 .await;
             tokio::select! {

@@ -254,6 +254,7 @@ fn word_of_type(of: &str) -> String {
         "Host" => "a host",
         "Task" => "a task",
         "Output" => "an output",
+        "Secret" => "a secret",
         "Test" => "a test on an output",
         other => return other.to_owned(),
     }

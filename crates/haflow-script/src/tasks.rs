@@ -5,6 +5,7 @@ use crate::natives::Natives;
 use crate::options::Options;
 use crate::outputs::{OutputHandle, TaskHandle, TestHandle, nodes};
 use crate::raise::{Call, Problem, Raise, complete};
+use crate::secrets::SecretHandle;
 use crate::values::{shown, to_value};
 use crate::{jq, raise::Stop};
 use haflow_model::{
@@ -311,8 +312,11 @@ fn want(options: &mut Options) -> Result<Param, Problem> {
     param(&given).map_err(|why| Problem::new(format!("option `want` can't be that: {why}")).option("want"))
 }
 
-/// A value that is known now, or an output.
+/// A value that is known now, an output, or a secret.
 pub(crate) fn param(given: &Dynamic) -> Result<Param, String> {
+    if let Some(secret) = given.read_lock::<SecretHandle>() {
+        return Ok(Param::Secret(secret.0.clone()));
+    }
     match given.read_lock::<OutputHandle>() {
         Some(output) => Ok(Param::Output(output.output)),
         None => to_value(given).map(Param::Value),

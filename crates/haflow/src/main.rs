@@ -8,6 +8,7 @@ mod journal;
 mod plan_file;
 mod reference;
 mod report;
+mod secrets;
 mod session;
 
 use clap::Parser;
@@ -16,6 +17,7 @@ use exit::Exit;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    secrets::environment::take();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -5,6 +5,7 @@ use crate::plan_file::Saved;
 use crate::session::Session;
 use clap::Args;
 use haflow_engine::Settings;
+use haflow_model::Secrets;
 use jiff::SignedDuration;
 use std::path::PathBuf;
 
@@ -88,6 +89,9 @@ impl Apply {
         if !unreachable.is_empty() {
             return Err(Error::Hosts(unreachable));
         }
+        let mut secrets = Secrets::default();
+        session.secrets(&mut secrets)?;
+        saved.has_secrets(file, &secrets)?;
         let run = run::run_id();
         session.lock(&run, self.others.wait)?;
         saved.use_up(file, &run)?;
@@ -99,6 +103,7 @@ impl Apply {
             fail_fast: self.fail_fast,
             plan: Some(plan),
             past: None,
+            secrets,
         };
         run::execute(asked, &session, &settings, &self.output)
     }

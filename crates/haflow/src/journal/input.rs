@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::plan_file::hash;
+use crate::secrets::marks::Marks;
 use crate::session::{Asked, Session};
 use haflow_engine::Settings;
 use haflow_model::{Graph, Inventory, Plan, Sources};
@@ -42,6 +43,9 @@ pub(crate) struct Input {
     pub(crate) fail_fast: bool,
     /// The plan, where one was applied.
     pub(crate) plan: Option<Plan>,
+    /// By what to see that a secret is another one.
+    #[serde(default)]
+    pub(crate) secrets: Marks,
 }
 
 impl Input {
@@ -66,6 +70,7 @@ impl Input {
             parallel: settings.parallel,
             fail_fast: settings.fail_fast,
             plan: settings.plan.clone(),
+            secrets: Marks::of(&settings.secrets, &settings.run)?,
         })
     }
 

@@ -20,7 +20,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.engine.register_fn("to_debug", |secret: &mut SecretHandle| word(&secret.0));
     // The interpreter swallows an error of to_string; the session remembers it, and the script ends at its next step.
     natives.method::<SecretHandle, 1>("to_string", |_, [secret]| Err(refused(&secret, "put into a text").into()));
-    for operator in ["==", "!=", "<", ">", "<=", ">=", "+", "-", "+=", "in"] {
+    for operator in ["==", "!=", "<", ">", "<=", ">=", "+", "-", "+="] {
         natives.operator::<SecretHandle>(operator, |call, [left, right]| {
             let secret = if left.is::<SecretHandle>() { left } else { right };
             let what = if call.name.starts_with('+') { "put into a text" } else { "compared" };

@@ -220,6 +220,7 @@ fn wrong(call: &Call<'_>, error: &minijinja::Error, name: Option<&str>) -> Raise
     let help = match error.kind() {
         ErrorKind::UndefinedError => Some("every value that a template uses must be in the data that it is given"),
         ErrorKind::OutOfFuel => Some("look for loops in each other"),
+        ErrorKind::InvalidOperation => Some("look at what the value is; a secret can only be put in as it is"),
         _ => None,
     };
     diagnostic.help = help.map(str::to_owned);

@@ -41,7 +41,7 @@ pub(super) fn line(text: &str, at: Option<std::ops::Range<usize>>) -> Option<usi
 pub(super) fn run(name: &str, command: &[String], folder: &Path) -> Result<Zeroizing<String>, Error> {
     let shown = shell_words::join(command);
     let failed = |why: String| Error::Secret {
-        message: format!("the command for the secret `{name}` {why}; nothing was changed"),
+        message: format!("nothing was changed, since the command for the secret `{name}` {why}"),
         help: format!("run it by hand: {shown}"),
     };
     let (program, arguments) = command.split_first().expect("a command isn't empty");

@@ -5,6 +5,9 @@ mod common;
 #[path = "common/events.rs"]
 mod events;
 #[expect(dead_code, reason = "other tests use the rest")]
+#[path = "common/sshd.rs"]
+mod server;
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "common/world.rs"]
 mod world;
 
@@ -12,7 +15,7 @@ use common::Ran;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -148,22 +151,24 @@ fn set(world: &World, name: &str, value: &[u8]) {
     world.printed.borrow_mut().push(ran.stderr);
 }
 
-/// All that haflow has printed, and every file in the folder, which is its home too.
-fn found_in(world: &World, needles: &Needles) -> Vec<String> {
-    fn files(folder: &Path, all: &mut Vec<std::path::PathBuf>) {
-        for entry in fs::read_dir(folder).expect("a folder").flatten() {
-            let kind = entry.file_type().expect("a kind");
-            if kind.is_dir() {
-                files(&entry.path(), all);
-            } else if kind.is_file() {
-                all.push(entry.path());
-            }
+/// All files in a folder.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        match entry.file_type().expect("a kind") {
+            kind if kind.is_dir() => all.extend(walk(&entry.path())),
+            kind if kind.is_file() => all.push(entry.path()),
+            _ => {}
         }
     }
-    let mut all = Vec::new();
-    files(world.folder.path(), &mut all);
+    all
+}
+
+/// All that haflow has printed, and every file in the folder, which is its home too.
+fn found_in(world: &World, needles: &Needles) -> Vec<String> {
+    let all = walk(world.folder.path());
     assert!(all.iter().any(|path| path.ends_with("events.jsonl")), "there is no journal");
-    let in_file = |path: &std::path::PathBuf| {
+    let in_file = |path: &PathBuf| {
         let found = needles.within(&fs::read(path).expect("a file"))?;
         Some(format!("{}: {found}", path.display()))
     };
@@ -300,4 +305,94 @@ fn secrets_arrive_byte_for_byte_and_are_found_nowhere() {
     world.write("leaked", &format!("a {} b", String::from_utf8_lossy(&token)));
     assert_eq!(found_in(&world, &needles()).len(), 1);
     world.step("what a host prints back is masked");
+}
+
+/// The same on this machine: plans that are kept and runs that are resumed look secrets up again, and tell whether they are the same.
+#[test]
+fn a_secret_that_changed_is_told() {
+    let Some(sshd) = server::Sshd::start("") else { return };
+    let target = sshd.path("target");
+    fs::create_dir(&target).expect("a folder");
+    sshd.inventory(&serde_json::json!({}), &serde_json::json!({ "folder": target }));
+    sshd.write(
+        "playbook.rhai",
+        r##"
+let node = host("here");
+file(node, node.vars.folder + "/key", #{ content: secret("key") });
+act(node, #{ name: "fail once", reason: "a test", params: #{ folder: node.vars.folder }, apply: #"[ -e "$folder/fine" ]"# });
+"##,
+    );
+    let haflow = |arguments: &[&str], value: &str| {
+        Ran::of(events::haflow(sshd.folder.path(), arguments.iter().copied()).env("HAFLOW_SECRET_KEY", value))
+    };
+    let on = ["playbook.rhai", "-i", "inventory.toml"];
+    let planned = haflow(&["plan", on[0], on[1], on[2], "-o", "plan.json"], "one-key");
+    assert_eq!(planned.exit, 0, "{planned:?}");
+    let plan = fs::read_to_string(sshd.path("plan.json")).expect("a plan");
+    assert!(!plan.contains("one-key") && plan.contains("\"secrets\""), "{plan}");
+    let other = haflow(&["apply", "plan.json"], "other-key");
+    assert_eq!(other.exit, 65, "{other:?}");
+    assert!(other.stderr.contains("the value of key changed since it was made; nothing was changed"), "{other:?}");
+    assert!(!target.join("key").exists());
+    // Whoever has another key for digests can't tell, and is told so.
+    let kept = sshd.path(".local/state/haflow/secrets.key");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&kept).expect("it").permissions());
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
+    let key = fs::read(&kept).expect("a key");
+    fs::write(&kept, [b'0'; 64]).expect("another one");
+    let applied = haflow(&["apply", "plan.json"], "one-key");
+    assert!(applied.exit == 1 && applied.stderr.contains("it can't be told whether its secrets"), "{applied:?}");
+    assert_eq!(fs::read_to_string(target.join("key")).expect("it"), "one-key");
+
+    let resumed = haflow(&["resume"], "other-key");
+    assert_eq!(resumed.exit, 65, "{resumed:?}");
+    assert!(
+        resumed.stderr.contains("isn't resumed: the value of key changed since; nothing was changed"),
+        "{resumed:?}"
+    );
+    fs::write(target.join("fine"), "").expect("a file");
+    let resumed = haflow(&["resume"], "one-key");
+    assert_eq!(resumed.exit, 0, "{resumed:?}");
+    fs::write(&kept, key).expect("the key");
+
+    // A prompt: what is typed isn't echoed, and the run goes on with it.
+    let typed = pipe_in(
+        &sshd,
+        &format!("script -qec '{} run {} {} {} -v' /dev/null", env!("CARGO_BIN_EXE_haflow"), on[0], on[1], on[2]),
+        b"typed-keX\x7fy\n",
+    );
+    assert!(typed.contains("secret key: ") && !typed.contains("typed"), "{typed}");
+    assert_eq!(fs::read_to_string(target.join("key")).expect("it"), "typed-key", "{typed}");
+    for entry in walk(sshd.folder.path()) {
+        let text = fs::read(&entry).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let found = ["one-key", "other-key", "typed-key"].into_iter().find(|key| text.contains(key));
+        assert!(found.is_none() || entry.starts_with(&target), "{} has {found:?}", entry.display());
+    }
+}
+
+/// What a command prints that is given `input` once it has asked.
+fn pipe_in(sshd: &server::Sshd, command: &str, input: &[u8]) -> String {
+    let mut sh = common::clean(std::process::Command::new("timeout"), sshd.folder.path());
+    let sh = sh.args(["60", "sh", "-c", command]).env("XDG_RUNTIME_DIR", sshd.folder.path()).env("TERM", "dumb");
+    let mut child = sh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let mut stdout = child.stdout.take().expect("it is piped");
+    let mut printed = Vec::new();
+    let mut some = [0; 4096];
+    let mut input = Some(input);
+    loop {
+        let read = std::io::Read::read(&mut stdout, &mut some).expect("it prints");
+        if read == 0 {
+            break;
+        }
+        printed.extend_from_slice(&some[..read]);
+        if String::from_utf8_lossy(&printed).contains("secret key: ")
+            && let Some(input) = input.take()
+        {
+            stdin.write_all(input).expect("it reads");
+        }
+    }
+    child.wait().expect("it ends");
+    String::from_utf8_lossy(&printed).into_owned()
 }

@@ -34,10 +34,14 @@ pub(crate) struct Mask {
     known: Vec<Secret>,
     /// Secrets, and their lines.
     plain: Vec<Bytes>,
-    /// What base64 makes of secrets that are too short for `parts`.
-    short: Vec<Bytes>,
-    /// All pieces of [`PART`] characters of the base64 of secrets, sorted.
+    /// The first [`PART`] bytes of each of them, as a number; sorted.
+    heads: Zeroizing<Vec<u64>>,
+    /// All [`PART`] bytes in a row of them.
     parts: Zeroizing<Vec<u64>>,
+    /// All [`PART`] characters in a row of their base64.
+    encoded: Zeroizing<Vec<u64>>,
+    /// What base64 makes of secrets that are too short for that.
+    short: Vec<Bytes>,
 }
 
 impl Mask {
@@ -53,27 +57,20 @@ impl Mask {
             return;
         }
         self.known.push(secret.clone());
+        let first = self.plain.len();
         self.plain.push(Zeroizing::new(text.into()));
         if text.contains('\n') {
             let lines = text.lines().map(str::trim).filter(|line| line.len() >= PART);
             self.plain.extend(lines.map(|line| Zeroizing::new(line.into())));
         }
-        let forms: Vec<Bytes> =
-            BASE64.iter().flat_map(|alphabet| (0..3).map(|before| base64(text.as_bytes(), before, alphabet))).collect();
-        let all: usize = forms.iter().map(|form| form.len()).sum();
-        // What grows leaves copies behind.
-        let mut parts = Zeroizing::new(Vec::with_capacity(self.parts.len() + all));
-        parts.extend_from_slice(&self.parts);
-        for form in forms {
-            if form.len() < PART {
-                self.short.push(form);
-            } else {
-                parts.extend(form.windows(PART).map(piece));
-            }
-        }
-        parts.sort_unstable();
-        parts.dedup();
-        self.parts = parts;
+        let plain = self.plain[first..].iter().filter(|form| form.len() >= PART);
+        insert(&mut self.heads, plain.clone().map(|form| piece(&form[..PART])));
+        insert(&mut self.parts, plain.flat_map(|form| form.windows(PART).map(piece)));
+        let forms = BASE64.iter().flat_map(|alphabet| (0..3).map(move |before| (alphabet, before)));
+        let forms = forms.map(|(alphabet, before)| base64(text.as_bytes(), before, alphabet));
+        let (short, long): (Vec<Bytes>, Vec<Bytes>) = forms.partition(|form| form.len() < PART);
+        insert(&mut self.encoded, long.iter().flat_map(|form| form.windows(PART).map(piece)));
+        self.short.extend(short);
     }
 
     /// The text without secrets; `None` where there are none in it.
@@ -102,24 +99,73 @@ impl Mask {
     }
 
     fn find(&self, view: &View, found: &mut Vec<Range<usize>>) {
-        for form in &self.plain {
-            found.extend(all(&view.bytes, form).map(|range| view.source(range)));
-            found.extend(cut(&view.bytes, form).into_iter().map(|range| view.source(range)));
+        let text = view.bytes.as_slice();
+        for form in self.plain.iter().filter(|form| form.len() < PART) {
+            found.extend(all(text, form).map(|range| view.source(range)));
         }
-        let encoded = |range: Range<usize>| view.source(with_neighbours(&view.bytes, range));
+        let encoded = |range: Range<usize>| view.source(with_neighbours(text, range));
         for form in &self.short {
-            found.extend(all(&view.bytes, form).map(encoded));
+            found.extend(all(text, form).map(encoded));
         }
-        if !self.parts.is_empty() {
-            let known = view.bytes.windows(PART).enumerate();
-            let known = known.filter(|(_, part)| part.iter().all(is_base64) && self.has(part));
-            found.extend(known.map(|(at, _)| encoded(at..at + PART)));
+        // One way through the text, whatever there is to be found: the last eight bytes, and how many in a row may be base64.
+        let (mut last, mut in_a_row) = (0_u64, 0);
+        for (end, byte) in (1_usize..).zip(text) {
+            last = last << 8 | u64::from(*byte);
+            in_a_row = if is_base64(byte) { in_a_row + 1 } else { 0 };
+            let Some(at) = end.checked_sub(PART) else { continue };
+            if self.heads.binary_search(&last).is_ok() {
+                let here = self.plain.iter().filter(|form| form.len() >= PART && text[at..].starts_with(form));
+                found.extend(here.map(|form| view.source(at..at + form.len())));
+            }
+            if in_a_row >= PART && self.encoded.binary_search(&last).is_ok() {
+                found.push(encoded(at..end));
+            }
         }
+        found.extend(self.cut(text).into_iter().map(|range| view.source(range)));
     }
 
-    fn has(&self, part: &[u8]) -> bool {
-        self.parts.binary_search(&piece(part)).is_ok()
+    /// What is left of secrets at the ends of a text that was cut.
+    fn cut(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        for skipped in 0..=TORN.min(text.len()) {
+            let rest = &text[skipped..];
+            for (form, at) in self.places(rest.first_chunk()) {
+                let same = rest.iter().zip(&form[at.start..]).take_while(|(one, other)| one == other).count();
+                if at.start + same == form.len() || same + TORN >= rest.len() {
+                    found.push(skipped..skipped + same);
+                }
+            }
+            let rest = &text[..text.len() - skipped];
+            for (form, at) in self.places(rest.last_chunk()) {
+                let before = form[..at.end].iter().rev();
+                let same = rest.iter().rev().zip(before).take_while(|(one, other)| one == other).count();
+                if same == at.end || same + TORN >= rest.len() {
+                    found.push(rest.len() - same..rest.len());
+                }
+            }
+        }
+        found
     }
+
+    /// Where in which secrets this is.
+    fn places(&self, part: Option<&[u8; PART]>) -> Vec<(&Bytes, Range<usize>)> {
+        match part {
+            Some(part) if self.parts.binary_search(&piece(part)).is_ok() => {
+                self.plain.iter().flat_map(|form| all(form, part).map(move |at| (form, at))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Adds numbers, and keeps all of them sorted. What grows leaves copies behind, so it is made anew.
+fn insert(numbers: &mut Zeroizing<Vec<u64>>, more: impl Iterator<Item = u64> + Clone) {
+    let mut all = Zeroizing::new(Vec::with_capacity(numbers.len() + more.clone().count()));
+    all.extend_from_slice(numbers);
+    all.extend(more);
+    all.sort_unstable();
+    all.dedup();
+    *numbers = all;
 }
 
 fn piece(part: &[u8]) -> u64 {
@@ -159,29 +205,6 @@ fn all(text: &[u8], form: &[u8]) -> impl Iterator<Item = Range<usize>> {
         from = at + 1;
         Some(at..at + finder.needle().len())
     })
-}
-
-/// What is left of `form` at the ends of a text that was cut.
-fn cut(text: &[u8], form: &[u8]) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    for skipped in 0..=TORN.min(text.len()) {
-        let rest = &text[skipped..];
-        for at in rest.first_chunk::<PART>().into_iter().flat_map(|head| all(form, head)) {
-            let same = rest.iter().zip(&form[at.start..]).take_while(|(one, other)| one == other).count();
-            if at.start + same == form.len() || same + TORN >= rest.len() {
-                found.push(skipped..skipped + same);
-            }
-        }
-        let rest = &text[..text.len() - skipped];
-        for at in rest.last_chunk::<PART>().into_iter().flat_map(|tail| all(form, tail)) {
-            let same =
-                rest.iter().rev().zip(form[..at.end].iter().rev()).take_while(|(one, other)| one == other).count();
-            if same == at.end || same + TORN >= rest.len() {
-                found.push(rest.len() - same..rest.len());
-            }
-        }
-    }
-    found
 }
 
 /// A text read in one way, and where each byte of that is in the text.

@@ -74,7 +74,10 @@ impl Bench {
             // Past the capture of the test's output: that something was skipped is to be seen.
             writeln!(std::io::stderr(), "skipped: the examples that reach hosts: {why}").expect("stderr is there");
         }
-        Self { folder, lab: supported.is_ok(), update: std::env::var_os("UPDATE_GOLDEN").is_some() }
+        let bench = Self { folder, lab: supported.is_ok(), update: std::env::var_os("UPDATE_GOLDEN").is_some() };
+        // Readers have one by then, and its path is another one each time.
+        assert_eq!(bench.sh("haflow secret key > key.pub").0, Some(0));
+        bench
     }
 
     /// Runs the blocks of a page, and adds what is wrong with them.
@@ -185,6 +188,7 @@ impl Bench {
             .args(["-c", &format!("exec 2>&1\n{command}")])
             .current_dir(self.folder.path())
             .env("PATH", path)
+            .env("HAFLOW_IDENTITY", self.folder.path().join("identity.txt"))
             .env("NO_COLOR", "1")
             .env_remove("CLICOLOR_FORCE")
             .stdin(Stdio::null())

@@ -141,7 +141,9 @@ impl Lane {
         let frames: Vec<Frame> = scripts.iter().map(|_| self.frame()).collect();
         let encoded: Vec<_> = frames.iter().zip(scripts).map(|(frame, script)| frame.encode(script)).collect();
         let mut text = Zeroizing::new(String::with_capacity(encoded.iter().map(|frame| frame.len()).sum()));
-        encoded.iter().for_each(|frame| text.push_str(frame));
+        for frame in &encoded {
+            text.push_str(frame);
+        }
         // Written while the answer is read: neither side's buffers hold a large script and a large answer.
         let Self { stdin, stdout, stderr, .. } = self;
         let write = async {

@@ -111,7 +111,7 @@ impl Mask {
         let (mut last, mut in_a_row) = (0_u64, 0);
         for (end, byte) in (1_usize..).zip(text) {
             last = last << 8 | u64::from(*byte);
-            in_a_row = if is_base64(byte) { in_a_row + 1 } else { 0 };
+            in_a_row = if is_base64(*byte) { in_a_row + 1 } else { 0 };
             let Some(at) = end.checked_sub(PART) else { continue };
             if self.heads.binary_search(&last).is_ok() {
                 let here = self.plain.iter().filter(|form| form.len() >= PART && text[at..].starts_with(form));
@@ -183,14 +183,14 @@ fn base64(bytes: &[u8], before: usize, alphabet: &[u8; 64]) -> Bytes {
     form
 }
 
-fn is_base64(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"+/-_".contains(byte)
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
 }
 
 /// The characters on both sides hold some bits of the secret too, and the signs after it tell its length.
 fn with_neighbours(text: &[u8], Range { start, end }: Range<usize>) -> Range<usize> {
-    let before = text[..start].last().is_some_and(is_base64);
-    let after = text[end..].first().is_some_and(is_base64);
+    let before = text[..start].last().is_some_and(|byte| is_base64(*byte));
+    let after = text[end..].first().is_some_and(|byte| is_base64(*byte));
     let end = end + usize::from(after);
     let fill = text[end..].iter().take(2).take_while(|byte| **byte == b'=').count();
     start - usize::from(before)..end + fill
@@ -331,7 +331,9 @@ mod tests {
 
     fn mask(secrets: &[&str]) -> Mask {
         let mut mask = Mask::default();
-        secrets.iter().for_each(|secret| mask.add(&Secret::new(*secret)));
+        for secret in secrets {
+            mask.add(&Secret::new(*secret));
+        }
         mask
     }
 

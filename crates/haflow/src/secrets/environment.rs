@@ -29,6 +29,9 @@ pub(crate) fn take() {
         let value = value.into_string().map(Zeroizing::new).map_err(drop);
         taken.insert(variable.to_string_lossy().into_owned(), value);
     }
+    if !taken.is_empty() {
+        super::guard();
+    }
     let _ = TAKEN.set(taken);
 }
 

@@ -265,16 +265,16 @@ fn secrets_arrive_byte_for_byte_and_are_found_nowhere() {
         }
         world.sh("web1", "rm /root/alone /root/within /root/copy /root/token");
     }
-    let samples = sampler.end();
-    world.step(&format!("{} rounds, {} texts of {} programs", samples.rounds, samples.texts, samples.programs.len()));
+    let seen = sampler.end();
+    world.step(&format!("{} rounds, {} texts of {} programs", seen.rounds, seen.texts, seen.programs.len()));
     for program in ["haflow", "ssh", "sshd", "sh"] {
-        assert!(samples.programs.contains(program), "{program} wasn't seen: {:?}", samples.programs);
+        assert!(seen.programs.contains(program), "{program} wasn't seen: {:?}", seen.programs);
     }
     // What shall be found, so that it is known that the sampler finds things; and nothing else.
-    let found: Vec<(&str, &str)> = samples.found.keys().map(|(program, what)| (program.as_str(), *what)).collect();
+    let found: Vec<(&str, &str)> = seen.found.keys().map(|(program, what)| (program.as_str(), *what)).collect();
     let mut wanted = vec![("haflow", "environ"), ("sh", "cmdline"), ("sleep", "environ"), ("timeout", "environ")];
     wanted.sort_unstable();
-    assert_eq!(found, wanted, "{:?}", samples.found);
+    assert_eq!(found, wanted, "{:?}", seen.found);
     world.step("secrets are in no argument list and no environment");
 
     // What was kept and told: all commands that show something.

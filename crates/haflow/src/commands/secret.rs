@@ -78,7 +78,7 @@ impl SecretCommand {
             }
             Action::List => {
                 let kept = file.read(&nobody)?.unwrap_or_default();
-                say(&kept.keys().map(|name| format!("{name}\n")).collect::<String>());
+                say(&kept.keys().fold(String::new(), |names, name| names + name.as_str() + "\n"));
             }
             Action::Edit => {
                 let _lock = file.lock()?;
@@ -163,7 +163,7 @@ fn memory() -> Result<PathBuf, Error> {
 fn is_in_memory(folder: &Path) -> bool {
     const TMPFS: i64 = 0x0102_1994;
     const RAMFS: i64 = 0x8584_58f6;
-    statfs(folder).is_ok_and(|found| [TMPFS, RAMFS].contains(&i64::from(found.f_type)))
+    statfs(folder).is_ok_and(|found| [TMPFS, RAMFS].contains(&found.f_type))
 }
 
 #[cfg(not(target_os = "linux"))]

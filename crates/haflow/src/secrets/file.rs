@@ -151,14 +151,11 @@ impl File {
 
 /// The user's public key; makes a key where there is none.
 pub(crate) fn public() -> Result<String, Error> {
-    let own = match Own::read()? {
-        Some(own) => own,
-        None => {
-            let own = Own::make()?;
-            eprintln!("made a key for secrets in {}: keep a copy of it in a safe place", own.path.display());
-            own
-        }
-    };
+    if let Some(own) = Own::read()? {
+        return own.public();
+    }
+    let own = Own::make()?;
+    eprintln!("made a key for secrets in {}: keep a copy of it in a safe place", own.path.display());
     own.public()
 }
 

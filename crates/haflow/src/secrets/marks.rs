@@ -52,7 +52,7 @@ impl Marks {
     }
 }
 
-/// The key: 256 random bits in hex, made when they are first needed.
+/// The key: of 256 random bits, in hex, made when they are first needed.
 fn key() -> Result<Zeroizing<String>, Error> {
     let folder = state_folder()?;
     let path = folder.join("secrets.key");
@@ -61,7 +61,7 @@ fn key() -> Result<Zeroizing<String>, Error> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
         let mut bits = Zeroizing::new([0_u8; 32]);
         File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut *bits)).map_err(failed)?;
-        let key: Zeroizing<String> = Zeroizing::new(bits.iter().map(|byte| format!("{byte:02x}")).collect());
+        let key = Zeroizing::new(hash(&Zeroizing::new(format!("{:?}", *bits))));
         let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
         file.write_all(key.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
         match file.persist_noclobber(&path) {

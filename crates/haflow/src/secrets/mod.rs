@@ -20,7 +20,6 @@ use haflow_engine::Interrupt;
 use haflow_model::{Diagnostic, Secret, Secrets};
 use haflow_script::Declared;
 use std::path::Path;
-use zeroize::Zeroizing;
 
 /// Adds to `known` what the graph asks for and isn't there yet.
 pub(crate) fn look_up(
@@ -40,7 +39,7 @@ pub(crate) fn look_up(
     let mut missing = Vec::new();
     for name in wanted {
         if let Some(value) = environment::get(name)? {
-            known.insert(name, sound(name, value)?);
+            known.insert(name, sound(name, &value)?);
             continue;
         }
         // Not decrypted where it isn't needed: that may ask for a passphrase.
@@ -49,13 +48,13 @@ pub(crate) fn look_up(
             none => none.insert(file.read(&|| interrupt.stop.is_cancelled())?),
         };
         if let Some(value) = kept.as_ref().and_then(|kept| kept.get(name)) {
-            known.insert(name, sound(name, value.clone())?);
+            known.insert(name, sound(name, value)?);
         } else if let Some(command) = commands.get(name) {
-            known.insert(name, sound(name, command::run(name, command, folder)?)?);
+            known.insert(name, sound(name, &command::run(name, command, folder)?)?);
         } else if prompt::is_possible() {
             let stopped = || interrupt.stop.is_cancelled();
             let value = prompt::ask(&format!("secret {name}: "), &stopped).ok_or(Error::Interrupted)?;
-            known.insert(name, sound(name, value)?);
+            known.insert(name, sound(name, &value)?);
         } else {
             missing.push((name, kept.is_some()));
         }
@@ -67,11 +66,11 @@ pub(crate) fn look_up(
 }
 
 /// A shell holds no NUL, and what is empty was left out by mistake.
-fn sound(name: &str, value: Zeroizing<String>) -> Result<Secret, Error> {
-    let what = match value.as_str() {
+fn sound(name: &str, value: &str) -> Result<Secret, Error> {
+    let what = match value {
         "" => "is empty",
         value if value.contains('\0') => "has a NUL character in it, which no shell variable can have",
-        _ => return Ok(Secret::new(value.as_str())),
+        _ => return Ok(Secret::new(value)),
     };
     Err(Error::Secret {
         message: format!("the secret `{name}` {what}; nothing was changed"),
@@ -95,11 +94,12 @@ fn unknown(declared: &Declared, folder: &Path, name: &str, kept: bool, more: usi
         file.display(),
         commands.display(),
     );
-    let mut set = format!("haflow secret set {name}");
+    let mut set = vec!["haflow", "secret", "set", name];
+    let path = file.display().to_string();
     if !folder.as_os_str().is_empty() {
-        set += &format!(" --file {}", shell_words::quote(&file.display().to_string()));
+        set.extend(["--file", &path]);
     }
-    let mut diagnostic = Diagnostic::new(message).help(format!("keep it in the file: {set}"));
+    let mut diagnostic = Diagnostic::new(message).help(format!("keep it in the file: {}", shell_words::join(set)));
     if let Some(need) = declared.secrets.iter().find(|need| need.name == name) {
         diagnostic = diagnostic.at(need.place.clone(), "");
         if let Some(text) = declared.sources.get(&need.place.file) {

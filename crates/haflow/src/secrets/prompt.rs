@@ -54,11 +54,10 @@ pub(crate) fn ask(question: &str, stopped: &dyn Fn() -> bool) -> Option<Zeroizin
             return None;
         }
         match byte[0] {
-            b'\r' | b'\n' => break,
             // Ctrl-C, Ctrl-\, and Ctrl-D at the beginning.
             3 | 28 => return None,
             4 if answer.is_empty() => return None,
-            4 => break,
+            b'\r' | b'\n' | 4 => break,
             // Backspace takes a whole character, Ctrl-U the line.
             8 | 127 => while answer.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
             21 => answer.clear(),

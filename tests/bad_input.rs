@@ -11,7 +11,7 @@ use std::process::Command;
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/bad_input");
 
 /// Cases whose wrong thing has no line: it isn't a file, it can't be read, or it is what a program did.
-const WITHOUT_A_PLACE: [&str; 11] = [
+const WITHOUT_A_PLACE: [&str; 13] = [
     "hosts-none",
     "inventory-folder",
     "inventory-missing",
@@ -23,6 +23,8 @@ const WITHOUT_A_PLACE: [&str; 11] = [
     "playbook-folder",
     "playbook-missing",
     "json-on-missing-files",
+    "secret-command",
+    "secret-file",
 ];
 
 /// Cases whose message is the playbook's own.

@@ -73,7 +73,10 @@ impl Bench {
         if let Err(why) = &supported {
             skipped(&format!("the examples that reach hosts: {why}"));
         }
-        Self { folder, lab: supported.is_ok(), update: std::env::var_os("UPDATE_GOLDEN").is_some() }
+        let bench = Self { folder, lab: supported.is_ok(), update: std::env::var_os("UPDATE_GOLDEN").is_some() };
+        // Readers have one by then, and its path is another one each time.
+        assert_eq!(bench.sh("haflow secret key > key.pub").0, Some(0));
+        bench
     }
 
     /// Runs the blocks of a page, and adds what is wrong with them.
@@ -184,6 +187,7 @@ impl Bench {
             .args(["-c", &format!("exec 2>&1\n{command}")])
             .current_dir(self.folder.path())
             .env("PATH", path)
+            .env("HAFLOW_IDENTITY", self.folder.path().join("identity.txt"))
             .env("NO_COLOR", "1")
             .env_remove("CLICOLOR_FORCE")
             .stdin(Stdio::null())

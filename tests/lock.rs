@@ -98,9 +98,9 @@ fn a_step_on_any_lane_keeps_the_host_locked() {
     let Some(sshd) = world() else { return };
     // Four lanes at once: whichever took the lock first, the slow step is on another than the last one that ends.
     let playbook = SLOW.to_owned()
-        + r##"
+        + r#"
         parallel(["a", "b", "c"].map(|name| || act(node, #{ name: name, reason: "a test", apply: "sleep 0.2" })));
-    "##;
+    "#;
     let playbook = playbook.replace(
         "ensure(node",
         "parallel([|| gate(node, #{ name: \"held\", probe: \"sleep 0.3\", want: \"\" }), || ensure(node",
@@ -159,7 +159,7 @@ fn of_two_runs_that_begin_together_one_goes_on() {
     let mut ended: Vec<_> = std::thread::scope(|scope| {
         let waits: Vec<_> =
             runs.into_iter().map(|run| scope.spawn(|| run.wait_with_output().expect("it ends"))).collect();
-        until("the end of one", || waits.iter().any(|wait| wait.is_finished()));
+        until("the end of one", || waits.iter().any(std::thread::ScopedJoinHandle::is_finished));
         fs::write(sshd.path("target/go"), "").expect("a file");
         waits.into_iter().map(|wait| wait.join().expect("no panic").status.code()).collect()
     });

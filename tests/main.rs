@@ -29,6 +29,7 @@ mod refusals;
 mod resume;
 mod rpm;
 mod rpm_rabbit;
+mod secrets;
 mod ssh;
 mod sshd;
 mod why;

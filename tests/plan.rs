@@ -79,7 +79,8 @@ async fn outcome(folder: &Path, homes: &Path) -> String {
     let (events, mut records) = Events::channel();
     let stop = Interrupt::default().stop;
     let planned = async {
-        let planned = plan(&declared.graph, &hosts, &events, "playbook.rhai", &stop).await;
+        let planned =
+            plan(&declared.graph, &hosts, &events, "playbook.rhai", &haflow_model::Secrets::default(), &stop).await;
         drop(events);
         planned
     };

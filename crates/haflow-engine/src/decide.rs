@@ -5,6 +5,7 @@ use crate::state::{Known, Seen};
 use haflow_model::{
     Act, Action, Change, Content, Decision, Diff, Ensure, File, FileState, NodeId, Param, Task, Test, Value, When,
 };
+use zeroize::Zeroize;
 
 /// A task whose params and outputs are known.
 #[derive(Debug, Clone)]
@@ -16,9 +17,45 @@ pub(crate) struct Ready<'t> {
     /// Its `want`, or its content.
     pub(crate) want: Option<Known>,
     /// The same params for a jq filter.
-    pub(crate) values: Vec<(String, Value)>,
+    pub(crate) values: Values,
     /// The id of the task whose output its `want` will be, where that isn't known yet: in a plan only.
     pub(crate) later: Option<String>,
+}
+
+/// Shell variables. Gone from memory when they are dropped, since some may be secrets.
+#[derive(Clone)]
+pub(crate) struct Variables(pub(crate) Vec<(String, String)>);
+
+impl Drop for Variables {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|(_, value)| value.zeroize());
+    }
+}
+
+/// Params for a jq filter. Gone from memory when they are dropped, since some may be secrets.
+#[derive(Clone)]
+pub(crate) struct Values(pub(crate) Vec<(String, Value)>);
+
+impl Values {
+    fn of(params: &[(String, Known)]) -> Self {
+        Self(params.iter().map(|(name, known)| (name.clone(), known.value())).collect())
+    }
+}
+
+impl std::fmt::Debug for Values {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl Drop for Values {
+    fn drop(&mut self) {
+        for (_, value) in &mut self.0 {
+            if let Value::String(text) = value {
+                text.zeroize();
+            }
+        }
+    }
 }
 
 impl<'t> Ready<'t> {
@@ -27,7 +64,7 @@ impl<'t> Ready<'t> {
         let params =
             task.params.iter().map(|(name, param)| Ok((name.clone(), known(param)?))).collect::<Result<Vec<_>, E>>()?;
         let want = task.wanted().map(known).transpose()?;
-        let values = params.iter().map(|(name, known)| (name.clone(), known.value())).collect();
+        let values = Values::of(&params);
         Ok(Self { task, params, want, values, later: None })
     }
 
@@ -64,13 +101,13 @@ impl<'t> Ready<'t> {
             Ok(want) => (want, None),
             Err(source) => (None, Some(id(source))),
         };
-        let values = params.iter().map(|(name, known)| (name.clone(), known.value())).collect();
+        let values = Values::of(&params);
         Some(Self { task, params, want, values, later })
     }
 
     /// The shell variables of the task's scripts.
-    pub(crate) fn variables(&self) -> Vec<(String, String)> {
-        self.params.iter().map(|(name, known)| (name.clone(), known.variable())).collect()
+    pub(crate) fn variables(&self) -> Variables {
+        Variables(self.params.iter().map(|(name, known)| (name.clone(), known.variable())).collect())
     }
 
     /// Whether the state is JSON rather than text.
@@ -85,7 +122,7 @@ impl<'t> Ready<'t> {
                 file,
                 kind: &self.task.kind,
                 content: self.want.as_ref(),
-                params: &self.values,
+                params: &self.values.0,
                 secret: file.secret || self.params.iter().any(|(_, known)| matches!(known, Known::Secret(_))),
             }),
             _ => None,

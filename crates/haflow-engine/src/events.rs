@@ -1,6 +1,7 @@
 //! The only way outward: events, stamped and with secrets taken out by value; and those that must be kept before what they tell of begins.
 
-use haflow_model::{Event, REDACTED, Record, Secret, Value};
+use crate::mask::Mask;
+use haflow_model::{Event, Record, Secret, Secrets, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Mutex;
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 /// Where plan and execute tell what happens. Whoever reads the other end can't be outrun by much.
 pub struct Events {
     sender: mpsc::Sender<Told>,
-    secrets: Mutex<Vec<Secret>>,
+    mask: Mutex<Mask>,
 }
 
 /// An event on its way outward.
@@ -40,22 +41,21 @@ impl Told {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotKept;
 
-/// A secret shorter than this isn't searched for in what hosts print: it would turn up in every other word.
-const SHORTEST: usize = 4;
-
 impl Events {
     /// A way outward and its other end.
     pub fn channel() -> (Self, mpsc::Receiver<Told>) {
         let (sender, receiver) = mpsc::channel(256);
-        (Self { sender, secrets: Mutex::default() }, receiver)
+        (Self { sender, mask: Mutex::default() }, receiver)
     }
 
     /// From here on, `secret` appears in no event, wherever a host prints it.
     pub(crate) fn conceal(&self, secret: &Secret) {
-        let mut secrets = self.secrets.lock().expect("no panic holds it");
-        if secret.expose().len() >= SHORTEST && !secrets.contains(secret) {
-            secrets.push(secret.clone());
-        }
+        self.mask.lock().expect("no panic holds it").add(secret);
+    }
+
+    /// The same of all these.
+    pub(crate) fn conceal_all(&self, secrets: &Secrets) {
+        secrets.iter().for_each(|(_, secret)| self.conceal(secret));
     }
 
     /// Tells what happened. If nobody listens any more, nobody is told.
@@ -78,13 +78,13 @@ impl Events {
 
     /// The same without any secret that is known by now.
     pub(crate) fn redacted<T: Serialize + DeserializeOwned>(&self, told: T) -> T {
-        let secrets = self.secrets.lock().expect("no panic holds it");
-        if secrets.is_empty() {
+        let mask = self.mask.lock().expect("no panic holds it");
+        if mask.is_empty() {
             return told;
         }
         let mut value = serde_json::to_value(&told).expect("what is told is data");
         let words = words(&value);
-        if !hide(&mut value, &secrets) {
+        if !hide(&mut value, &mask) {
             return told;
         }
         // A secret may be a word such as `change`.
@@ -97,32 +97,78 @@ impl Events {
     }
 }
 
-/// The words of haflow's own in what is told, and the playbook's: which event, decision or outcome it is, the digest of a state, and the run and
-/// the task that it is about.
+/// The words of haflow's own in what is told, and the playbook's: which event, decision or outcome it is, the digest of a state, and the run,
+/// the hosts and the tasks that it is about.
 fn words(value: &Value) -> Vec<(&'static str, Value)> {
-    let own =
-        ["/event", "/decision", "/decision/decision", "/outcome", "/state", "/run", "/task", "/host", "/kind", "/name"];
-    own.into_iter()
-        .filter_map(|path| Some((path, value.pointer(path).filter(|word| word.is_string())?.clone())))
-        .collect()
+    let own = [
+        "/event",
+        "/decision/decision",
+        "/outcome",
+        "/state",
+        "/run",
+        "/task",
+        "/host",
+        "/kind",
+        "/name",
+        "/hosts",
+        "/place",
+        "/playbook",
+        "/critical_path",
+        "/because",
+        "/assumed/because",
+        "/decision/because",
+    ];
+    // The decision is a word in an event, and all that was decided in a plan.
+    let decision = value.pointer("/decision").filter(|decision| decision.is_string());
+    let own = own.into_iter().filter_map(|path| Some((path, value.pointer(path)?.clone())));
+    own.chain(decision.map(|word| ("/decision", word.clone()))).collect()
 }
 
 /// Whether anything had to be hidden.
-fn hide(value: &mut Value, secrets: &[Secret]) -> bool {
+fn hide(value: &mut Value, mask: &Mask) -> bool {
     match value {
-        Value::String(text) => {
-            let mut hidden = false;
-            for secret in secrets {
-                if text.contains(secret.expose()) {
-                    *text = text.replace(secret.expose(), REDACTED);
-                    hidden = true;
-                }
+        Value::String(text) => match mask.hide(text) {
+            Some(hidden) => {
+                *text = hidden;
+                true
             }
-            hidden
-        }
-        Value::Array(items) => items.iter_mut().fold(false, |hidden, item| hide(item, secrets) | hidden),
-        Value::Object(map) => map.values_mut().fold(false, |hidden, item| hide(item, secrets) | hidden),
+            None => false,
+        },
+        Value::Array(items) => items.iter_mut().fold(false, |hidden, item| hide(item, mask) | hidden),
+        Value::Object(map) => map.iter_mut().fold(false, |hidden, (key, item)| {
+            match key.as_str() {
+                // What a host printed, or is to have.
+                "was" | "want" | "output" => hide_any(item, mask) | hidden,
+                // Sizes and digests.
+                "opaque" => hidden,
+                _ => hide(item, mask) | hidden,
+            }
+        }),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// The same in any JSON, where a secret may be a number or a key.
+fn hide_any(value: &mut Value, mask: &Mask) -> bool {
+    match value {
+        Value::Number(number) => match mask.hide(&number.to_string()) {
+            Some(hidden) => {
+                *value = hidden.into();
+                true
+            }
+            None => false,
+        },
+        Value::Array(items) => items.iter_mut().fold(false, |hidden, item| hide_any(item, mask) | hidden),
+        Value::Object(map) => {
+            let mut any = false;
+            for (key, mut item) in std::mem::take(map) {
+                let hidden = mask.hide(&key);
+                any |= hide_any(&mut item, mask) | hidden.is_some();
+                map.insert(hidden.unwrap_or(key), item);
+            }
+            any
+        }
+        value => hide(value, mask),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::state::{Known, Seen};
 use crate::work::{Before, Ended, Promised, Worker, is_content, outlives_changes};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
-    Action, EdgeKind, Event, Graph, HostName, NodeId, Outcome, Param, Plan, RunCounts, Task, TaskRef, Value,
+    Action, EdgeKind, Event, Graph, HostName, NodeId, Outcome, Param, Plan, RunCounts, Secrets, Task, TaskRef, Value,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::pin::Pin;
@@ -34,6 +34,8 @@ pub struct Settings {
     pub plan: Option<Plan>,
     /// Where a run is resumed: what it did before, by the tasks' ids.
     pub past: Option<BTreeMap<String, Past>>,
+    /// All secrets that the graph asks for.
+    pub secrets: Secrets,
 }
 
 /// How a run is stopped from outside.
@@ -54,6 +56,7 @@ pub async fn execute(
     interrupt: &Interrupt,
 ) -> RunCounts {
     let started = Instant::now();
+    events.conceal_all(&settings.secrets);
     let names: BTreeSet<HostName> = graph.tasks().map(|(_, task)| task.host.clone()).collect();
     let past: HashMap<NodeId, &Past> = match &settings.past {
         Some(past) => graph.tasks().filter_map(|(id, task)| Some((id, past.get(&task.id())?))).collect(),
@@ -66,6 +69,7 @@ pub async fn execute(
         schedule: Schedule::new(graph),
         outcomes: vec![None; graph.len()],
         outputs: HashMap::new(),
+        secrets: &settings.secrets,
         counts: RunCounts::default(),
         begun: vec![false; graph.len()],
         ahead: Ahead::new(graph),
@@ -130,6 +134,7 @@ struct Run<'r> {
     schedule: Schedule<'r>,
     outcomes: Vec<Option<Outcome>>,
     outputs: HashMap<NodeId, Known>,
+    secrets: &'r Secrets,
     counts: RunCounts,
     begun: Vec<bool>,
     ahead: Ahead<'r>,
@@ -307,12 +312,13 @@ impl<'r> Run<'r> {
 
     /// Tasks to look at before their turn.
     fn batch(&mut self, quiet: bool) -> Option<Batch<'r>> {
-        let Self { graph, ahead, begun, outputs, .. } = self;
+        let Self { graph, ahead, begun, outputs, secrets, .. } = self;
         ahead.batch(|id| {
             let task = graph.task(id).filter(|task| !begun[id.index()] && (quiet || is_content(task)))?;
             Ready::new(task, |param| match param {
                 Param::Value(value) => Ok(Known::Plain(value.clone())),
                 Param::Output(output) => outputs.get(&output.task).cloned().ok_or(()),
+                Param::Secret(text) => Ok(Known::Secret(secrets.fill(text))),
             })
             .ok()
         })
@@ -334,6 +340,7 @@ impl<'r> Run<'r> {
                 let source = self.graph.task(output.task).map(Task::id).unwrap_or_default();
                 skipped(format!("it uses the output of `{source}`, which was skipped"))
             }),
+            Param::Secret(text) => Ok(Known::Secret(self.secrets.fill(text))),
         };
         if let Some(when) = &task.when {
             passes(when, &known(&Param::Output(when.output))?).map_err(skipped)?;

@@ -7,6 +7,7 @@ use crate::state::{Known, failed};
 use haflow_model::{Change, Content, Decision, Diff, Failure, File, FileState, Value};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
+use zeroize::Zeroizing;
 
 const PROBE: &str = include_str!("file_probe.sh");
 const WRITE: &str = include_str!("file_write.sh");
@@ -115,7 +116,7 @@ impl Wanted<'_> {
         let (show, digest, most) = match (&self.file.state, self.content) {
             (FileState::Content(Content::Edit(_)), _) => ("always", String::new(), MOST_EDITED),
             (FileState::Content(Content::Is(_)), Some(content)) => {
-                ("different", sha256(content.variable().as_bytes()), MOST_SHOWN)
+                ("different", sha256(Zeroizing::new(content.variable()).as_bytes()), MOST_SHOWN)
             }
             _ => ("never", String::new(), 0),
         };
@@ -165,7 +166,7 @@ impl Wanted<'_> {
             ("group".into(), file.group.clone().unwrap_or_default()),
             ("mode".into(), file.mode.map(|mode| format!("{mode:04o}")).unwrap_or_default()),
         ];
-        if let Some(content) = self.new_content(seen)? {
+        if let Some(mut content) = self.new_content(seen)? {
             let mode = file.mode.unwrap_or(NEW_MODE);
             let plain = seen.kind == Kind::Absent && file.owner.is_none() && file.group.is_none() && mode & !0o666 == 0;
             variables.push(("plain".into(), if plain { "yes" } else { "no" }.into()));
@@ -173,7 +174,7 @@ impl Wanted<'_> {
             if file.mode.is_none() && seen.kind == Kind::Absent {
                 variables.push(("mode".into(), format!("{NEW_MODE:04o}")));
             }
-            variables.push(("wanted".into(), content));
+            variables.push(("wanted".into(), std::mem::take(&mut *content)));
             return Ok((WRITE, variables));
         }
         let (kind, target) = match &file.state {
@@ -188,7 +189,7 @@ impl Wanted<'_> {
     }
 
     /// The content to write, if what is there differs from it.
-    fn new_content(&self, seen: &FileSeen) -> Result<Option<String>, Failure> {
+    fn new_content(&self, seen: &FileSeen) -> Result<Option<Zeroizing<String>>, Failure> {
         let content = match (&self.file.state, self.content) {
             (FileState::Content(Content::Is(_)), Some(content)) => content.variable(),
             (FileState::Content(Content::Edit(filter)), _) => match self.edited(filter, seen)? {
@@ -197,6 +198,7 @@ impl Wanted<'_> {
             },
             _ => return Ok(None),
         };
+        let content = Zeroizing::new(content);
         let same = seen.kind == Kind::File && seen.detail == sha256(content.as_bytes());
         Ok((!same).then_some(content))
     }

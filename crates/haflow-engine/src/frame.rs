@@ -11,6 +11,7 @@ use crate::lane::{Process, Script};
 use crate::shell::quote;
 use memchr::memmem::Finder;
 use std::fmt::Write as _;
+use zeroize::Zeroizing;
 
 /// The word behind the marker before a script's output.
 pub(crate) const BEGIN: &str = "begin";
@@ -43,25 +44,30 @@ impl Frame {
         Self { marker }
     }
 
-    /// The bytes to write to the lane.
-    pub(crate) fn encode(&self, script: &Script<'_>) -> String {
+    /// The bytes to write to the lane. Gone from memory when they are dropped, since variables may be secrets.
+    pub(crate) fn encode(&self, script: &Script<'_>) -> Zeroizing<String> {
         let marker = &self.marker;
         let begin = format!("printf '{marker} {BEGIN}\\n'; printf '{marker} {BEGIN}\\n' >&2\n");
-        let mut text = String::with_capacity(script.text.len() + 1024);
+        // Room for all of it: what grows leaves copies behind. A quote in a value takes four bytes.
+        let length = |(name, value): &(String, String)| {
+            name.len() + value.len() + 3 * value.bytes().filter(|byte| *byte == b'\'').count() + 4
+        };
+        let variables: usize = script.variables.iter().map(length).sum();
+        let mut text = Zeroizing::new(String::with_capacity(script.text.len() + variables + 8 * marker.len() + 1024));
         // A here-document's end is a whole line, so the script's last line needs its newline. The ninth descriptor is the host's lock, which
         // only lanes and keepers hold.
         let close = match script.process {
             Process::Own => {
-                let _ = writeln!(text, "sh /dev/fd/3 3<<'{marker}' </dev/null 9<&-");
+                let _ = writeln!(*text, "sh /dev/fd/3 3<<'{marker}' </dev/null 9<&-");
                 text.push_str(&begin);
                 format!("\n{marker}\n__haflow=$?\n")
             }
             Process::Kept(step) => {
                 text.push_str(&begin);
-                let _ = writeln!(text, "__haflow_step=\"$__haflow_run/{FOLDER}{step}\"; __haflow=1");
-                let _ = writeln!(text, "if mkdir -m 700 -- \"$__haflow_step\"; then");
+                let _ = writeln!(*text, "__haflow_step=\"$__haflow_run/{FOLDER}{step}\"; __haflow=1");
+                let _ = writeln!(*text, "if mkdir -m 700 -- \"$__haflow_step\"; then");
                 let _ = writeln!(
-                    text,
+                    *text,
                     "setsid sh -c {KEEPER} sh \"$__haflow_step\" 3<<'{marker}' </dev/null >/dev/null 2>&1 &"
                 );
                 format!("\n{marker}\n{FETCH}fi\n")
@@ -80,12 +86,12 @@ impl Frame {
         for (name, value) in script.variables {
             text.push_str(name);
             text.push('=');
-            text.push_str(&quote(value));
+            text.push_str(&Zeroizing::new(quote(value)));
             text.push('\n');
         }
         text.push_str(script.text);
         text.push_str(&close);
-        let _ = writeln!(text, "printf '{marker} %s\\n' \"$__haflow\"; printf '{marker} {END}\\n' >&2");
+        let _ = writeln!(*text, "printf '{marker} %s\\n' \"$__haflow\"; printf '{marker} {END}\\n' >&2");
         text
     }
 

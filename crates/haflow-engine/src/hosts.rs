@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedSender;
@@ -77,10 +77,13 @@ pub(crate) struct Reached {
     /// Whether only one lane can hold its lock, since nobody can write down whose it is.
     pub(crate) alone: AtomicBool,
     /// Steps that are kept there, by the ids of their tasks, and their users.
-    pub(crate) kept: Mutex<HashMap<String, Vec<(Option<String>, String)>>>,
+    pub(crate) kept: Mutex<HashMap<String, Vec<KeptStep>>>,
     /// Those whose ends have been told: they can go.
-    told: Mutex<Vec<(Option<String>, String)>>,
+    told: Mutex<Vec<KeptStep>>,
 }
+
+/// A step whose result is kept on the host, behind the user that it was begun as.
+type KeptStep = (Option<String>, String);
 
 /// A connection, and the idle lanes that came of it.
 #[derive(Default)]
@@ -134,7 +137,7 @@ impl Hosts {
 
     /// From here on, a connection that is lost is tried for during `time`; two minutes where nobody says so.
     pub fn reconnect_for(&self, time: Duration) {
-        *self.reconnect.lock().expect("no panic holds it") = time;
+        *guard(&self.reconnect) = time;
     }
 
     /// All hosts, sorted by name.
@@ -144,11 +147,11 @@ impl Hosts {
 
     /// Tells `watcher` of connections that are lost and come back, or nobody.
     pub(crate) fn watch(&self, watcher: Option<UnboundedSender<Event>>) {
-        *self.watcher.lock().expect("no panic holds it") = watcher;
+        *guard(&self.watcher) = watcher;
     }
 
     fn tell(&self, event: Event) {
-        if let Some(watcher) = &*self.watcher.lock().expect("no panic holds it") {
+        if let Some(watcher) = &*guard(&self.watcher) {
             // Nobody listens any more once the run is over.
             let _ = watcher.send(event);
         }
@@ -177,7 +180,7 @@ impl Hosts {
             let made = link.connection.get_or_init(|| self.connect(reached, &link)).await;
             let (connection, _) = made.as_ref().map_err(Clone::clone)?;
             let connection = connection.as_ref();
-            let idle = link.idle.lock().expect("no panic holds it").get_mut(&user).and_then(Vec::pop);
+            let idle = guard(&link.idle).get_mut(&user).and_then(Vec::pop);
             let opened = match idle {
                 Some(lane) => Ok(lane),
                 None => self.open(reached, connection, user.as_deref()).await,
@@ -211,7 +214,7 @@ impl Hosts {
         why: &str,
     ) {
         if let Some(shell) = lane.shell() {
-            reached.broken.lock().expect("no panic holds it").push((user.cloned(), shell));
+            guard(&reached.broken).push((user.cloned(), shell));
         }
         drop(lane);
         if let Some(Ok((Some(connection), _))) = link.connection.get()
@@ -222,7 +225,7 @@ impl Hosts {
     }
 
     fn lost(&self, reached: &Reached, link: &Arc<Link>, why: &str) {
-        let mut current = reached.link.lock().expect("no panic holds it");
+        let mut current = guard(&reached.link);
         if Arc::ptr_eq(&current, link) {
             *current = Arc::new(Link { again: true, ..Link::default() });
             self.tell(Event::HostLost { host: reached.host.name.clone(), why: why.to_owned() });
@@ -252,7 +255,7 @@ impl Hosts {
             // Whoever waits for others keeps nobody waiting.
             for reached in self.all.values() {
                 let link = reached.link();
-                for lanes in link.idle.lock().expect("no panic holds it").values_mut() {
+                for lanes in guard(&link.idle).values_mut() {
                     lanes.retain(|lane| !lane.locks);
                 }
             }
@@ -311,9 +314,9 @@ impl Hosts {
     /// The end of a task was told: what is kept of its steps can go, unless they are in doubt.
     pub(crate) fn told(&self, host: &HostName, task: &str, in_doubt: bool) {
         let reached = &self.all[host];
-        let steps = reached.kept.lock().expect("no panic holds it").remove(task).unwrap_or_default();
+        let steps = guard(&reached.kept).remove(task).unwrap_or_default();
         if !in_doubt {
-            reached.told.lock().expect("no panic holds it").extend(steps);
+            guard(&reached.told).extend(steps);
         }
     }
 
@@ -321,8 +324,7 @@ impl Hosts {
     /// later run, after a day.
     pub async fn tidy(&self) {
         crate::join_all(self.all.values().map(|reached| async move {
-            let users: BTreeSet<Option<String>> =
-                reached.told.lock().expect("no panic holds it").iter().map(|(user, _)| user.clone()).collect();
+            let users: BTreeSet<Option<String>> = guard(&reached.told).iter().map(|(user, _)| user.clone()).collect();
             for user in users {
                 let link = reached.link();
                 if matches!(link.connection.get(), Some(Ok(_)))
@@ -353,7 +355,7 @@ impl Hosts {
             if !link.again {
                 return Err(error);
             }
-            let within = *self.reconnect.lock().expect("no panic holds it");
+            let within = *guard(&self.reconnect);
             let left = within.saturating_sub(started.elapsed());
             if left.is_zero() || !matches!(error.step, Step::Network | Step::Refused | Step::Session | Step::Shell) {
                 let message =
@@ -375,7 +377,7 @@ impl Hosts {
         };
         let user = reached.host.run_as.clone();
         let lane = self.open(reached, connection.as_ref(), user.as_deref()).await?;
-        link.idle.lock().expect("no panic holds it").entry(user).or_default().push(lane);
+        guard(&link.idle).entry(user).or_default().push(lane);
         Ok(connection)
     }
 
@@ -418,6 +420,11 @@ impl Hosts {
     }
 }
 
+/// What a mutex guards. Nothing that holds one panics.
+pub(crate) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no panic holds it")
+}
+
 /// How long it may take to end a shell.
 const END: Duration = Duration::from_secs(30);
 
@@ -440,7 +447,7 @@ async fn end_shells(lane: &mut Lane, shells: &[Shell]) {
 
 impl Reached {
     fn link(&self) -> Arc<Link> {
-        Arc::clone(&self.link.lock().expect("no panic holds it"))
+        Arc::clone(&guard(&self.link))
     }
 
     /// The user to become by sudo, if that isn't who logs in.
@@ -449,19 +456,19 @@ impl Reached {
     }
 
     fn take_broken(&self, user: Option<&str>) -> Vec<Shell> {
-        let mut broken = self.broken.lock().expect("no panic holds it");
+        let mut broken = guard(&self.broken);
         broken.extract_if(.., |(of, _)| of.as_deref() == user).map(|(_, shell)| shell).collect()
     }
 
     /// The steps of this user's whose ends have been told.
     pub(crate) fn take_told(&self, user: Option<&String>) -> Vec<String> {
-        let mut told = self.told.lock().expect("no panic holds it");
+        let mut told = guard(&self.told);
         told.extract_if(.., |(of, _)| of.as_ref() == user).map(|(_, step)| step).collect()
     }
 
     /// Takes one slot for good, if that isn't the last.
     fn narrow(&self) -> bool {
-        let mut width = self.width.lock().expect("no panic holds it");
+        let mut width = guard(&self.width);
         let several = *width > 1;
         *width -= usize::from(several);
         several
@@ -470,12 +477,12 @@ impl Reached {
 
 impl Link {
     fn has_idle(&self) -> bool {
-        self.idle.lock().expect("no panic holds it").values().any(|lanes| !lanes.is_empty())
+        guard(&self.idle).values().any(|lanes| !lanes.is_empty())
     }
 
     /// Ends an idle lane.
     fn end_idle(&self) {
-        let mut idle = self.idle.lock().expect("no panic holds it");
+        let mut idle = guard(&self.idle);
         let _ = idle.values_mut().find_map(Vec::pop);
     }
 }

@@ -5,6 +5,7 @@ use std::any::Any;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use zeroize::Zeroizing;
 
 /// What a script did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,13 +186,17 @@ impl Lane {
         mut each: impl FnMut(Output),
     ) -> Result<(), LaneError> {
         let frames: Vec<Frame> = scripts.iter().map(|_| self.frame()).collect();
-        let mut text = String::new();
-        for (frame, script) in frames.iter().zip(scripts) {
+        let encode = |(frame, script): (&Frame, &Script<'_>)| {
             let process = match script.process {
                 Process::Kept(_) if !self.keeps => Process::Own,
                 process => process,
             };
-            text.push_str(&frame.encode(&Script { process, ..*script }));
+            frame.encode(&Script { process, ..*script })
+        };
+        let encoded: Vec<_> = frames.iter().zip(scripts).map(encode).collect();
+        let mut text = Zeroizing::new(String::with_capacity(encoded.iter().map(|frame| frame.len()).sum()));
+        for frame in &encoded {
+            text.push_str(frame);
         }
         // Written while the answer is read: neither side's buffers hold a large script and a large answer.
         let Self { stdin, stdout, stderr, .. } = self;

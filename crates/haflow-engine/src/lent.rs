@@ -1,7 +1,7 @@
 //! What is done with a lane that is lent out: scripts run, steps are picked up, and what takes too long is ended.
 
 use crate::frame::FOLDER;
-use crate::hosts::{Holder, Hosts, Link, Reached};
+use crate::hosts::{Holder, Hosts, Link, Reached, guard};
 use crate::lane::{Lane, LaneError, Output, Process, Script, Stopped};
 use crate::ssh::{Step, Unreachable};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl<'h> Lent<'h> {
 
     /// The host keeps the result of this step of a task.
     pub(crate) fn keeps(&self, task: &str, step: &str) {
-        let mut kept = self.reached.kept.lock().expect("no panic holds it");
+        let mut kept = guard(&self.reached.kept);
         kept.entry(task.to_owned()).or_default().push((self.user.clone(), step.to_owned()));
     }
 
@@ -235,11 +235,11 @@ impl<'h> Lent<'h> {
         let Some(Output { exit, stdout, stderr }) = output else {
             return Err(LaneError::Lost("an answer is missing".into()));
         };
-        let (line, stdout) = match memchr::memchr(b'\n', &stdout) {
+        let (said, stdout) = match memchr::memchr(b'\n', &stdout) {
             Some(end) => (String::from_utf8_lossy(&stdout[..end]).into_owned(), stdout[end + 1..].to_vec()),
             None => (String::new(), stdout),
         };
-        Ok(match line.split_once(' ').unwrap_or((&line, "")) {
+        Ok(match said.split_once(' ').unwrap_or((&said, "")) {
             ("ended", code) => match code.parse() {
                 Ok(exit) => PickedUp::Ended(Output { exit, stdout, stderr }),
                 Err(_) => PickedUp::Gone(format!("what is kept of it isn't an exit code: {code:?}")),
@@ -274,7 +274,7 @@ fn folder(step: &str) -> String {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         if let Some(lane) = self.lane.take() {
-            let mut idle = self.link.idle.lock().expect("no panic holds it");
+            let mut idle = guard(&self.link.idle);
             idle.entry(self.user.take()).or_default().push(lane);
         }
     }

@@ -18,6 +18,7 @@ mod hosts;
 mod jq;
 pub mod lane;
 mod lent;
+mod mask;
 mod past;
 mod plan;
 mod reach;

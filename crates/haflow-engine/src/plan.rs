@@ -8,7 +8,9 @@ use crate::settle::{critical_path, settle};
 use crate::state::{Known, Seen};
 use crate::step::Trouble;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use haflow_model::{Action, Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, Param, Plan, Planned, Task};
+use haflow_model::{
+    Action, Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, Param, Plan, Planned, Secrets, Task,
+};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 use tokio::sync::mpsc::unbounded_channel;
@@ -39,13 +41,21 @@ impl Look {
     }
 }
 
-/// Decides on all tasks of `graph` and tells `events`; the last event is `PlanFinished`.
+/// Decides on all tasks of `graph`, whose secrets are these, and tells `events`; the last event is `PlanFinished`.
 ///
 /// # Panics
 ///
 /// Where the system has no random bits.
-pub async fn plan(graph: &Graph, hosts: &Hosts, events: &Events, playbook: &str, stop: &CancellationToken) -> Plan {
+pub async fn plan(
+    graph: &Graph,
+    hosts: &Hosts,
+    events: &Events,
+    playbook: &str,
+    secrets: &Secrets,
+    stop: &CancellationToken,
+) -> Plan {
     let started = Instant::now();
+    events.conceal_all(secrets);
     let names: BTreeSet<HostName> = graph.tasks().map(|(_, task)| task.host.clone()).collect();
     events
         .emit(Event::PlanStarted {
@@ -55,7 +65,7 @@ pub async fn plan(graph: &Graph, hosts: &Hosts, events: &Events, playbook: &str,
         })
         .await;
     let salt = crate::random_hex().expect("the system has random bits");
-    let look = look_all(graph, hosts, events, stop, &salt, |_| true);
+    let look = look_all(graph, hosts, events, Given { stop, salt: &salt, secrets }, |_| true);
     let ((), looks) = tokio::join!(crate::connect_all(hosts, &names, events), look);
     let decisions: Vec<Planned> = settle(graph, looks).into_iter().map(|planned| events.redacted(planned)).collect();
     for Planned { task, decision, assumed, .. } in &decisions {
@@ -82,7 +92,14 @@ pub struct Flap {
 }
 
 /// Looks again at what a plan wants to change and at the outputs that it read. What doesn't hold still can't be compared with later.
-pub async fn flaps(graph: &Graph, hosts: &Hosts, events: &Events, plan: &Plan, stop: &CancellationToken) -> Vec<Flap> {
+pub async fn flaps(
+    graph: &Graph,
+    hosts: &Hosts,
+    events: &Events,
+    plan: &Plan,
+    secrets: &Secrets,
+    stop: &CancellationToken,
+) -> Vec<Flap> {
     let first: HashMap<NodeId, &Planned> = plan
         .decisions
         .iter()
@@ -92,7 +109,7 @@ pub async fn flaps(graph: &Graph, hosts: &Hosts, events: &Events, plan: &Plan, s
         })
         .map(|planned| (planned.task, planned))
         .collect();
-    let looks = look_all(graph, hosts, events, stop, &plan.salt, |id| {
+    let looks = look_all(graph, hosts, events, Given { stop, salt: &plan.salt, secrets }, |id| {
         first.contains_key(&id) || matches!(graph.task(id).map(|task| &task.action), Some(Action::Read(_)))
     });
     let looks = looks.await;
@@ -110,13 +127,21 @@ pub async fn flaps(graph: &Graph, hosts: &Hosts, events: &Events, plan: &Plan, s
     flaps
 }
 
+/// What all looks of a plan have in common.
+#[derive(Clone, Copy)]
+struct Given<'g> {
+    stop: &'g CancellationToken,
+    /// What each digest of a state begins with.
+    salt: &'g str,
+    secrets: &'g Secrets,
+}
+
 /// Looks at everything. Nothing changes, so only a used output orders one look after another.
 async fn look_all(
     graph: &Graph,
     hosts: &Hosts,
     events: &Events,
-    stop: &CancellationToken,
-    salt: &str,
+    given: Given<'_>,
     chosen: impl Fn(NodeId) -> bool,
 ) -> Vec<Option<Look>> {
     let mut looks: Vec<Option<Look>> = (0..graph.len()).map(|_| None).collect();
@@ -130,14 +155,14 @@ async fn look_all(
     let mut running = FuturesUnordered::new();
     let (told, mut looked) = unbounded_channel();
     loop {
-        while let Some(batch) = ahead.batch(|id| match prepare(graph, graph.task(id)?, &outputs) {
+        while let Some(batch) = ahead.batch(|id| match prepare(graph, graph.task(id)?, &outputs, given.secrets) {
             Ok(ready) => Some(ready),
             Err(showed) => {
                 looks[id.index()] = Some(Look::of(showed));
                 None
             }
         }) {
-            running.push(batch.look(hosts, stop, told.clone()));
+            running.push(batch.look(hosts, given.stop, told.clone()));
         }
         let Looked { id, task, seen } = tokio::select! {
             biased;
@@ -157,7 +182,7 @@ async fn look_all(
             }
             outputs.insert(id, output);
         }
-        let look = looked_at(&task, seen, salt);
+        let look = looked_at(&task, seen, given.salt, events);
         looks[id.index()] = Some(look);
         for edge in graph.after(id).filter(|edge| edge.kind == EdgeKind::Data) {
             waiting[edge.to.index()] -= 1;
@@ -169,7 +194,12 @@ async fn look_all(
     looks
 }
 
-fn prepare<'t>(graph: &Graph, task: &'t Task, outputs: &HashMap<NodeId, Known>) -> Result<Ready<'t>, Showed> {
+fn prepare<'t>(
+    graph: &Graph,
+    task: &'t Task,
+    outputs: &HashMap<NodeId, Known>,
+    secrets: &Secrets,
+) -> Result<Ready<'t>, Showed> {
     if let Some(when) = &task.when {
         let output = outputs.get(&when.output.task).ok_or(Showed::Waits(when.output.task))?;
         passes(when, output).map_err(Showed::Skipped)?;
@@ -177,6 +207,7 @@ fn prepare<'t>(graph: &Graph, task: &'t Task, outputs: &HashMap<NodeId, Known>) 
     let known = |param: &Param| match param {
         Param::Value(value) => Ok(Known::Plain(value.clone())),
         Param::Output(used) => outputs.get(&used.task).cloned().ok_or(used.task),
+        Param::Secret(text) => Ok(Known::Secret(secrets.fill(text))),
     };
     Ready::new(task, known).or_else(|waits| {
         let id = |id| graph.task(id).map(Task::id).unwrap_or_default();
@@ -184,13 +215,15 @@ fn prepare<'t>(graph: &Graph, task: &'t Task, outputs: &HashMap<NodeId, Known>) 
     })
 }
 
-fn looked_at(task: &Ready<'_>, seen: Result<Seen, Trouble>, salt: &str) -> Look {
+fn looked_at(task: &Ready<'_>, seen: Result<Seen, Trouble>, salt: &str, events: &Events) -> Look {
+    // Before a line is taken out of what a host said: a secret that it cuts would be no longer known.
+    let failed = |failure: &Failure| Showed::Failed(Box::new(events.redacted(failure.clone())));
     let showed = match &seen {
         Ok(seen) => match decide(task, seen) {
-            Decision::Failed { failure } => Showed::Failed(failure),
+            Decision::Failed { failure } => failed(&failure),
             decision => Showed::Seen(decision),
         },
-        Err(Trouble::Failed(failure)) => Showed::Failed(failure.clone()),
+        Err(Trouble::Failed(failure)) => failed(failure),
         Err(Trouble::Unreachable(error)) => Showed::Unreachable(error.message.clone()),
         Err(Trouble::Lost(why) | Trouble::Gone(why)) => Showed::Unreachable(format!("the connection was lost: {why}")),
         Err(Trouble::Killed(_) | Trouble::NotKept) => Showed::Skipped("the plan was interrupted".into()),

@@ -4,7 +4,9 @@ use haflow_model::Value;
 
 /// `value` as one word of a shell, whatever it holds. A NUL can't be held by a shell and is refused where params are declared.
 pub(crate) fn quote(value: &str) -> String {
-    let mut quoted = String::with_capacity(value.len() + 2);
+    // Room for all of it: what grows leaves copies behind, and the value may be a secret.
+    let marks = value.bytes().filter(|byte| *byte == b'\'').count();
+    let mut quoted = String::with_capacity(value.len() + 2 + 3 * marks);
     quoted.push('\'');
     for part in value.split_inclusive('\'') {
         match part.strip_suffix('\'') {

@@ -1,6 +1,6 @@
 //! The steps that touch a host: look at the state of a task's thing, and change it.
 
-use crate::decide::Ready;
+use crate::decide::{Ready, Variables};
 use crate::events::NotKept;
 use crate::file;
 use crate::lane::{LaneError, Output, Process, Script, Stopped};
@@ -86,13 +86,13 @@ pub(crate) fn told(stopped: &Stopped) -> String {
 /// A script with its own variables.
 struct Prepared<'a> {
     text: &'a str,
-    variables: Vec<(String, String)>,
+    variables: Variables,
     process: Process<'a>,
 }
 
 impl Prepared<'_> {
     fn script(&self) -> Script<'_> {
-        Script { text: self.text, variables: &self.variables, process: self.process }
+        Script { text: self.text, variables: &self.variables.0, process: self.process }
     }
 }
 
@@ -102,7 +102,7 @@ fn probe<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
         Some(probe) => Some(Prepared { text: &probe.script, variables: task.variables(), process: Process::Own }),
         None => task.file().map(|wanted| {
             let (text, variables) = wanted.probe();
-            Prepared { text, variables, process: Process::Forked }
+            Prepared { text, variables: Variables(variables), process: Process::Forked }
         }),
     }
 }
@@ -118,7 +118,7 @@ fn probe_of<'a>(task: &'a Ready<'_>) -> Option<&'a Probe> {
 
 fn interpret(task: &Ready<'_>, output: &Output) -> Result<Seen, Failure> {
     let seen = match probe_of(task) {
-        Some(probe) => state::of_probe(probe, &task.values, output, task.structured()),
+        Some(probe) => state::of_probe(probe, &task.values.0, output, task.structured()),
         None => file::parse(output).map(Seen::File),
     };
     match &task.task.action {
@@ -200,6 +200,7 @@ impl Sight {
 }
 
 /// What an apply did, and what there is after it.
+#[derive(PartialEq)]
 pub(crate) struct Applied {
     pub(crate) output: Output,
     pub(crate) after: Result<Seen, Failure>,
@@ -230,8 +231,9 @@ pub(crate) async fn apply(
         (_, Some(wanted), Seen::File(seen)) => {
             // Both scripts are haflow's own and share a shell: a hundred files are a hundred shells fewer.
             let (text, variables) = wanted.apply_and_probe(seen, matches!(sight, Sight::Before(_)))?;
+            let variables = Variables(variables);
             let output = lane
-                .run(Script { text: &text, variables: &variables, process: Process::Forked }, timeout, kill)
+                .run(Script { text: &text, variables: &variables.0, process: Process::Forked }, timeout, kill)
                 .await?;
             if output.exit == 0 && output.stdout == file::MOVED {
                 return Ok(None);

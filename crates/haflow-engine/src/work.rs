@@ -42,6 +42,16 @@ pub(crate) struct Before<'p> {
     pub(crate) past: Option<&'p Past>,
 }
 
+/// What came of an attempt to apply.
+#[derive(PartialEq)]
+enum Tried {
+    Applied(Box<step::Applied>),
+    /// It isn't as it was before, or it never began: nothing was done.
+    Nothing,
+    /// The lane broke over a file: it is there whole or not at all.
+    Unknown,
+}
+
 /// What tasks need while they run.
 pub(crate) struct Worker<'r> {
     pub(crate) hosts: &'r Hosts,
@@ -131,24 +141,8 @@ impl Worker<'_> {
     ) -> Result<Ended, Trouble> {
         self.events.emit(Event::TaskStarted { task: task.task.into() }).await;
         let timeout = task.task.policy.timeout;
-        if let Some(Past::InDoubt { step: Some(step) }) = before.past {
-            match self.pick_up(task, step).await {
-                Ok(Some(applied)) => {
-                    // It has failed, or it has changed something.
-                    let output = judge(task, applied).map_err(|failure| Trouble::Failed(Box::new(failure)))?;
-                    return Ok((Outcome::Changed { diff: Diff::default() }, output));
-                }
-                // It never began.
-                Ok(None) => {}
-                Err(Trouble::Gone(_)) => {
-                    if let Some(why) = in_doubt(task.task, before.past) {
-                        return Ok((Outcome::InDoubt { why }, None));
-                    }
-                }
-                Err(trouble) => return Err(trouble),
-            }
-        } else if let Some(why) = in_doubt(task.task, before.past) {
-            return Ok((Outcome::InDoubt { why }, None));
+        if let Some(ended) = self.left_under_way(task, before.past).await? {
+            return Ok(ended);
         }
         if let Action::Gate(gate) = &task.task.action {
             return self.gate(task, gate).await;
@@ -180,7 +174,7 @@ impl Worker<'_> {
         let mut first = None;
         let policy = &task.task.policy;
         let attempts = policy.retries + 1;
-        let mut losses = 0;
+        let (mut vain, mut begun) = (0, false);
         let mut attempt = 1;
         loop {
             let diff = match decide(task, seen.seen()) {
@@ -188,7 +182,7 @@ impl Worker<'_> {
                 Decision::UpToDate if attempt == 1 && before.past.is_some() => {
                     return Ok((Outcome::Changed { diff: Diff::default() }, None));
                 }
-                Decision::UpToDate if attempt == 1 => return Ok((Outcome::Ok, None)),
+                Decision::UpToDate if attempt == 1 && !begun => return Ok((Outcome::Ok, None)),
                 Decision::UpToDate => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, None)),
                 Decision::Change { diff } => diff,
                 Decision::Act { .. } => Diff::default(),
@@ -204,30 +198,24 @@ impl Worker<'_> {
             let intent = Event::ApplyStarted { task: task.task.into(), attempt, step: kept.clone(), diff };
             self.events.intend(intent).await?;
             *applying = true;
-            let applied = match step::apply(&mut lane, task, &seen, kept.as_deref(), &self.interrupt.kill).await {
-                Err(Trouble::Lost(why)) if losses < MOST_LOSSES => {
-                    losses += 1;
-                    drop(lane);
-                    let is_file = matches!(task.task.action, Action::File(_));
-                    match &kept {
-                        Some(step) => self.pick_up(task, step).await?,
-                        // It is there whole or not at all.
-                        None if is_file => None,
-                        None => return Err(Trouble::Lost(why)),
-                    }
-                }
-                applied => {
-                    drop(lane);
-                    applied?
-                }
-            };
+            let applied = self.apply(lane, task, &seen, kept.as_deref()).await?;
             *applying = false;
-            let Some(applied) = applied else {
-                // It isn't as it was before, or it never began: nothing was done.
-                seen = Sight::Now(self.look(task, timeout).await?);
-                keep(&seen)?;
-                first = None;
-                continue;
+            let applied = match applied {
+                Tried::Applied(applied) => *applied,
+                tried => {
+                    vain += 1;
+                    if vain > MOST_LOSSES {
+                        return Err(Trouble::Lost("its lane breaks again and again".into()));
+                    }
+                    seen = Sight::Now(self.look(task, timeout).await?);
+                    if tried == Tried::Nothing {
+                        keep(&seen)?;
+                        first = None;
+                    } else {
+                        begun = true;
+                    }
+                    continue;
+                }
             };
             let failure = match judge(task, applied) {
                 Ok(output) => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, output)),
@@ -243,7 +231,8 @@ impl Worker<'_> {
                     attempt,
                     of: attempts,
                     pause_ms: crate::millis(pause),
-                    why: in_a_line(&failure),
+                    // Before a line is taken out of it: a secret that is cut would be no longer known.
+                    why: in_a_line(&self.events.redacted(failure)),
                 })
                 .await;
             tokio::select! {
@@ -254,6 +243,41 @@ impl Worker<'_> {
             seen = Sight::Now(self.look(task, timeout).await?);
             attempt += 1;
         }
+    }
+
+    /// How a task ended that the run left under way when it died; `None` where it is to be done.
+    async fn left_under_way(&self, task: &Ready<'_>, past: Option<&Past>) -> Result<Option<Ended>, Trouble> {
+        if let Some(Past::InDoubt { step: Some(step) }) = past {
+            match self.pick_up(task, step).await {
+                Ok(Some(applied)) => {
+                    let output = judge(task, applied)?;
+                    return Ok(Some((Outcome::Changed { diff: Diff::default() }, output)));
+                }
+                // It never began.
+                Ok(None) => return Ok(None),
+                Err(Trouble::Gone(_)) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(in_doubt(task.task, past).map(|why| (Outcome::InDoubt { why }, None)))
+    }
+
+    /// Applies, and sees to the result also where the lane breaks meanwhile.
+    async fn apply(
+        &self,
+        mut lane: Lent<'_>,
+        task: &Ready<'_>,
+        seen: &Sight,
+        step: Option<&str>,
+    ) -> Result<Tried, Trouble> {
+        let applied = step::apply(&mut lane, task, seen, step, &self.interrupt.kill).await;
+        drop(lane);
+        let applied = match (applied, step) {
+            (Err(Trouble::Lost(_)), Some(step)) => self.pick_up(task, step).await?,
+            (Err(Trouble::Lost(_)), None) if matches!(task.task.action, Action::File(_)) => return Ok(Tried::Unknown),
+            (applied, _) => applied?,
+        };
+        Ok(applied.map_or(Tried::Nothing, |applied| Tried::Applied(Box::new(applied))))
     }
 
     /// What came of a step whose lane broke, and what there is after it; `None` where it had not begun.

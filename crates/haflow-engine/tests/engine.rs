@@ -4,7 +4,8 @@ use haflow_engine::lane::{Lane, LaneError};
 use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Past, Settings, Step, Unreachable, execute, past, plan};
 use haflow_model::{
     Act, Action, Change, Content, Decision, Diff, Draft, EdgeKind, Ensure, Event, File, FileState, Gate, Graph, Host,
-    NodeId, Outcome, OutputRef, Param, Place, Policy, Probe, Read, Record, RunCounts, Task, Test, Value, When,
+    NodeId, Outcome, OutputRef, Param, Place, Policy, Probe, Read, Record, RunCounts, Secret, SecretPart, SecretText,
+    Secrets, Task, Test, Value, When,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -100,7 +101,15 @@ fn shell() -> Command {
 }
 
 fn settings() -> Settings {
-    Settings { run: "r".into(), playbook: "test.rhai".into(), parallel: 8, fail_fast: false, plan: None, past: None }
+    Settings {
+        run: "r".into(),
+        playbook: "test.rhai".into(),
+        parallel: 8,
+        fail_fast: false,
+        plan: None,
+        past: None,
+        secrets: Secrets::default(),
+    }
 }
 
 /// A local `sh` for every lane, but for host `gone`.
@@ -153,14 +162,7 @@ async fn run_with(graph: &Graph, open: OpenLane, change: impl FnOnce(&mut Settin
     let mut all = hosts();
     all.push(Host::named("gone"));
     let hosts = Hosts::with_lanes(&all, open);
-    let mut settings = Settings {
-        run: "r".into(),
-        playbook: "test.rhai".into(),
-        parallel: 8,
-        fail_fast: false,
-        plan: None,
-        past: None,
-    };
+    let mut settings = settings();
     change(&mut settings);
     let (events, mut records) = Events::channel();
     let execute = async {
@@ -232,7 +234,7 @@ async fn decisions(graph: &Graph) -> BTreeMap<String, Decision> {
     let hosts = Hosts::with_lanes(&all, local());
     let (events, mut records) = Events::channel();
     let plan = async {
-        let plan = plan(graph, &hosts, &events, "test.rhai", &Interrupt::default().stop).await;
+        let plan = plan(graph, &hosts, &events, "test.rhai", &Secrets::default(), &Interrupt::default().stop).await;
         drop(events);
         plan
     };
@@ -346,6 +348,50 @@ async fn outputs_flow_and_secrets_stay_hidden() {
     assert!(!world.path("x").exists(), "a value never runs");
     assert_eq!(ran.failure("leak").stderr, "‹secret›");
     assert!(!ran.everything().contains("s3cret"));
+}
+
+#[tokio::test]
+async fn a_secret_goes_where_the_graph_names_it_and_comes_back_nowhere() {
+    let secret = "it's a \"secret\"\n$(touch \"$home/x\") ü";
+    let text =
+        SecretText(vec![SecretPart::Text("[".into()), SecretPart::Secret("key".into()), SecretPart::Text("]".into())]);
+    for (name, script) in [
+        ("raw", r#"printf '%s' "$key"; printf '%s' "$key" >&2; exit 1"#),
+        ("base64", r#"printf 'user:%s' "$key" | base64 -w 20 | tee /dev/stderr; exit 1"#),
+        ("traced", r#"set -x; : "$key"; exit 1"#),
+        ("output", r#"echo "$key$pin""#),
+    ] {
+        let mut world = World::new();
+        let path = world.path("copy").to_str().unwrap().to_owned();
+        let state = FileState::Content(Content::Is(Param::Secret(text.clone())));
+        let file = File { path, state, mode: Some(0o400), owner: None, group: None, secret: false };
+        world.add("a", "copy", Action::File(file), |_| {});
+        world.add("a", name, act(script), |task| {
+            task.params.insert("key".into(), Param::Secret(SecretText::of("key")));
+            task.params.insert("pin".into(), Param::Secret(SecretText::of("pin")));
+        });
+        world.add("b", "number", read(r#"echo '{"pin": 13579, "13579": [13579]}'"#, false), |task| {
+            let Action::Read(read) = &mut task.action else { unreachable!() };
+            read.probe.jq = Some(".".into());
+        });
+        let graph = world.seal();
+        assert_eq!(graph.secrets().into_iter().collect::<Vec<_>>(), ["key", "pin"]);
+        let mut secrets = Secrets::default();
+        secrets.insert("key", Secret::new(secret));
+        secrets.insert("pin", Secret::new("13579"));
+        let ran = run_with(&graph, local(), |settings| settings.secrets = secrets, Interrupt::default()).await;
+        assert_eq!(world.text("copy"), format!("[{secret}]"));
+        assert!(!world.path("x").exists(), "a value never runs");
+        if name == "output" {
+            assert_eq!(ran.word(name), "changed");
+        } else {
+            assert!(ran.failure(name).stderr.contains("‹secret›"), "{name}: {:?}", ran.failure(name));
+        }
+        let all = ran.everything();
+        for part in ["a \\\"secret", "touch", "ImE", "ZWNyZXQ", "c2VjcmV0", "13579"] {
+            assert!(!all.contains(part), "{part}: {all}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ pub use graph::{Barrier, Draft, Edge, EdgeKind, Graph, Node, NodeId};
 pub use inventory::{Host, HostName, Inventory};
 pub use place::Place;
 pub use plan::{Assumed, Change, Decision, Diff, Plan, Planned};
-pub use secret::{REDACTED, Secret};
+pub use secret::{REDACTED, Secret, SecretPart, SecretText, Secrets};
 pub use task::{
     Act, Action, Content, Ensure, File, FileState, Gate, OutputRef, Param, Policy, Probe, Read, Scope, Task, Test, When,
 };

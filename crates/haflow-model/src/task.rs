@@ -1,4 +1,4 @@
-use crate::{HostName, NodeId, Place, Thing, Things, Value};
+use crate::{HostName, NodeId, Place, SecretText, Thing, Things, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -149,7 +149,7 @@ pub enum FileState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
-    /// This text, or the text of an output, byte for byte.
+    /// This text, or the text of an output or a secret, byte for byte.
     Is(Param),
     /// What this jq filter makes of the text that is there (`null` where there is no file).
     Edit(String),
@@ -192,7 +192,7 @@ pub struct Read {
     pub secret: bool,
 }
 
-/// A value that is known now, or once a task has run.
+/// A value that is known now, or once a task has run, or that the graph only knows by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Param {
@@ -200,6 +200,8 @@ pub enum Param {
     Value(Value),
     /// The output of a task.
     Output(OutputRef),
+    /// A text with secrets in it.
+    Secret(SecretText),
 }
 
 /// A task's output, before it has run.

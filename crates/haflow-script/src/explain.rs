@@ -68,7 +68,8 @@ fn explain_value(error: &EvalAltResult) -> Problem {
         ),
         EvalAltResult::ErrorMismatchDataType(wanted, given, _)
         | EvalAltResult::ErrorMismatchOutputType(wanted, given, _) => {
-            Problem::new(format!("{} is wanted here, not {}", word_of_type(wanted), word_of_type(given)))
+            let problem = Problem::new(format!("{} is wanted here, not {}", word_of_type(wanted), word_of_type(given)));
+            if is_secret(given) { problem.help(UNKNOWN_HERE) } else { problem }
         }
         EvalAltResult::ErrorAssignmentToConstant(name, _) => {
             Problem::new(format!("`{name}` is a constant and can't be changed")).help("define it by `let`")
@@ -211,7 +212,16 @@ fn unknown_function(engine: &Engine, signature: &str) -> Problem {
     if known.is_empty() {
         return Problem::new(format!("there is no function `{name}`"));
     }
-    Problem::new(format!("`{name}` can't be called with {}", or_nothing(&types)))
+    let problem = Problem::new(format!("`{name}` can't be called with {}", or_nothing(&types)));
+    if types.contains("a secret") { problem.help(UNKNOWN_HERE) } else { problem }
+}
+
+/// What to do where a script works on a secret.
+const UNKNOWN_HERE: &str =
+    "the script doesn't know a secret's value: pass it to a task as one of its `params`, as `want` or as `content`";
+
+fn is_secret(of: &str) -> bool {
+    word_of_type(of) == "a secret"
 }
 
 fn or_nothing(types: &str) -> &str {
@@ -254,6 +264,7 @@ fn word_of_type(of: &str) -> String {
         "Host" => "a host",
         "Task" => "a task",
         "Output" => "an output",
+        "Secret" | "haflow_script::secrets::SecretHandle" => "a secret",
         "Test" => "a test on an output",
         other => return other.to_owned(),
     }

@@ -39,6 +39,12 @@ fn own(call: &Call<'_>, [host, name, options]: [Dynamic; 3]) -> Result<Dynamic, 
     }
     let mut options = Options::new("fact", options, ["probe", "jq", "raw", "params", "assume", "unreached"])?;
     let params = options.any("params").map(tasks::params).transpose()?.unwrap_or_default();
+    if let Some((name, _)) = params.iter().find(|(_, param)| matches!(param, Param::Secret(_))) {
+        return Err(Problem::new(format!("param `{name}` is a secret, and a fact is kept and shown"))
+            .help("read it in a task: `read` with `secret: true` where the output is one too")
+            .option(name)
+            .into());
+    }
     if let Some((name, _)) = params.iter().find(|(_, param)| matches!(param, Param::Output(_))) {
         return Err(Problem::new(format!("param `{name}` is an output, and a fact is read before any task runs"))
             .option(name)

@@ -96,9 +96,9 @@ fn content(options: &mut Options) -> Result<Param, Problem> {
     let given = options.any("content").unwrap_or_default();
     match param(&given) {
         Ok(Param::Value(Value::String(text))) => Ok(Param::Value(Value::String(text))),
-        Ok(Param::Output(output)) => Ok(Param::Output(output)),
+        Ok(given @ (Param::Output(_) | Param::Secret(_))) => Ok(given),
         _ => {
-            let problem = options.wrong("content", "a text or an output", &given);
+            let problem = options.wrong("content", "a text, an output or a secret", &given);
             Err(match type_word(&given) {
                 "a list" | "a map" => {
                     problem.help("`json(value)` makes a text of it; `template` and `render` fill it in")

@@ -28,6 +28,7 @@ mod raise;
 mod reference;
 mod request;
 mod runtime;
+mod secrets;
 mod session;
 mod tasks;
 mod templates;
@@ -38,8 +39,9 @@ pub use facts::assumed_facts;
 pub use modules::{Called, Module, Part, stdlib};
 pub use request::{
     DeclareError, Declared, FactFailure, FactQuery, FactsRead, GroupNeed, Note, NoteKind, ParamDecl, ParamType,
-    ReadFacts, RecordedFacts, Request, Unreached,
+    ReadFacts, RecordedFacts, Request, SecretNeed, Unreached,
 };
+pub use secrets::name as secret_name;
 
 use haflow_model::{Diagnostic, Place};
 use session::{Message, Session};

@@ -7,20 +7,21 @@ use crate::place::literal_escapes;
 use crate::raise::{Call, Problem, Raise};
 use crate::request::{Note, NoteKind};
 use crate::session::Session;
-use crate::tasks::COMMON;
+use crate::tasks::{BY_ITSELF, COMMON};
 use crate::values::{shown, to_value, type_word};
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use std::any::TypeId;
 use std::sync::Arc;
 
 pub(crate) fn register(natives: &mut Natives<'_>) {
-    natives.add("fail", |_, [message]| Err(Problem::new(message.to_string()).into()));
+    natives.add("fail", |call, [message]| Err(Problem::new(printed(call, message)?).into()));
     natives.add("warn", |call, [message]| {
-        note(call, NoteKind::Warn, message.to_string());
+        note(call, NoteKind::Warn, printed(call, message)?);
         Ok(Dynamic::UNIT)
     });
     natives.add("json", |_, [value]| {
-        let value = to_value(&value).map_err(|why| Problem::new(format!("`json` can't write that: {why}")))?;
+        let value =
+            to_value(&value).map_err(|why| Problem::new(format!("`json` can't write that: {why}")).help(BY_ITSELF))?;
         Ok(value.to_string().into())
     });
     natives.add("options", options);

@@ -41,7 +41,7 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
     native(
         "file",
         "file(host, path, #{ content, edit, folder, link, absent, mode, owner, group, secret, kind, name, params, … })",
-        "A task about a file: one with this `content` (a text or an output), or with what the filter `edit` makes of the text \
+        "A task about a file: one with this `content` (a text, an output or a secret), or with what the filter `edit` makes of the text \
      that is there; `folder: true`; a `link` that points there; or `absent: true`. With none of these, what is there keeps \
      its content. With `secret: true` nothing is shown of the content, neither the old one nor the new one.",
     ),
@@ -61,6 +61,14 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
         "read(host, #{ name, probe, jq, raw, secret, kind, params, … })",
         "A task that reads something off a host, for other tasks to use. Returns its output; `secret: true` keeps it out of \
      everything that is shown.",
+    ),
+    native(
+        "secret",
+        "secret(name)",
+        "A secret, by its name: small letters, digits and `_`. The script never has its value. It is one of a task's `params`, its `want` or its \
+     `content`, and is shown nowhere. `template` and `render` put it into a text, which is a secret then. The value comes from the environment \
+     (`HAFLOW_SECRET_NAME`), the file `secrets.age` beside the playbook, a command that `secrets.toml` there names, or is asked for; \
+     `haflow secret --help` says more.",
     ),
     native("after", "task.after(other)", "Lets a task come after another, or after a list of others."),
     native("equals", "output.equals(value)", "A test for `when`: the output is that value."),
@@ -97,7 +105,7 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
         "template",
         "template(path, data)",
         "The text that a minijinja file makes of `data`. The file is looked for beside the file that calls. A value that \
-     isn't in `data` is an error.",
+     isn't in `data` is an error. Where there is a secret in `data`, it can be put in as it is, by `{{ name }}` alone, and the text is a secret too.",
     ),
     native("render", "render(text, data)", "Like `template`, from a text."),
     native(

@@ -118,6 +118,8 @@ pub struct Declared {
     pub params: Vec<ParamDecl>,
     /// The groups in the order in which the playbook names them.
     pub groups: Vec<GroupNeed>,
+    /// The secrets in the order in which the playbook names them.
+    pub secrets: Vec<SecretNeed>,
     /// The hosts that the playbook asks for by their own names.
     pub named: Vec<HostName>,
     /// What the playbook said by `warn` and `print`.
@@ -200,6 +202,15 @@ pub struct GroupNeed {
     pub lab: usize,
     /// What it is about.
     pub help: Option<String>,
+}
+
+/// A secret that a playbook asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretNeed {
+    /// Its name.
+    pub name: String,
+    /// The line of the playbook that led to it first.
+    pub place: Place,
 }
 
 /// Something that a playbook says while it declares.

@@ -6,7 +6,7 @@ use crate::place::{Site, straightened};
 use crate::raise::{NOWHERE, Problem, Stop, complete, token};
 use crate::request::{DeclareError, Declared};
 use crate::session::Session;
-use crate::{check, diagnose, facts, files, hosts, keys, notes, order, outputs, params, tasks, templates};
+use crate::{check, diagnose, facts, files, hosts, keys, notes, order, outputs, params, secrets, tasks, templates};
 use haflow_model::Diagnostic;
 use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel};
 use std::any::TypeId;
@@ -73,6 +73,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
     tasks::register(natives);
     files::register(natives);
     outputs::register(natives);
+    secrets::register(natives);
     order::register(natives);
     templates::register(natives);
     keys::register(natives);
@@ -133,6 +134,7 @@ fn seal(session: &Session) -> Result<Declared, DeclareError> {
         graph,
         params: state.params,
         groups: state.groups,
+        secrets: state.secrets,
         named: state.named,
         notes: state.notes,
         sources: state.sources,

@@ -3,7 +3,9 @@
 use crate::facts;
 use crate::place::{Site, Trace};
 use crate::raise::Stop;
-use crate::request::{FactFailure, FactQuery, FactsRead, GroupNeed, Note, ParamDecl, RecordedFacts, Unreached};
+use crate::request::{
+    FactFailure, FactQuery, FactsRead, GroupNeed, Note, ParamDecl, RecordedFacts, SecretNeed, Unreached,
+};
 use haflow_model::{Draft, Host, HostName, Inventory, Place, Probe, Sources};
 use jiff::Timestamp;
 use rhai::{Dynamic, ImmutableString};
@@ -59,6 +61,7 @@ pub(crate) struct State {
     pub(crate) draft: Draft,
     pub(crate) params: Vec<ParamDecl>,
     pub(crate) groups: Vec<GroupNeed>,
+    pub(crate) secrets: Vec<SecretNeed>,
     pub(crate) notes: Vec<Note>,
     pub(crate) sources: Sources,
     /// The hosts that the playbook asked for by name.

@@ -5,6 +5,7 @@ use crate::natives::Natives;
 use crate::options::Options;
 use crate::outputs::{OutputHandle, TaskHandle, TestHandle, nodes};
 use crate::raise::{Call, Problem, Raise, complete};
+use crate::secrets::SecretHandle;
 use crate::values::{shown, to_value};
 use crate::{jq, raise::Stop};
 use haflow_model::{
@@ -18,6 +19,9 @@ use std::time::Duration;
 /// The options that every task takes.
 pub(crate) const COMMON: [&str; 11] =
     ["after", "on", "when", "retries", "backoff", "timeout", "user", "tags", "destroys", "reads", "touches"];
+
+/// What to do about a value that can't be in another one.
+pub(crate) const BY_ITSELF: &str = "what isn't known while the script runs, and what is no value, is handed to a task by itself: params: #{ one: …, other: … }";
 
 const ENSURE: [&str; 9] = ["kind", "name", "params", "probe", "jq", "raw", "want", "apply", "expect"];
 const ACT: [&str; 5] = ["kind", "name", "params", "reason", "apply"];
@@ -308,11 +312,15 @@ pub(crate) fn script(options: &mut Options, key: &str) -> Result<String, Problem
 fn want(options: &mut Options) -> Result<Param, Problem> {
     let given = options.any("want");
     let given = options.need("want", given)?;
-    param(&given).map_err(|why| Problem::new(format!("option `want` can't be that: {why}")).option("want"))
+    param(&given)
+        .map_err(|why| Problem::new(format!("option `want` can't be that: {why}")).option("want").help(BY_ITSELF))
 }
 
-/// A value that is known now, or an output.
+/// A value that is known now, an output, or a secret.
 pub(crate) fn param(given: &Dynamic) -> Result<Param, String> {
+    if let Some(secret) = given.read_lock::<SecretHandle>() {
+        return Ok(Param::Secret(secret.0.clone()));
+    }
     match given.read_lock::<OutputHandle>() {
         Some(output) => Ok(Param::Output(output.output)),
         None => to_value(given).map(Param::Value),
@@ -338,8 +346,9 @@ pub(crate) fn params(given: Dynamic) -> Result<BTreeMap<String, Param>, Problem>
                     .option(name.as_str())
                     .help("it becomes a shell variable: small letters, digits and `_`, and no digit first"));
             }
-            let param = param(&value)
-                .map_err(|why| Problem::new(format!("param `{name}` can't be that: {why}")).option(name.as_str()))?;
+            let param = param(&value).map_err(|why| {
+                Problem::new(format!("param `{name}` can't be that: {why}")).option(name.as_str()).help(BY_ITSELF)
+            })?;
             if let Param::Value(Value::String(text)) = &param
                 && text.contains('\0')
             {

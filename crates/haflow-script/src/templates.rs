@@ -4,13 +4,18 @@ use crate::hosts::text;
 use crate::jail;
 use crate::natives::Natives;
 use crate::raise::{Call, Problem, Raise, Stop, complete};
-use crate::values::to_value;
-use haflow_model::{Diagnostic, Place};
+use crate::secrets::SecretHandle;
+use crate::values::{MAX_DEPTH, to_value, too_deep};
+use haflow_model::{Diagnostic, Place, SecretPart, SecretText};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
+use minijinja::value::{Object, ObjectRepr, Serde};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use rhai::Dynamic;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Beyond so many steps a template is taken to be endless.
 const FUEL: u64 = 10_000_000;
@@ -29,6 +34,10 @@ fn environment() -> Environment<'static> {
     }
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_fuel(Some(FUEL));
+    environment.set_formatter(|out, state, value| match value.downcast_object_ref::<Blank>() {
+        Some(blank) => out.write_str(&blank.mark()).map_err(minijinja::Error::from),
+        None => minijinja::escape_formatter(out, state, value),
+    });
     environment
 }
 
@@ -40,27 +49,132 @@ fn template(call: &Call<'_>, [path, data]: [Dynamic; 2]) -> Result<Dynamic, Rais
     let mut environment = state.templates.take().unwrap_or_else(environment);
     drop(state);
     let rendered = load(call, &mut environment, &name, &file).and_then(|()| {
-        environment.get_template(&name).and_then(|t| t.render(&data)).map_err(|error| wrong(call, &error, Some(&name)))
+        let rendered = environment.get_template(&name).and_then(|template| template.render(&data.values));
+        rendered.map_err(|error| wrong(call, &error, Some(&name)))
     });
     call.session.state().templates = Some(environment);
-    rendered.map(Into::into)
+    Ok(data.blanks.filled(rendered?)?)
 }
 
 fn render(call: &Call<'_>, [source, data]: [Dynamic; 2]) -> Result<Dynamic, Raise> {
     let source = text(&source, "render")?;
     let data = values(&data, "render")?;
     let environment = environment();
-    environment.render_str(&source, data).map(Into::into).map_err(|error| wrong(call, &error, None))
+    let rendered = environment.render_str(&source, data.values).map_err(|error| wrong(call, &error, None))?;
+    Ok(data.blanks.filled(rendered)?)
 }
 
-fn values(data: &Dynamic, function: &str) -> Result<minijinja::Value, Problem> {
+/// What a template is filled in with.
+struct Data {
+    values: minijinja::Value,
+    blanks: Blanks,
+}
+
+fn values(data: &Dynamic, function: &str) -> Result<Data, Problem> {
     if !data.is_map() {
         return Err(Problem::new(format!("`{function}` wants its data as a map, not {}", crate::values::shown(data)))
             .help("for example #{ name: node.name }"));
     }
-    to_value(data)
-        .map(|value| minijinja::Value::from(Serde(value)))
-        .map_err(|why| Problem::new(format!("`{function}` can't fill that in: {why}")))
+    let mut blanks = Blanks::default();
+    let values =
+        blanks.value(data, 0).map_err(|why| Problem::new(format!("`{function}` can't fill that in: {why}")))?;
+    Ok(Data { values, blanks })
+}
+
+/// The secrets in a template's data. Its text has a mark where one belongs; what becomes of the text knows only the secret's name.
+#[derive(Default)]
+struct Blanks {
+    texts: Vec<SecretText>,
+    misused: Arc<AtomicBool>,
+}
+
+/// A secret as a template has it.
+struct Blank {
+    number: usize,
+    /// Whether anything else was done with it than to put it in as it is.
+    misused: Arc<AtomicBool>,
+}
+
+/// Marks begin and end with characters that Unicode keeps for such use.
+const OPEN: char = '\u{f0000}';
+const CLOSE: char = '\u{f0001}';
+
+impl fmt::Debug for Blank {
+    /// As part of a list or map that is put in.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.misused.store(true, Ordering::Relaxed);
+        f.write_str(haflow_model::REDACTED)
+    }
+}
+
+impl Blank {
+    fn mark(&self) -> String {
+        format!("{OPEN}{}{CLOSE}", self.number)
+    }
+}
+
+impl Object for Blank {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    /// For filters, `~` and tests, which would work on something else than the value.
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl Blanks {
+    fn value(&mut self, value: &Dynamic, depth: usize) -> Result<minijinja::Value, String> {
+        if depth > MAX_DEPTH {
+            return Err(too_deep());
+        }
+        if let Some(secret) = value.read_lock::<SecretHandle>() {
+            self.texts.push(secret.0.clone());
+            let blank = Blank { number: self.texts.len() - 1, misused: self.misused.clone() };
+            return Ok(minijinja::Value::from_object(blank));
+        }
+        // Only these can have one in them.
+        if let Ok(map) = value.as_map_ref() {
+            let items = map.iter().map(|(key, item)| Ok((key.to_string(), self.value(item, depth + 1)?)));
+            return Ok(items.collect::<Result<BTreeMap<_, _>, String>>()?.into());
+        }
+        if let Ok(list) = value.as_array_ref() {
+            return Ok(list.iter().map(|item| self.value(item, depth + 1)).collect::<Result<Vec<_>, _>>()?.into());
+        }
+        to_value(value).map(|value| minijinja::Value::from(Serde(value)))
+    }
+
+    /// The text, or the secret that it is where secrets were put in.
+    fn filled(&self, text: String) -> Result<Dynamic, Problem> {
+        if self.misused.load(Ordering::Relaxed) {
+            return Err(Problem::new("the template does something with a secret, which can only be put in as it is")
+                .help(
+                    "write `{{ name }}` alone, without a filter; what shall be made of a secret is made on the host",
+                ));
+        }
+        if self.texts.is_empty() || !text.contains(OPEN) {
+            return Ok(text.into());
+        }
+        let mut parts: Vec<SecretPart> = Vec::new();
+        let mut rest = text.as_str();
+        while let Some((before, after)) = rest.split_once(OPEN) {
+            let mark = after.split_once(CLOSE).and_then(|(number, rest)| Some((number.parse::<usize>().ok()?, rest)));
+            let found = mark.and_then(|(number, rest)| Some((self.texts.get(number)?, rest)));
+            let Some((secret, after)) = found else {
+                return Err(Problem::new(
+                    "the text has a character in it (U+F0000) by which secrets are put into texts",
+                )
+                .help("take it out of the template and its data"));
+            };
+            parts.push(SecretPart::Text(before.to_owned()));
+            parts.extend(secret.0.iter().cloned());
+            rest = after;
+        }
+        parts.push(SecretPart::Text(rest.to_owned()));
+        parts.retain(|part| *part != SecretPart::Text(String::new()));
+        Ok(Dynamic::from(SecretHandle(SecretText(parts))))
+    }
 }
 
 fn load(call: &Call<'_>, environment: &mut Environment<'static>, name: &str, file: &Path) -> Result<(), Raise> {
@@ -106,6 +220,7 @@ fn wrong(call: &Call<'_>, error: &minijinja::Error, name: Option<&str>) -> Raise
     let help = match error.kind() {
         ErrorKind::UndefinedError => Some("every value that a template uses must be in the data that it is given"),
         ErrorKind::OutOfFuel => Some("look for loops in each other"),
+        ErrorKind::InvalidOperation => Some("look at what the value is; a secret can only be put in as it is"),
         _ => None,
     };
     diagnostic.help = help.map(str::to_owned);

@@ -2,11 +2,12 @@
 
 use crate::hosts::HostHandle;
 use crate::outputs::{OutputHandle, TaskHandle, TestHandle};
+use crate::secrets::SecretHandle;
 use haflow_model::Value;
 use rhai::{Dynamic, FnPtr, Map};
 
 /// Lists and maps within each other beyond this are refused.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// The word for a value's type, as it stands in messages.
 pub(crate) fn type_word(value: &Dynamic) -> &'static str {
@@ -30,6 +31,8 @@ pub(crate) fn type_word(value: &Dynamic) -> &'static str {
         "a host"
     } else if value.is::<OutputHandle>() {
         "an output"
+    } else if value.is::<SecretHandle>() {
+        "a secret"
     } else if value.is::<TaskHandle>() {
         "a task"
     } else if value.is::<TestHandle>() {
@@ -64,9 +67,13 @@ pub(crate) fn to_value(value: &Dynamic) -> Result<Value, String> {
     convert(value, 0)
 }
 
+pub(crate) fn too_deep() -> String {
+    format!("lists and maps can be at most {MAX_DEPTH} deep in each other")
+}
+
 fn convert(value: &Dynamic, depth: usize) -> Result<Value, String> {
     if depth > MAX_DEPTH {
-        return Err(format!("lists and maps can be at most {MAX_DEPTH} deep in each other"));
+        return Err(too_deep());
     }
     if value.is_unit() {
         return Ok(Value::Null);
@@ -100,6 +107,9 @@ fn convert(value: &Dynamic, depth: usize) -> Result<Value, String> {
     }
     if value.is::<OutputHandle>() {
         return Err("an output is known only at run time and can't be part of a list or map".to_owned());
+    }
+    if value.is::<SecretHandle>() {
+        return Err("a secret can't be part of a list or map; `render` and `template` put it into a text".to_owned());
     }
     if value.is::<HostHandle>() {
         return Err("a host isn't a value; use its `.name` or `.address`".to_owned());

@@ -53,6 +53,14 @@ pub(crate) enum Error {
         /// What to do.
         help: String,
     },
+    /// A secret, or what keeps secrets, isn't what it should be.
+    #[error("{message}")]
+    Secret {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
     /// Another process is at it.
     #[error("{message}; nothing was changed")]
     Busy {
@@ -108,7 +116,7 @@ impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } => Exit::Usage,
-            Self::Input(_) | Self::Plan { .. } | Self::Journal { .. } => Exit::Input,
+            Self::Input(_) | Self::Plan { .. } | Self::Journal { .. } | Self::Secret { .. } => Exit::Input,
             Self::Busy { .. } | Self::Locked { .. } => Exit::Busy,
             Self::Facts(_) | Self::Hosts(_) | Self::Unreached { .. } | Self::Lab(_) | Self::Io { .. } => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
@@ -139,7 +147,11 @@ impl Error {
         if let Self::Locked { .. } = self {
             text += "help: wait for it to end, by `--wait 5m` for example\n";
         }
-        if let Self::Usage { help, .. } | Self::Plan { help, .. } | Self::Journal { help, .. } = self {
+        if let Self::Usage { help, .. }
+        | Self::Plan { help, .. }
+        | Self::Journal { help, .. }
+        | Self::Secret { help, .. } = self
+        {
             let _ = writeln!(text, "help: {help}");
         }
         eprint!("{}", report::clean(&text));

@@ -10,6 +10,7 @@ mod journal;
 mod plan_file;
 mod reference;
 mod report;
+mod secrets;
 mod session;
 
 use clap::Parser;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 
 /// What the program does, from its command line to its exit code.
 pub fn main() -> ExitCode {
+    secrets::environment::take();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

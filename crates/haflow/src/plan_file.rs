@@ -5,8 +5,11 @@
 //! where anything has become another thing since.
 
 use crate::error::Error;
+use crate::secrets::marks::Marks;
 use crate::session::{Asked, Session};
-use haflow_model::{Assumed, Decision, EdgeKind, Graph, Inventory, Node, NodeId, Place, Plan, Planned, Sources, Value};
+use haflow_model::{
+    Assumed, Decision, EdgeKind, Graph, Inventory, Node, NodeId, Place, Plan, Planned, Secrets, Sources, Value,
+};
 use haflow_script::RecordedFacts;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -56,6 +59,9 @@ pub(crate) struct Saved {
     pub(crate) facts: BTreeMap<String, BTreeMap<String, Value>>,
     /// What each digest of a state begins with.
     pub(crate) salt: String,
+    /// By what to see that a secret is another one.
+    #[serde(default, skip_serializing_if = "Marks::is_empty")]
+    pub(crate) secrets: Marks,
     /// The tasks and barriers in the order in which they run.
     pub(crate) nodes: Vec<SavedNode>,
     /// The ids of the longest chain of tasks that would change something.
@@ -102,7 +108,7 @@ pub(crate) struct SavedTask {
 }
 
 impl Saved {
-    pub(crate) fn new(asked: Asked, session: &Session, plan: Plan) -> Self {
+    pub(crate) fn new(asked: Asked, session: &Session, plan: Plan, secrets: &Secrets) -> Result<Self, Error> {
         let declared = &session.declared;
         let Plan { salt, decisions, critical_path } = plan;
         let mut planned: BTreeMap<NodeId, Planned> = decisions.into_iter().map(|one| (one.task, one)).collect();
@@ -120,7 +126,8 @@ impl Saved {
                 planned: planned.map(|Planned { decision, assumed, state, .. }| SavedTask { decision, assumed, state }),
             }
         };
-        Self {
+        Ok(Self {
+            secrets: Marks::of(secrets, &salt)?,
             // The salt is of random bits, and in no other plan.
             id: hash(&salt)[..32].to_owned(),
             haflow: env!("CARGO_PKG_VERSION").into(),
@@ -133,7 +140,7 @@ impl Saved {
             nodes: declared.graph.order().iter().map(node).collect(),
             critical_path,
             salt,
-        }
+        })
     }
 
     /// Reads a file and sees that it is whole, as it was written, and of this version.
@@ -257,6 +264,23 @@ impl Saved {
             return Err(refused(path, &what, "plan again"));
         }
         Ok(())
+    }
+
+    /// Refuses secrets that aren't those that were planned with, where that can be told.
+    pub(crate) fn has_secrets(&self, path: &Path, secrets: &Secrets) -> Result<(), Error> {
+        match self.secrets.changed(&Marks::of(secrets, &self.salt)?) {
+            Some(changed) if changed.is_empty() => Ok(()),
+            Some(changed) => {
+                let what = format!("the value of {} changed since it was made", changed.join(", "));
+                Err(refused(path, &what, "plan again with the secrets as they are now"))
+            }
+            None => {
+                eprintln!(
+                    "note: the plan was made by another user or elsewhere, so it can't be told whether its secrets had the same values"
+                );
+                Ok(())
+            }
+        }
     }
 
     /// Refuses a playbook whose file has changed, before it is declared.

@@ -5,13 +5,13 @@ mod only;
 
 pub use draft::Draft;
 
-use crate::{Action, Content, Diagnostic, FileState, Host, OutputRef, Param, Place, Task};
+use crate::{Action, Content, Diagnostic, FileState, Host, OutputRef, Param, Place, SecretText, Task};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::{Direction, algo};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 /// A node's number: its place in the order of declaration, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -181,6 +181,11 @@ impl Graph {
         })
     }
 
+    /// The names of all secrets that its tasks use.
+    pub fn secrets(&self) -> BTreeSet<&str> {
+        self.tasks().flat_map(|(_, task)| task.secrets()).collect()
+    }
+
     /// All edges in the order of declaration; of several between two nodes only the strongest.
     pub fn edges(&self) -> &[Edge] {
         &self.edges
@@ -301,9 +306,18 @@ impl Task {
             .chain(self.wanted())
             .filter_map(|param| match param {
                 Param::Output(output) => Some(*output),
-                Param::Value(_) => None,
+                Param::Value(_) | Param::Secret(_) => None,
             })
             .chain(self.when.as_ref().map(|when| when.output))
+    }
+
+    /// The names of all secrets that the task uses.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let texts = self.params.values().chain(self.wanted()).filter_map(|param| match param {
+            Param::Secret(text) => Some(text),
+            Param::Value(_) | Param::Output(_) => None,
+        });
+        texts.flat_map(SecretText::names)
     }
 }
 

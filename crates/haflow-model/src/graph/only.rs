@@ -102,7 +102,7 @@ impl Task {
             .chain(wanted)
             .filter_map(|param| match param {
                 Param::Output(output) => Some(output),
-                Param::Value(_) => None,
+                Param::Value(_) | Param::Secret(_) => None,
             })
             .chain(self.when.as_mut().map(|when| &mut when.output))
     }

@@ -142,6 +142,7 @@ fn probe(probe: &haflow_model::Probe) -> String {
 fn param(param: &Param) -> String {
     match param {
         Param::Value(value) => value.to_string(),
+        Param::Secret(text) => format!("‹secret {}›", text.names().collect::<Vec<_>>().join(", ")),
         Param::Output(output) if output.secret => format!("‹output of {}, secret›", output.task.0),
         Param::Output(output) => format!("‹output of {}›", output.task.0),
     }

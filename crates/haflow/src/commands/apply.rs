@@ -6,6 +6,7 @@ use crate::plan_file::{self, Saved};
 use crate::session::{HostKeys, Session};
 use clap::Args;
 use haflow_engine::Settings;
+use haflow_model::Secrets;
 use jiff::SignedDuration;
 use std::path::PathBuf;
 
@@ -92,6 +93,9 @@ impl Apply {
         if !unreachable.is_empty() {
             return Err(Error::Hosts(unreachable));
         }
+        let mut secrets = Secrets::default();
+        session.secrets(&mut secrets)?;
+        saved.has_secrets(file, &secrets)?;
         let run = run::run_id();
         self.others.lock(&session, &run)?;
         let id = saved.id.clone();
@@ -103,6 +107,7 @@ impl Apply {
             fail_fast: self.fail_fast,
             plan: Some(plan),
             past: None,
+            secrets,
         };
         // A plan isn't used up by a run that can't be kept.
         let journal = Journal::create(&settings.run, &Input::new(asked, &session, &settings)?)?;

@@ -44,6 +44,12 @@ impl Check {
                 let _ = writeln!(text, "  {}  at least {}, {} in the lab{help}", group.name, group.at_least, group.lab);
             }
         }
+        if !declared.secrets.is_empty() {
+            text.push_str("\nSecrets:\n");
+            for secret in &declared.secrets {
+                let _ = writeln!(text, "  {}", secret.name);
+            }
+        }
         if !declared.notes.is_empty() {
             text.push('\n');
         }

@@ -12,6 +12,7 @@ mod plan;
 mod resume;
 mod run;
 mod runs;
+mod secret;
 mod show;
 mod why;
 
@@ -58,6 +59,7 @@ enum Command {
     Why(why::Why),
     Check(check::Check),
     Graph(graph::Graph),
+    Secret(secret::SecretCommand),
     Hosts(hosts::Hosts),
     Lab(lab::Lab),
     Docs(docs::Docs),
@@ -137,6 +139,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Why(why) => why.run(),
         Command::Check(check) => check.run(),
         Command::Graph(graph) => graph.run(),
+        Command::Secret(secret) => secret.run(),
         Command::Hosts(hosts) => hosts.run(),
         Command::Lab(lab) => lab.run(),
         Command::Docs(docs) => docs.run(),

@@ -6,6 +6,7 @@ use crate::report::clean;
 use crate::session::{Asked, Session};
 use clap::Args;
 use haflow_engine::flaps;
+use haflow_model::Secrets;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -37,17 +38,22 @@ pub(super) fn plan(asked: Asked, out: Option<&Path>, output: &Output) -> Result<
     }
     let session = Session::open(&asked)?;
     let stop = &session.interrupt.stop;
+    let mut secrets = Secrets::default();
+    session.secrets(&mut secrets)?;
     let ((plan, flaps), _) = session.tell(output.format(), output.verbose, None, async |session, events| {
         let Session { declared, hosts, playbook, .. } = session;
-        let plan = haflow_engine::plan(&declared.graph, hosts, events, playbook, stop).await;
-        let flaps = if out.is_some() { flaps(&declared.graph, hosts, events, &plan, stop).await } else { Vec::new() };
+        let plan = haflow_engine::plan(&declared.graph, hosts, events, playbook, &secrets, stop).await;
+        let flaps = match out {
+            Some(_) => flaps(&declared.graph, hosts, events, &plan, &secrets, stop).await,
+            None => Vec::new(),
+        };
         (plan, flaps)
     });
     let counts = plan.counts();
     if stop.is_cancelled() {
         return Ok(Exit::Interrupted);
     }
-    let saved = Saved::new(asked, &session, plan);
+    let saved = Saved::new(asked, &session, plan, &secrets)?;
     let mut failed = counts.failed + counts.unreachable > 0;
     if let Some(out) = out {
         let why = if failed {

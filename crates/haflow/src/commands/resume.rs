@@ -2,10 +2,11 @@ use super::{Others, Output, run};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::journal::{self, Input, Journal, Kept};
+use crate::secrets::marks::Marks;
 use crate::session::{HostKeys, Session};
 use clap::Args;
 use haflow_engine::{Past, Settings};
-use haflow_model::{Diff, Event, Outcome, Record, Task, nearest};
+use haflow_model::{Diff, Event, Outcome, Record, Secrets, Task, nearest};
 use haflow_script::Unreached;
 use std::collections::BTreeMap;
 
@@ -56,6 +57,9 @@ impl Resume {
         let mut past = haflow_engine::past(&events.records);
         self.decided(&mut past)?;
         let session = declare(&kept, &input)?;
+        let mut secrets = Secrets::default();
+        session.secrets(&mut secrets)?;
+        same_secrets(&kept, &input, &secrets)?;
         self.others.lock_again(&session, &run)?;
         journal.go_on(events.end, &self.said(&session))?;
         eprintln!("resuming run {run} of {}", input.made.strftime("%Y-%m-%d %H:%M:%S UTC"));
@@ -66,6 +70,7 @@ impl Resume {
             fail_fast: input.fail_fast,
             plan: input.plan,
             past: Some(past),
+            secrets,
         };
         run::execute_in(&session, &settings, &self.output, journal)
     }
@@ -106,6 +111,24 @@ fn done() -> Outcome {
     Outcome::Changed { diff: Diff::default() }
 }
 
+/// Why a run isn't resumed.
+fn refused(kept: &Kept, input: &Input, what: &str) -> Error {
+    Error::Journal {
+        message: format!("run {} isn't resumed: {what}; nothing was changed", kept.run),
+        help: format!("begin a new run, which takes it as it is now: {}", input.asked.command("run")),
+    }
+}
+
+/// Refuses secrets that aren't what they were: what has ended has the old ones.
+fn same_secrets(kept: &Kept, input: &Input, secrets: &Secrets) -> Result<(), Error> {
+    match input.secrets.changed(&Marks::of(secrets, &kept.run)?) {
+        Some(changed) if !changed.is_empty() => {
+            Err(refused(kept, input, &format!("the value of {} changed since", changed.join(", "))))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Declares what was run, once more.
 fn declare(kept: &Kept, input: &Input) -> Result<Session, Error> {
     std::env::set_current_dir(&input.folder).map_err(|source| Error::Io {
@@ -115,10 +138,7 @@ fn declare(kept: &Kept, input: &Input) -> Result<Session, Error> {
     })?;
     let session = Session::recall(&input.asked, input.inventory.clone(), &input.facts)?;
     let changed = input.changed(&session.declared.sources);
-    let refused = |what: String| Error::Journal {
-        message: format!("run {} isn't resumed: {what}; nothing was changed", kept.run),
-        help: format!("begin a new run, which takes it as it is now: {}", input.asked.command("run")),
-    };
+    let refused = |what: String| refused(kept, input, &what);
     if let Some(Unreached { failure, .. }) = session.declared.unreached.first() {
         return Err(refused(format!(
             "{} couldn't be reached when it began, so its tasks were declared without its facts",

@@ -5,6 +5,7 @@ use crate::journal::{Input, Journal};
 use crate::session::{Asked, Session};
 use clap::Args;
 use haflow_engine::Settings;
+use haflow_model::Secrets;
 use std::io::{IsTerminal, Write, stderr, stdin};
 
 /// Run a playbook.
@@ -39,11 +40,13 @@ impl Run {
             return plan::plan(self.asked, None, &self.output);
         }
         let run = run_id();
+        let mut secrets = Secrets::default();
         let session = loop {
             let session = Session::open(&self.asked)?;
             if !self.yes {
                 confirm(&session)?;
             }
+            session.secrets(&mut secrets)?;
             // After a wait the facts may be others, and with them the tasks.
             if !self.others.lock(&session, &run)? {
                 break session;
@@ -56,6 +59,7 @@ impl Run {
             fail_fast: self.fail_fast,
             plan: None,
             past: None,
+            secrets,
         };
         execute(self.asked, &session, &settings, &self.output)
     }

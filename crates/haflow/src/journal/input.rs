@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::plan_file::{Before, hash};
+use crate::secrets::marks::Marks;
 use crate::session::{Asked, Session};
 use haflow_engine::Settings;
 use haflow_model::{Graph, Inventory, Node, NodeId, Place, Plan, Sources};
@@ -45,6 +46,9 @@ pub(crate) struct Input {
     pub(crate) fail_fast: bool,
     /// The plan, where one was applied.
     pub(crate) plan: Option<Plan>,
+    /// By what to see that a secret is another one.
+    #[serde(default)]
+    pub(crate) secrets: Marks,
 }
 
 /// A task or a barrier, and what it comes after.
@@ -94,6 +98,7 @@ impl Input {
             parallel: settings.parallel,
             fail_fast: settings.fail_fast,
             plan: settings.plan.clone(),
+            secrets: Marks::of(&settings.secrets, &settings.run)?,
         })
     }
 

@@ -9,12 +9,14 @@ pub(crate) use place::{HostKeys, Where, lab_line, lab_name};
 use crate::error::Error;
 use crate::journal::{Journal, Writer};
 use crate::report::{Format, Options, Reporter};
+use crate::secrets;
 use haflow_engine::facts::{self, FactError, Facts};
 use haflow_engine::{Events, Holder, Hosts, Interrupt, Told};
-use haflow_model::{Graph, Host, HostName, Inventory, Param, Value};
+use haflow_model::{Graph, Host, HostName, Inventory, Param, Secrets, Value};
 use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, RecordedFacts, Unreached};
 use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -46,6 +48,8 @@ impl Session {
 
     fn declare(asked: &Asked, inventory: Inventory, recorded: Option<&RecordedFacts>) -> Result<Self, Error> {
         let Asked { playbook, choice, .. } = asked;
+        // After the lab was booted, whose hosts shall have limits of their own. Secrets may be read off hosts too.
+        secrets::guard();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|source| Error::Io {
             doing: "start",
             path: "the runtime".into(),
@@ -94,6 +98,11 @@ impl Session {
             eprintln!("{}", crate::report::clean(&format!("{word}: {} ({})", note.text, note.place)));
         }
         Ok(Self { runtime, hosts, declared, interrupt, playbook: playbook.playbook.display().to_string(), inventory })
+    }
+
+    /// Adds to `known` what the tasks need of secrets and isn't there yet. Asks, where nothing else has them and there is a terminal.
+    pub(crate) fn secrets(&self, known: &mut Secrets) -> Result<(), Error> {
+        secrets::look_up(&self.declared, Path::new(&self.playbook), &self.interrupt, known)
     }
 
     /// Connects to all hosts that have a task, and says which can't be reached.
@@ -283,7 +292,7 @@ async fn read_fact(
                 .iter()
                 .filter_map(|(name, param)| match param {
                     Param::Value(value) => Some((name.clone(), value.clone())),
-                    Param::Output(_) => None,
+                    Param::Output(_) | Param::Secret(_) => None,
                 })
                 .collect();
             facts::own(hosts, of, probe, &values, &interrupt.stop).await

@@ -3,7 +3,7 @@
 use crate::common::{Ran, skipped};
 use crate::events::{Told, haflow};
 use crate::server::{Sshd, free_port, is_root, signal, until};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -203,7 +203,7 @@ fn what_cant_be_probed_is_for_the_user_to_say() {
         let node = host("here");
         act(node, #{
             name: "migrate", reason: "a test", params: #{ folder: node.vars.folder },
-            apply: #"echo migrate >> "$folder/log"; touch "$folder/begun"; n=0; until [ -e "$folder/go" ] || [ "$n" = 300 ]; do n=$((n + 1)); sleep 0.1; done"#,
+            apply: #"echo migrate >> "$folder/log"; echo $PPID > "$folder/begun"; n=0; until [ -e "$folder/go" ] || [ "$n" = 300 ]; do n=$((n + 1)); sleep 0.1; done"#,
         });
         act(node, #{ name: "later", reason: "a test", params: #{ folder: node.vars.folder }, apply: #"echo later >> "$folder/log""# });
     "##;
@@ -216,6 +216,10 @@ fn what_cant_be_probed_is_for_the_user_to_say() {
         until("the migration", || sshd.path("target/begun").exists());
         signal(&run, Signal::KILL);
         run.wait().expect("it ends");
+        // Whoever would have kept its result is killed too.
+        until("the keeper's number", || !text(&sshd, "target/begun").trim().is_empty());
+        let keeper = text(&sshd, "target/begun").trim().parse().expect("a number");
+        kill_process(Pid::from_raw(keeper).expect("a process"), Signal::KILL).expect("it runs");
         fs::write(sshd.path("target/go"), "").expect("a file");
         let told = Told::from(resume(&sshd, &[])).exits(1);
         assert_eq!((told.count("in_doubt"), told.count("skipped")), (1, 1), "{:?}", told.ran);

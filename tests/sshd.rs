@@ -495,19 +495,25 @@ fn a_second_interrupt_kills_what_runs_with_all_that_it_started() {
 }
 
 #[test]
-fn a_connection_lost_during_an_act_leaves_it_in_doubt() {
+fn an_act_outlives_its_connection_and_is_picked_up() {
     let Some(sshd) = Sshd::start("") else { return };
     sshd.inventory(&json!({}), &json!({ "folder": sshd.folder.path() }));
-    let run = sshd.begin(LONG);
+    let mut run = sshd.begin(LONG);
     until("the act to begin", || sshd.path("began").exists());
     for process in connections(sshd.program.id()) {
         let _ = kill_process(Pid::from_raw(process).expect("a process"), Signal::KILL);
     }
-    let told = ended(&sshd, run).exits(1);
+    let mut stdout = std::io::BufReader::new(run.stdout.take().expect("it is piped"));
+    let mut text = String::new();
+    while !text.contains("\"picking_up\"") {
+        assert!(std::io::BufRead::read_line(&mut stdout, &mut text).expect("it talks") > 0, "it ended: {text}");
+    }
+    assert!(text.contains("\"host_lost\""), "{text}");
     sshd.write("go", "");
-    assert_eq!(told.with("in_doubt"), ["here/act:long"], "{:?}", told.ran);
-    assert_eq!(told.outcomes().len(), 2);
-    assert!(told.task("here/act:long")["why"].as_str().is_some_and(|why| why.contains("connection was lost")));
-    // The script's own end is there: nothing on the host hung on the connection.
-    until("the act's end", || sshd.path("done").exists());
+    std::io::Read::read_to_string(&mut stdout, &mut text).expect("it talks");
+    assert_eq!(run.wait().expect("it ends").code(), Some(0), "{text}");
+    let told = Told::from(Ran { exit: 0, stdout: text, stderr: String::new() });
+    assert_eq!(told.with("changed"), ["here/act:long", "here/act:next"]);
+    assert!(sshd.path("done").exists());
+    sshd.nothing_is_left();
 }

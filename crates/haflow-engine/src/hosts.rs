@@ -74,6 +74,8 @@ pub(crate) struct Reached {
     width: Mutex<usize>,
     /// The shells of lanes that broke, and their users: they may not know it yet.
     broken: Mutex<Vec<(Option<String>, Shell)>>,
+    /// The file of its lock, once it is held.
+    pub(crate) lock: Mutex<Option<String>>,
     /// Whether only one lane can hold its lock, since nobody can write down whose it is.
     pub(crate) alone: AtomicBool,
     /// Steps that are kept there, by the ids of their tasks, and their users.
@@ -117,6 +119,7 @@ impl Hosts {
                     slots: Arc::new(Semaphore::new(LANES_PER_HOST)),
                     width: Mutex::new(LANES_PER_HOST),
                     broken: Mutex::default(),
+                    lock: Mutex::default(),
                     alone: AtomicBool::new(false),
                     kept: Mutex::default(),
                     told: Mutex::default(),

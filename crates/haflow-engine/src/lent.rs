@@ -86,12 +86,22 @@ impl<'h> Lent<'h> {
     /// Tries to lock the host for as long as this lane lives.
     pub(crate) async fn lock(&mut self, holder: &Holder, way: &str) -> Result<Locked, LaneError> {
         let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let variables = [variable("run", &holder.run), variable("holder", &holder.says), variable("way", way)];
+        let file = guard(&self.reached.lock).clone();
+        let variables = [
+            variable("run", &holder.run),
+            variable("holder", &holder.says),
+            variable("way", way),
+            // Another user's lane might choose another one.
+            variable("lock", &file.unwrap_or_default()),
+        ];
         let script = Script { text: include_str!("lock.sh"), variables: &variables, process: Process::Lane };
         let output = self.run(script, LOOK_AT_LOCK, &CancellationToken::new()).await?;
         let said = String::from_utf8_lossy(&output.stdout);
         let locked = match said.trim_end().split_once(' ').unwrap_or((said.trim_end(), "")) {
-            ("taken", _) => Locked::Taken,
+            ("taken", file) => {
+                *guard(&self.reached.lock) = Some(file.to_owned());
+                Locked::Taken
+            }
             ("alone", _) => Locked::Alone,
             ("held", by) => Locked::Held(by.to_owned()),
             ("lost", by) => Locked::Lost(by.to_owned()),
@@ -198,7 +208,7 @@ impl<'h> Lent<'h> {
                     Some(Ok((Some(connection), _))) => {
                         let folder = step.filter(|_| lane.keeps()).map(folder);
                         let user = self.reached.sudo(self.user.as_deref());
-                        connection.kill(user, lane.shell(), folder.as_deref(), GRACE).await
+                        connection.kill(&self.reached.host, user, lane.shell(), folder.as_deref(), GRACE).await
                     }
                     _ => crate::ssh::Killed::default(),
                 };

@@ -1,7 +1,10 @@
 # Runs in the lane's own shell: the lock is held for as long as that lives, or a keeper of a step that it has begun. All lanes of a run share it; a run
 # that comes wants it for itself first. Whoever looks or takes holds the turn.
+# The file is $lock, which another lane of the run has taken, or the first that can be had.
+set -- "${HAFLOW_LOCK:-/run/lock/haflow.lock}" /run/haflow.lock /tmp/haflow.lock
+[ -z "$lock" ] || set -- "$lock"
 lock=
-for candidate in "${HAFLOW_LOCK:-/run/lock/haflow.lock}" /run/haflow.lock /tmp/haflow.lock; do
+for candidate in "$@"; do
     # Made by whoever comes first, and opened to read by all.
     for file in "$candidate" "$candidate.turn"; do
         [ -e "$file" ] || [ -L "$file" ] || (umask 0; set -C; : > "$file") 2>/dev/null
@@ -50,13 +53,13 @@ else
             put
             flock -s 9
             look
-            if [ "$owner" = "$run" ]; then printf 'taken\n'; add; else printf 'alone\n'; fi
+            if [ "$owner" = "$run" ]; then printf 'taken %s\n' "$lock"; add; else printf 'alone\n'; fi
         fi
     elif [ "$owner" = "$run" ]; then
         # What is left of the same run, which died: its lanes aren't needed, its steps go on.
         [ "$way" != resumed ] || look end
         flock -s 9
-        printf 'taken\n'
+        printf 'taken %s\n' "$lock"
         add
     elif [ "$lanes" -gt 0 ]; then
         printf 'held %s\n' "$by"

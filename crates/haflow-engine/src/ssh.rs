@@ -3,7 +3,7 @@
 mod client;
 mod why;
 
-use crate::lane::{Lane, LaneError, Shell, Stopped};
+use crate::lane::{Lane, LaneError, Process, Script, Shell, Stopped};
 use client::Client;
 use haflow_model::Host;
 use openssh::{Session, Stdio};
@@ -119,11 +119,7 @@ impl Connection {
     /// Opens a lane as `user`, or as the user who logged in.
     pub(crate) async fn lane(&self, host: &Host, user: Option<&str>) -> Result<Lane, Unreachable> {
         let session = Arc::clone(&self.session);
-        // Login shells that are no POSIX shells know this too: fish, csh.
-        let command = match user {
-            Some(user) => format!("exec sudo -n -u {} -- sh", crate::shell::quote(user)),
-            None => "exec sh".to_owned(),
-        };
+        let command = shell_of(user);
         let mut child = Session::to_raw_command(session, command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -191,44 +187,60 @@ impl Connection {
     /// `grace`.
     pub(crate) async fn kill(
         &self,
+        host: &Host,
         user: Option<&str>,
         shell: Option<Shell>,
         step: Option<&str>,
         grace: Duration,
     ) -> Killed {
-        /// Comes before what is told: a login script may talk first.
-        const BEGIN: &str = "haflow has ended this:\n";
-        let sudo = user.map(|user| format!("sudo -n -u {} -- ", crate::shell::quote(user))).unwrap_or_default();
-        let group = shell.map_or_else(|| "-".to_owned(), |shell| shell.group.to_string());
-        let begin = BEGIN.trim_end();
-        let text = format!(
-            "group={group} name={} grace={}\nprintf '{begin}\\n'; printf '{begin}\\n' >&2\n{}",
-            crate::shell::quote(step.unwrap_or_default()),
-            grace.as_millis() / 100,
-            include_str!("kill.sh")
-        );
-        let command = format!("exec {sudo}sh -c {}", crate::shell::quote(&text));
-        let mut kill = self.session.raw_command(&command);
-        let output = match kill.stdin(Stdio::null()).output().await {
-            Ok(output) => output,
+        let mut lane = match self.lane(host, user).await {
+            Ok(lane) => lane,
             // No further session on this connection, or no connection.
-            Err(_) => match self.client.run(&command).await {
-                Ok(output) => output,
+            Err(_) => match self.lane_aside(user).await {
+                Ok(lane) => lane,
                 Err(_) => return Killed::default(),
             },
         };
-        let told = |printed: &[u8]| match memchr::memmem::find(printed, BEGIN.as_bytes()) {
-            Some(at) => printed[at + BEGIN.len()..].to_vec(),
-            None => Vec::new(),
+        let variable = |name: &str, value: String| (name.to_owned(), value);
+        let variables = [
+            variable("group", shell.map_or_else(|| "-".to_owned(), |shell| shell.group.to_string())),
+            variable("name", step.unwrap_or_default().to_owned()),
+            variable("grace", (grace.as_millis() / 100).to_string()),
+        ];
+        let script = Script { text: include_str!("kill.sh"), variables: &variables, process: Process::Forked };
+        let mut killed = Killed::default();
+        let each = |output: crate::lane::Output| {
+            let mut lines = output.stdout.splitn(3, |byte| *byte == b'\n');
+            let mut names = || {
+                let names = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+                names.split_whitespace().map(str::to_owned).collect()
+            };
+            let stopped = Stopped { ended: names(), left: names() };
+            killed = Killed { stopped, stdout: lines.next().unwrap_or_default().to_vec(), stderr: output.stderr };
         };
-        let stdout = told(&output.stdout);
-        let mut lines = stdout.splitn(3, |byte| *byte == b'\n');
-        let mut names = || {
-            let line = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
-            line.split_whitespace().map(str::to_owned).collect()
+        // Where it isn't told, nobody knows what was ended.
+        let _ = lane.run(&[script], grace + Duration::from_secs(30), each).await;
+        killed
+    }
+
+    /// A lane over a connection of its own.
+    async fn lane_aside(&self, user: Option<&str>) -> Result<Lane, LaneError> {
+        let lost = |error: std::io::Error| LaneError::Lost(error.to_string());
+        let mut child = self.client.spawn(&shell_of(user)).map_err(lost)?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+            unreachable!("all three are piped");
         };
-        let stopped = Stopped { ended: names(), left: names() };
-        Killed { stopped, stdout: lines.next().unwrap_or_default().to_vec(), stderr: told(&output.stderr) }
+        let opened = tokio::time::timeout(Duration::from_secs(30), Lane::open(stdin, stdout, stderr, child)).await;
+        opened.unwrap_or_else(|_| Err(LaneError::Lost("no answer".into())))
+    }
+}
+
+/// The command that begins a lane. Login shells that are no POSIX shells know it too: fish, csh.
+fn shell_of(user: Option<&str>) -> String {
+    match user {
+        Some(user) => format!("exec sudo -n -u {} -- sh", crate::shell::quote(user)),
+        None => "exec sh".to_owned(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// Signs of life are asked for so often, and so many may be missed: a dead connection is noticed within 40 seconds.
 const ALIVE: (u64, u64) = (10, 3);
@@ -155,9 +155,19 @@ impl Client {
 
     /// Runs a command over a connection of its own.
     pub(super) async fn run(&self, command: &str) -> io::Result<Output> {
+        run(&mut self.aside(command)).await
+    }
+
+    fn aside(&self, command: &str) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.args(["-T", "-S", "none", "-o", "ControlMaster=no"]).args(&self.arguments).arg(command);
-        run(&mut ssh).await
+        ssh
+    }
+
+    /// Begins a command over a connection of its own. It ends when it is dropped.
+    pub(super) fn spawn(&self, command: &str) -> io::Result<Child> {
+        let mut ssh = self.aside(command);
+        ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()
     }
 }
 

@@ -68,7 +68,7 @@ impl Frame {
                 let _ = writeln!(*text, "if mkdir -m 700 -- \"$__haflow_step\"; then");
                 let _ = writeln!(
                     *text,
-                    "setsid sh -c {KEEPER} sh \"$__haflow_step\" 3<<'{marker}' </dev/null >/dev/null 2>&1 &"
+                    "HAFLOW_STEP=\"$__haflow_step\" setsid sh -c {KEEPER} sh \"$__haflow_step\" 3<<'{marker}' </dev/null >/dev/null 2>&1 &"
                 );
                 format!("\n{marker}\n{FETCH}fi\n")
             }

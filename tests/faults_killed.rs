@@ -1,0 +1,442 @@
+//! Faults in the lab: haflow is killed after any of its events, interrupted in each way and at each kind of work, and begun twice at once.
+//!
+//! A sample in every run. All of it: `cargo test -p haflow --test it faults_killed -- --include-ignored --nocapture`.
+
+use crate::common::{Ran, clean, draw};
+use crate::events::Told;
+use crate::server::{signal, until};
+use crate::world::World;
+use rustix::process::Signal;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a run of `rabbit-ha` on two bare hosts tells, about: its gates may look more often.
+const EVENTS: usize = 68;
+
+/// Prints the processes that came of an ssh session, whatever became of their sessions and parents, but for the one that looks; and what is kept of steps.
+/// What a service manager starts has another environment.
+const OF_RUNS: &str = r#"
+for process in /proc/[0-9]*; do
+    [ "$process" != "/proc/$$" ] && grep -qsz '^SSH_CONNECTION=' "$process/environ" || continue
+    read -r line 2>/dev/null < "$process/stat" || continue
+    set -- ${line##*) }
+    [ "$1" = Z ] || printf '%s ' "${process#/proc/}" "$(tr '\0\n' '  ' < "$process/cmdline" | cut -c 1-120)"
+done 2>/dev/null
+ls -d /run/haflow-step-* 2>/dev/null
+true
+"#;
+
+/// A run whose process is known, and what it tells.
+struct Begun {
+    program: Child,
+    stdout: BufReader<ChildStdout>,
+    told: String,
+}
+
+impl World {
+    fn begin(&self, arguments: &[&str]) -> Begun {
+        let mut program = clean(Command::new(env!("CARGO_BIN_EXE_haflow")), self.folder.path())
+            .env("XDG_RUNTIME_DIR", self.folder.path())
+            .args(arguments)
+            .args(["--format", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("haflow starts");
+        let stdout = BufReader::new(program.stdout.take().expect("it is piped"));
+        Begun { program, stdout, told: String::new() }
+    }
+
+    fn of_runs(&self, host: &str) -> String {
+        self.sh(host, OF_RUNS)
+    }
+
+    /// Nothing of a run is left on any host.
+    #[track_caller]
+    fn nothing_is_left(&self) {
+        self.is_left_with(OF_RUNS);
+    }
+
+    /// The same, but for what is kept of steps: of those in doubt, and those that had ended when haflow was killed.
+    #[track_caller]
+    fn nothing_is_left_but_steps(&self) {
+        self.is_left_with(&format!("{{ {OF_RUNS}\n}} | grep -v '^/run/haflow-step-' || true"));
+    }
+
+    #[track_caller]
+    fn is_left_with(&self, look: &str) {
+        for host in self.lab.hosts() {
+            // The last that a session has to do is to end.
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let mut left = self.sh(&host.name, look);
+            while !left.is_empty() && Instant::now() < deadline {
+                left = self.sh(&host.name, look);
+            }
+            assert_eq!(left, "", "left on {}", host.name);
+        }
+    }
+
+    /// The journal of the first run.
+    fn journal(&self) -> Vec<Value> {
+        let runs = fs::read_dir(self.folder.path().join(".local/state/haflow/runs")).expect("the runs");
+        let mut runs: Vec<_> = runs.map(|run| run.expect("an entry").path()).collect();
+        runs.sort();
+        let text = fs::read_to_string(runs[0].join("events.jsonl")).expect("the journal");
+        text.lines().map(|line| serde_json::from_str(line).expect("an event")).collect()
+    }
+}
+
+impl Begun {
+    /// Reads one more event, unless it has ended.
+    fn next(&mut self) -> Option<Value> {
+        let at = self.told.len();
+        let read = self.stdout.read_line(&mut self.told).expect("a text");
+        (read > 0).then(|| serde_json::from_str(&self.told[at..]).expect("an event"))
+    }
+
+    /// Reads until this event of this task, or of the run.
+    #[track_caller]
+    fn until(&mut self, event: &str, task: Option<&str>) {
+        loop {
+            let Some(next) = self.next() else { panic!("it ended before {event} of {task:?}: {}", self.told) };
+            if next["event"] == event && task.is_none_or(|task| next["task"] == task) {
+                return;
+            }
+        }
+    }
+
+    fn ended(mut self) -> Told {
+        self.stdout.read_to_string(&mut self.told).expect("a text");
+        let ran = Ran::from(self.program.wait_with_output().expect("it ends"));
+        Told::from(Ran { stdout: self.told, ..ran })
+    }
+}
+
+// haflow is killed.
+
+/// haflow is killed after its k-th event on two bare hosts. `None` where it had ended before, or there is no lab.
+fn killed_after(k: usize) -> Option<()> {
+    let world = World::up("killed", &["rabbit1", "rabbit2"], "bookworm")?;
+    let mut run = world.begin(&["run", "playbooks/rabbit-ha.rhai", "-i", "inventory.toml"]);
+    let mut last = Value::Null;
+    for _ in 0..k {
+        last = run.next()?;
+    }
+    signal(&run.program, Signal::KILL);
+    run.program.wait().expect("it ends");
+    let at = format!("event {k}, {} {}", last["event"], last["task"]);
+    let resumed = Ran::of(&mut crate::events::haflow(world.folder.path(), ["resume", "--format", "json"]));
+    if last["event"] == "run_finished" {
+        assert!(resumed.exit == 0 && resumed.stdout.is_empty(), "{at}: {resumed:?}");
+    } else {
+        let resumed = Told::from(resumed).exits(0);
+        assert_eq!((resumed.count("failed"), resumed.count("in_doubt")), (0, 0), "{at}");
+    }
+    let again = world.rabbit_ha("run", &["--detailed-exitcode"]).exits(0);
+    assert_eq!(again.count("changed"), 0, "{at}: {:?}", again.with("changed"));
+    no_finished_apply_is_repeated(&world.journal(), &at);
+    world.nothing_is_left_but_steps();
+    world.step(&format!("killed after {at}: resumed, and converged"));
+    Some(())
+}
+
+fn no_finished_apply_is_repeated(journal: &[Value], at: &str) {
+    let (mut done, mut begun) = (BTreeSet::new(), BTreeMap::<_, Vec<_>>::new());
+    for event in journal {
+        let task = event["task"].as_str().unwrap_or_default();
+        match event["event"].as_str() {
+            Some("apply_started") => {
+                assert!(!done.contains(task), "{at}: {task} had ended, and was applied again");
+                begun.entry(task).or_default().push(event["step"].to_string());
+            }
+            Some("task_finished") if ["ok", "changed"].contains(&event["outcome"].as_str().unwrap_or_default()) => {
+                done.insert(task);
+            }
+            _ => {}
+        }
+    }
+    assert!(!begun.is_empty(), "{at}: nothing was applied");
+    for (task, steps) in begun.iter().filter(|(_, steps)| steps.len() > 1) {
+        // A step that had not begun when haflow died is begun by the run that is resumed, and one that failed is retried.
+        println!("{at}: {task} was applied as {}", steps.join(", "));
+        assert!(!task.contains("/act:"), "{at}: {task} was applied {} times", steps.len());
+    }
+}
+
+#[test]
+fn killed_after_an_event_a_run_is_resumed_and_converges() {
+    let events: Vec<usize> = (1..=EVENTS).collect();
+    for k in draw("events after which haflow is killed", 1, &events) {
+        let _ = killed_after(k);
+    }
+}
+
+/// After each event, or those of `HAFLOW_FAULT_KS=5,17,40`.
+#[test]
+#[ignore = "takes two hours"]
+fn killed_after_every_event_a_run_is_resumed_and_converges() {
+    let ks: Vec<usize> = match std::env::var("HAFLOW_FAULT_KS") {
+        Ok(ks) => ks.split(',').map(|k| k.trim().parse().expect("HAFLOW_FAULT_KS are numbers")).collect(),
+        Err(_) => (1..=EVENTS).collect(),
+    };
+    let survived: Vec<usize> = ks.iter().copied().filter(|k| killed_after(*k).is_some()).collect();
+    println!("killed after {} events, and went on after all of them: {survived:?}", survived.len());
+}
+
+// haflow is interrupted.
+
+const INSTALLS: &str = r#"
+for node in group("web") {
+    install(node, param("package"));
+    act(node, #{ name: "next", reason: "a test", apply: "touch /root/next" });
+}
+"#;
+
+/// dpkg is at work, and a package is half installed.
+const HALF_INSTALLED: &str = "timeout 120 sh -c 'until dpkg -l | grep -q \"^[ir][HUFWt]\"; do :; done'";
+
+/// A run on a host that installs this package, and is at it.
+fn installing(world: &World, package: &str) -> Begun {
+    world.write("install.rhai", INSTALLS);
+    let param = format!("package={package}");
+    let mut run = world.begin(&["run", "install.rhai", "-i", "inventory.toml", "-e", &param]);
+    run.until("apply_started", Some(&format!("web1/package:{package}")));
+    world.sh("web1", HALF_INSTALLED);
+    run
+}
+
+#[test]
+fn interrupted_during_an_install_a_run_waits_for_its_end() {
+    let Some(world) = World::up("apt", &["web1", "web2"], "bookworm") else { return };
+    let ways = [("erlang-base", Signal::INT), ("python3-babel", Signal::TERM), ("nginx", Signal::HUP)];
+    for (package, way) in draw("signals during an install", 1, &ways) {
+        let run = installing(&world, package);
+        assert_ne!(world.of_runs("web1"), "", "the look for what is left sees nothing");
+        signal(&run.program, way);
+        let told = run.ended().exits(130);
+        assert_eq!(told.of("interrupted").count(), 1);
+        assert_eq!(told.with("changed"), ["web1", "web2"].map(|host| format!("{host}/package:{package}")));
+        assert_eq!(told.with("cancelled"), ["web1/act:next", "web2/act:next"]);
+        assert_eq!(world.sh("web1", "ls -A /root/next 2>/dev/null || dpkg --audit"), "", "something else was begun");
+        world.nothing_is_left();
+        world.step(&format!("{way:?} once during an install: waited for, and nothing more begun"));
+    }
+}
+
+#[test]
+fn interrupted_twice_during_an_install_it_is_killed_and_mended() {
+    let Some(world) = World::up("twice", &["web1", "web2"], "bookworm") else { return };
+    let mut run = installing(&world, "rabbitmq-server");
+    signal(&run.program, Signal::INT);
+    run.until("interrupted", None);
+    signal(&run.program, Signal::INT);
+    let told = run.ended().exits(130);
+    world.nothing_is_left_but_steps();
+    let broken = world.sh("web1", "dpkg --audit; dpkg -l | grep -c '^[ir][HUFWt]' || true");
+    for host in ["web1", "web2"] {
+        let task = told.task(&format!("{host}/package:rabbitmq-server"));
+        let why = task["why"].as_str().unwrap_or_default();
+        println!("{host}: {} {why}", task["outcome"]);
+        assert!(task["outcome"] != "in_doubt" || why.contains("apt-get") || why.contains("dpkg"), "{host}: {task}");
+    }
+    assert_eq!(told.task("web1/package:rabbitmq-server")["outcome"], "in_doubt");
+    println!("the install that was killed left: {broken}");
+    world.step("twice during an install: killed, told, and nothing left running");
+
+    let resumed = Told::from(world.haflow(&["resume", "--format", "json"])).exits(0);
+    assert_eq!(resumed.count("in_doubt"), 0);
+    assert_eq!(world.sh("web1", "dpkg --audit; dpkg-query -W -f '${db:Status-Status}' rabbitmq-server"), "installed");
+    let param = ["-e", "package=rabbitmq-server"];
+    assert_eq!(world.told("run", "install.rhai", &param).exits(0).with("changed"), ["web1/act:next", "web2/act:next"]);
+    world.nothing_is_left();
+    world.step("the run that is resumed mends it");
+}
+
+#[test]
+fn interrupted_at_a_gate_a_run_ends() {
+    let Some(world) = World::up("gate", &["web1"], "bookworm") else { return };
+    world.write(
+        "gate.rhai",
+        r#"
+        let node = host("web1");
+        gate(node, #{ name: "never", probe: "if [ -e /run/slow ]; then touch /run/looks; sleep 300; fi; echo no", want: "yes", within: "10m", every: "1s" });
+        act(node, #{ name: "next", reason: "a test", apply: "true" });
+        "#,
+    );
+    for way in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mut run = world.begin(&["run", "gate.rhai", "-i", "inventory.toml"]);
+        run.until("gate_checked", None);
+        signal(&run.program, way);
+        let told = run.ended().exits(130);
+        assert_eq!(
+            (told.with("cancelled"), told.with("skipped")),
+            (vec!["web1/gate:never".to_owned()], vec!["web1/act:next".to_owned()])
+        );
+        world.nothing_is_left();
+        world.step(&format!("{way:?} at a gate: it is let go"));
+    }
+    world.sh("web1", "touch /run/slow");
+    let mut run = world.begin(&["run", "gate.rhai", "-i", "inventory.toml"]);
+    world.sh("web1", "timeout 60 sh -c 'until [ -e /run/looks ]; do sleep 0.1; done'");
+    signal(&run.program, Signal::INT);
+    run.until("interrupted", None);
+    signal(&run.program, Signal::INT);
+    let told = run.ended().exits(130);
+    assert_eq!(told.with("cancelled"), ["web1/gate:never"], "{:?}", told.outcomes());
+    world.nothing_is_left();
+    world.step("twice while a gate looks: killed, and nothing left");
+}
+
+#[test]
+fn what_takes_too_long_is_killed_wherever_it_went() {
+    let Some(world) = World::up("timeout", &["web1"], "bookworm") else { return };
+    let ways = [
+        ("ignores TERM", "sh -c 'trap \"\" TERM; while :; do sleep 1; done' & wait"),
+        ("has a session of its own", "setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' & wait"),
+        ("has left its parent", "(setsid sleep 300 &); sleep 300"),
+        (
+            "begins more when it is told to end",
+            "trap 'sh -c \"trap : TERM; sleep 301; sleep 301\" & sleep 300; sleep 300' TERM; sleep 300 & wait",
+        ),
+    ];
+    for (name, script) in ways {
+        let playbook = format!(
+            "act(host(\"web1\"), #{{ name: `hangs`, reason: \"a test\", apply: ##\"{script}\"##, timeout: \"1s\" }});"
+        );
+        world.write("hangs.rhai", &playbook);
+        let told = world.told("run", "hangs.rhai", &[]).exits(1);
+        let message = told.task("web1/act:hangs")["failure"]["message"].as_str().expect("a message").to_owned();
+        println!("{name}: {message}");
+        world.nothing_is_left();
+        assert!(message.contains("longer than 1 s") && message.contains("nothing of it is left there"), "{message}");
+        world.step(&format!("what {name} is killed when it takes too long"));
+    }
+}
+
+#[test]
+fn the_terminal_is_left_as_it_was_found() {
+    let Some(world) = World::up("tty", &["web1"], "bookworm") else { return };
+    world.write(
+        "sleeps.rhai",
+        r#"act(host("web1"), #{ name: "long", reason: "a test", apply: "touch /run/begun; sleep 3" });"#,
+    );
+    let haflow = env!("CARGO_BIN_EXE_haflow");
+    for (times, said) in [(1, "waiting for"), (2, "in doubt")] {
+        world.sh("web1", "rm -f /run/begun");
+        let shell = format!(
+            "trap : INT; stty -a > before; {haflow} run sleeps.rhai -i inventory.toml --format human; echo $? > exit; stty -a > after"
+        );
+        let mut script = clean(Command::new("script"), world.folder.path())
+            .env("TERM", "xterm")
+            .env("SHELL", "/bin/sh")
+            .args(["--quiet", "--command", &shell, "typescript"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("script starts");
+        let mut keys = script.stdin.take().expect("it is piped");
+        let mut shown = BufReader::new(script.stdout.take().expect("it is piped"));
+        until("the act to begin", || world.ssh("web1", "test -e /run/begun").status.success());
+        let mut text = Vec::new();
+        for _ in 0..times {
+            keys.write_all(b"\x03").expect("a key");
+            // The first has come when it is told.
+            while !String::from_utf8_lossy(&text).contains("interrupted") {
+                let mut more = [0; 1024];
+                let read = shown.read(&mut more).expect("a text");
+                assert_ne!(read, 0, "{}", String::from_utf8_lossy(&text));
+                text.extend_from_slice(&more[..read]);
+            }
+        }
+        shown.read_to_end(&mut text).expect("a text");
+        drop(keys);
+        script.wait().expect("it ends");
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let read = |name: &str| fs::read_to_string(world.folder.path().join(name)).expect("it was written");
+        assert_eq!(read("exit"), "130\n", "{text}");
+        assert_eq!(read("before"), read("after"));
+        assert!(text.contains(said), "{said} isn't told: {text}");
+        // Whatever was hidden is shown again, and the bar isn't the last that is there.
+        assert!(text.rfind("\x1b[?25l") <= text.rfind("\x1b[?25h"), "the cursor stays hidden: {text:?}");
+        let last = text.rsplit("\x1b[2K").next().expect("a text");
+        assert!(last.contains(": 1 task on 1 host in ") && !last.contains("[ "), "{text:?}");
+        world.nothing_is_left_but_steps();
+        world.step(&format!("{times} × Ctrl-C at a terminal: as it was found"));
+    }
+}
+
+// Two runs at once.
+
+const OVERLAPPING: &str = r##"
+let name = param("name");
+for node in group(name) {
+    act(node, #{
+        name: name, reason: "a test", params: #{ name: name },
+        apply: #"touch "/run/test-$name"; n=0; until [ -e /run/go ] || [ "$n" = 600 ]; do n=$((n + 1)); sleep 0.1; done"#,
+    });
+}
+"##;
+
+#[test]
+fn of_two_runs_at_once_on_overlapping_hosts_one_goes_on() {
+    let Some(world) = World::up("two", &["web1", "web2", "web3"], "bookworm") else { return };
+    let inventory = fs::read_to_string(world.folder.path().join("inventory.toml")).expect("the inventory");
+    // Either meets the other at its first host, at its second, or at two of three.
+    let groups = [
+        [vec!["web1", "web2"], vec!["web2", "web3"]],
+        [vec!["web1", "web3"], vec!["web2", "web3"]],
+        [vec!["web1", "web2", "web3"], vec!["web2", "web3"]],
+    ];
+    world.write("two.rhai", OVERLAPPING);
+    let hosts = ["web1", "web2", "web3"];
+    let all: Vec<usize> = (1..=10).collect();
+    let mut winners = Vec::new();
+    for round in draw("rounds of two runs at once", 3, &all) {
+        for host in hosts {
+            world.sh(host, "rm -f /run/go /run/test-*");
+        }
+        let groups = &groups[round % groups.len()];
+        let names = ["left", "right"];
+        let tables = names.iter().zip(groups).map(|(name, hosts)| format!("\n[groups.{name}]\nhosts = {hosts:?}\n"));
+        world.write("inventory.toml", &(inventory.clone() + tables.collect::<String>().as_str()));
+        let begin =
+            |name: &str| world.begin(&["run", "two.rhai", "-i", "inventory.toml", "-e", &format!("name={name}")]);
+        let runs = if round % 2 == 0 {
+            [begin(names[0]), begin(names[1])]
+        } else {
+            let right = begin(names[1]);
+            [begin(names[0]), right]
+        };
+        let ended: Vec<Told> = std::thread::scope(|scope| {
+            let waits: Vec<_> = runs.into_iter().map(|run| scope.spawn(|| run.ended())).collect();
+            until("the end of one", || waits.iter().any(std::thread::ScopedJoinHandle::is_finished));
+            for host in hosts {
+                world.sh(host, "touch /run/go");
+            }
+            waits.into_iter().map(|wait| wait.join().expect("no panic")).collect()
+        });
+        let exits: Vec<i32> = ended.iter().map(|told| told.ran.exit).collect();
+        let winner = usize::from(exits[0] != 0);
+        assert_eq!(
+            (exits[winner], exits[1 - winner]),
+            (0, 75),
+            "round {round}: {:?}",
+            ended.iter().map(|told| &told.ran).collect::<Vec<_>>()
+        );
+        assert_eq!(ended[winner].count("changed"), groups[winner].len() as u64);
+        let refused = &ended[1 - winner].ran;
+        assert!(refused.stdout.is_empty() && refused.stderr.contains(": run "), "{refused:?}");
+        for host in hosts {
+            let expected =
+                if groups[winner].contains(&host) { format!("test-{}", names[winner]) } else { "test-*".into() };
+            assert_eq!(world.sh(host, "cd /run; echo test-*"), expected, "{host} in round {round}");
+        }
+        winners.push(names[winner]);
+    }
+    world.nothing_is_left();
+    world.step(&format!("two at once: one of them each time, {winners:?}"));
+}

@@ -66,6 +66,8 @@ impl Step {
 
 /// For so long a connect is tried again where sshd is too busy.
 const BUSY: Duration = Duration::from_secs(45);
+/// For so long a shell may keep silent: longer than ssh takes to notice a dead connection, so that this isn't taken for that.
+const ANSWERS: Duration = Duration::from_secs(45);
 /// The first pause between two tries, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
 
@@ -130,18 +132,23 @@ impl Connection {
             .stderr(Stdio::piped())
             .spawn()
             .await
-            .map_err(|error| why::no_session(host, &chain(&error)))?;
+            .map_err(|error| {
+                let said = chain(&error);
+                // Where the connection ended, ssh has said why.
+                let lost = self.lost().filter(|_| !said.contains("refused"));
+                why::no_session(host, &lost.unwrap_or(said))
+            })?;
         let (stdin, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             unreachable!("all three are piped");
         };
-        let opened = tokio::time::timeout(Duration::from_secs(30), Lane::open(stdin, stdout, stderr, child)).await;
+        let opened = tokio::time::timeout(ANSWERS, Lane::open(stdin, stdout, stderr, child)).await;
         match opened {
             Ok(Ok(lane)) => Ok(lane),
             Ok(Err(error)) => Err(self.no_lane(host, user, &error).await),
             Err(_) => Err(Unreachable {
                 step: Step::Shell,
-                message: format!("the shell on {} didn't answer within 30 s", host.name),
+                message: format!("the shell on {} didn't answer within {} s", host.name, ANSWERS.as_secs()),
                 hint: Some(format!(
                     "see what `{} sh -c true` does: a login script may be waiting for input",
                     self.client.by_hand
@@ -188,14 +195,14 @@ impl Connection {
     }
 
     /// Ends a lane's shell, the step whose folder has this name, and all that they have started: TERM, and KILL where that doesn't end it within
-    /// `grace`.
+    /// `grace`. `None` where nothing there answers.
     pub(crate) async fn kill(
         &self,
         user: Option<&str>,
         shell: Option<Shell>,
         step: Option<&str>,
         grace: Duration,
-    ) -> Killed {
+    ) -> Option<Killed> {
         /// Comes before what is told: a login script may talk first.
         const BEGIN: &str = "haflow has ended this:\n";
         let sudo = user.map(|user| format!("sudo -n -u {} -- ", crate::shell::quote(user))).unwrap_or_default();
@@ -209,26 +216,23 @@ impl Connection {
         );
         let command = format!("exec {sudo}sh -c {}", crate::shell::quote(&text));
         let mut kill = self.session.raw_command(&command);
-        let output = match kill.stdin(Stdio::null()).output().await {
-            Ok(output) => output,
+        let told = |printed: &[u8]| {
+            memchr::memmem::find(printed, BEGIN.as_bytes()).map(|at| printed[at + BEGIN.len()..].to_vec())
+        };
+        let (stdout, stderr) = match kill.stdin(Stdio::null()).output().await {
+            Ok(output) if told(&output.stdout).is_some() => (output.stdout, output.stderr),
             // No further session on this connection, or no connection.
-            Err(_) => match self.client.run(&command).await {
-                Ok(output) => output,
-                Err(_) => return Killed::default(),
-            },
+            _ => self.client.run(&command).await.map(|output| (output.stdout, output.stderr)).ok()?,
         };
-        let told = |printed: &[u8]| match memchr::memmem::find(printed, BEGIN.as_bytes()) {
-            Some(at) => printed[at + BEGIN.len()..].to_vec(),
-            None => Vec::new(),
-        };
-        let stdout = told(&output.stdout);
+        let stdout = told(&stdout)?;
         let mut lines = stdout.splitn(3, |byte| *byte == b'\n');
         let mut names = || {
             let line = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
             line.split_whitespace().map(str::to_owned).collect()
         };
-        let stopped = Stopped { ended: names(), left: names() };
-        Killed { stopped, stdout: lines.next().unwrap_or_default().to_vec(), stderr: told(&output.stderr) }
+        let stopped = Stopped { ended: names(), left: names(), unknown: false };
+        let (stdout, stderr) = (lines.next().unwrap_or_default().to_vec(), told(&stderr).unwrap_or_default());
+        Some(Killed { stopped, stdout, stderr })
     }
 }
 

@@ -111,7 +111,7 @@ fn users_of_all_kinds_log_in_or_are_told_why_not() {
             "the login shell of `nologin` on nologin runs nothing (it exits 1): This account is currently not available.",
         ),
         ("false", "", "shell", "the login shell of `false` on false runs nothing (it exits 1)"),
-        ("greedy", "", "shell", "didn't answer within 30 s"),
+        ("greedy", "", "shell", "didn't answer within 45 s"),
         ("asked", become_root, "sudo", "without a password: sudo: a password is required"),
         ("forbidden", become_root, "sudo", "sudo on forbidden"),
         ("slow", become_root, "sudo", "sudo on slow"),

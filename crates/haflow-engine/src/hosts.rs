@@ -26,6 +26,8 @@ const SESSION_ENDS: Duration = Duration::from_secs(10);
 const BETWEEN_SESSIONS: Duration = Duration::from_millis(50);
 /// For how long a connection that was lost is tried for, where nobody says otherwise.
 const RECONNECT: Duration = Duration::from_mins(2);
+/// So often a lane that breaks while it takes the lock is replaced.
+const MOST_LOSSES: u32 = 5;
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -167,11 +169,15 @@ impl Hosts {
     ///
     /// If `host` isn't one of these hosts.
     pub async fn lane(&self, host: &HostName, user: Option<&str>) -> Result<Lent<'_>, Unreachable> {
-        let mut lent = self.unlocked_lane(host, user).await?;
-        if let Some(holder) = self.holder.get() {
-            lent.lock_again(holder).await?;
+        let mut losses = 0;
+        loop {
+            let mut lent = self.unlocked_lane(host, user).await?;
+            let Some(holder) = self.holder.get() else { return Ok(lent) };
+            match lent.lock_again(holder).await {
+                Err(error) if error.step == Step::Network && losses < MOST_LOSSES => losses += 1,
+                locked => return locked.map(|()| lent),
+            }
         }
-        Ok(lent)
     }
 
     async fn unlocked_lane(&self, host: &HostName, user: Option<&str>) -> Result<Lent<'_>, Unreachable> {

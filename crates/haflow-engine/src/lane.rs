@@ -51,6 +51,8 @@ pub struct Stopped {
     pub ended: Vec<String>,
     /// What lives on in spite of that.
     pub left: Vec<String>,
+    /// Nothing there answered: it may go on.
+    pub unknown: bool,
 }
 
 /// A script and the shell variables that it sees.

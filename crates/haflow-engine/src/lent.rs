@@ -3,15 +3,15 @@
 use crate::frame::FOLDER;
 use crate::hosts::{Holder, Hosts, Link, Reached, guard};
 use crate::lane::{Lane, LaneError, Output, Process, Script, Stopped};
-use crate::ssh::{Step, Unreachable};
+use crate::ssh::{Killed, Step, Unreachable};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-/// How long one attempt at a lock may take.
-const LOOK_AT_LOCK: Duration = Duration::from_secs(30);
+/// How long one attempt at a lock may take: longer than ssh takes to notice a dead connection, so that this isn't taken for that.
+const LOOK_AT_LOCK: Duration = Duration::from_secs(45);
 /// How long it may take to take something away.
 const REMOVE: Duration = Duration::from_secs(30);
 /// How long a killed script may take to end by itself.
@@ -128,6 +128,9 @@ impl<'h> Lent<'h> {
             Ok(Locked::Held(by) | Locked::Lost(by)) => {
                 format!("the lock of {name} was lost with the connection, and another run was there since: {by}")
             }
+            Err(LaneError::Lost(why)) => {
+                return Err(Unreachable { step: Step::Network, message: why, hint: None });
+            }
             Err(error) => format!("{name} couldn't be locked: {error}"),
         };
         let hint = Some("look at what that one did, then run again".into());
@@ -204,13 +207,24 @@ impl<'h> Lent<'h> {
                 Err(LaneError::Lost(why))
             }
             Err(error) => {
+                let nothing_answers =
+                    || Killed { stopped: Stopped { unknown: true, ..Stopped::default() }, ..Killed::default() };
                 let killed = match self.link.connection.get() {
                     Some(Ok((Some(connection), _))) => {
                         let folder = step.filter(|_| lane.keeps()).map(folder);
                         let user = self.reached.sudo(self.user.as_deref());
-                        connection.kill(&self.reached.host, user, lane.shell(), folder.as_deref(), GRACE).await
+                        let host = &self.reached.host;
+                        let killed = connection.kill(host, user, lane.shell(), folder.as_deref(), GRACE).await;
+                        // It isn't the script that took too long.
+                        if killed.is_none() && matches!(error, LaneError::TimedOut { .. }) && !connection.lives().await
+                        {
+                            let why = connection.lost().unwrap_or_else(|| "nothing answered".into());
+                            self.hosts.broke(self.reached, &self.link, self.user.as_ref(), lane, &why).await;
+                            return Err(LaneError::Lost(why));
+                        }
+                        killed.unwrap_or_else(nothing_answers)
                     }
-                    _ => crate::ssh::Killed::default(),
+                    _ => Killed::default(),
                 };
                 Err(match error {
                     LaneError::TimedOut { after, mut stdout, mut stderr, .. } => {

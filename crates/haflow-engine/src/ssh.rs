@@ -66,6 +66,8 @@ impl Step {
 
 /// For so long a connect is tried again where sshd is too busy.
 const BUSY: Duration = Duration::from_secs(45);
+/// For so long a shell may keep silent: longer than ssh takes to notice a dead connection, so that this isn't taken for that.
+const ANSWERS: Duration = Duration::from_secs(45);
 /// The first pause between two tries, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
 
@@ -126,18 +128,23 @@ impl Connection {
             .stderr(Stdio::piped())
             .spawn()
             .await
-            .map_err(|error| why::no_session(host, &chain(&error)))?;
+            .map_err(|error| {
+                let said = chain(&error);
+                // Where the connection ended, ssh has said why.
+                let lost = self.lost().filter(|_| !said.contains("refused"));
+                why::no_session(host, &lost.unwrap_or(said))
+            })?;
         let (stdin, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             unreachable!("all three are piped");
         };
-        let opened = tokio::time::timeout(Duration::from_secs(30), Lane::open(stdin, stdout, stderr, child)).await;
+        let opened = tokio::time::timeout(ANSWERS, Lane::open(stdin, stdout, stderr, child)).await;
         match opened {
             Ok(Ok(lane)) => Ok(lane),
             Ok(Err(error)) => Err(self.no_lane(host, user, &error).await),
             Err(_) => Err(Unreachable {
                 step: Step::Shell,
-                message: format!("the shell on {} didn't answer within 30 s", host.name),
+                message: format!("the shell on {} didn't answer within {} s", host.name, ANSWERS.as_secs()),
                 hint: Some(format!(
                     "see what `{} sh -c true` does: a login script may be waiting for input",
                     self.client.by_hand
@@ -184,7 +191,7 @@ impl Connection {
     }
 
     /// Ends a lane's shell, the step whose folder has this name, and all that they have started: TERM, and KILL where that doesn't end it within
-    /// `grace`.
+    /// `grace`. `None` where nothing there answers.
     pub(crate) async fn kill(
         &self,
         host: &Host,
@@ -192,14 +199,11 @@ impl Connection {
         shell: Option<Shell>,
         step: Option<&str>,
         grace: Duration,
-    ) -> Killed {
+    ) -> Option<Killed> {
         let mut lane = match self.lane(host, user).await {
             Ok(lane) => lane,
             // No further session on this connection, or no connection.
-            Err(_) => match self.lane_aside(user).await {
-                Ok(lane) => lane,
-                Err(_) => return Killed::default(),
-            },
+            Err(_) => self.lane_aside(user).await.ok()?,
         };
         let variable = |name: &str, value: String| (name.to_owned(), value);
         let variables = [
@@ -208,15 +212,16 @@ impl Connection {
             variable("grace", (grace.as_millis() / 100).to_string()),
         ];
         let script = Script { text: include_str!("kill.sh"), variables: &variables, process: Process::Forked };
-        let mut killed = Killed::default();
+        let mut killed = None;
         let each = |output: crate::lane::Output| {
             let mut lines = output.stdout.splitn(3, |byte| *byte == b'\n');
             let mut names = || {
                 let names = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
                 names.split_whitespace().map(str::to_owned).collect()
             };
-            let stopped = Stopped { ended: names(), left: names() };
-            killed = Killed { stopped, stdout: lines.next().unwrap_or_default().to_vec(), stderr: output.stderr };
+            let stopped = Stopped { ended: names(), left: names(), unknown: false };
+            let stdout = lines.next().unwrap_or_default().to_vec();
+            killed = Some(Killed { stopped, stdout, stderr: output.stderr });
         };
         // Where it isn't told, nobody knows what was ended.
         let _ = lane.run(&[script], grace + Duration::from_secs(30), each).await;

@@ -76,6 +76,9 @@ pub(crate) fn told(stopped: &Stopped) -> String {
         names.dedup();
         names.join(", ")
     };
+    if stopped.unknown {
+        return ", but nothing there answered: it may go on".into();
+    }
     match (&stopped.ended[..], &stopped.left[..]) {
         ([], _) => String::new(),
         (ended, []) => format!(" ({}); nothing of it is left there", names(ended)),

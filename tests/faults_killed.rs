@@ -7,7 +7,7 @@ use crate::events::Told;
 use crate::server::{signal, until};
 use crate::world::World;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -370,6 +370,43 @@ fn the_terminal_is_left_as_it_was_found() {
         world.nothing_is_left_but_steps();
         world.step(&format!("{times} × Ctrl-C at a terminal: as it was found"));
     }
+}
+
+#[test]
+fn a_terminal_that_is_closed_is_one_interrupt() {
+    let Some(world) = World::up("closed", &["web1"], "bookworm") else { return };
+    world.write(
+        "long.rhai",
+        r#"
+        let node = host("web1");
+        act(node, #{ name: "long", reason: "a test", apply: "touch /run/begun; sleep 3; touch /run/done" });
+        act(node, #{ name: "next", reason: "a test", apply: "touch /run/next" });
+        "#,
+    );
+    let shell = format!("{} run long.rhai -i inventory.toml --format human; true", env!("CARGO_BIN_EXE_haflow"));
+    let mut script = clean(Command::new("script"), world.folder.path())
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/bash")
+        .args(["--quiet", "--command", &shell, "typescript"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("script starts");
+    until("the act to begin", || world.ssh("web1", "test -e /run/begun").status.success());
+    signal(&script, Signal::KILL);
+    script.wait().expect("it ends");
+    until("the end of the run", || world.journal().iter().any(|event| event["event"] == "run_finished"));
+    let journal = world.journal();
+    let last = journal.last().expect("the end");
+    assert_eq!(
+        (&last["changed"], &last["cancelled"], &last["in_doubt"]),
+        (&json!(1), &json!(1), &json!(0)),
+        "{journal:#?}"
+    );
+    assert_eq!(journal.iter().filter(|event| event["event"] == "interrupted").count(), 1);
+    assert_eq!(world.sh("web1", "cd /run; ls -d done next 2>/dev/null || true"), "done");
+    world.nothing_is_left();
+    world.step("a terminal that is closed: waited for, and nothing more begun");
 }
 
 // Two runs at once.

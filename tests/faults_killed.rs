@@ -7,7 +7,7 @@ use crate::events::Told;
 use crate::server::{signal, until};
 use crate::world::World;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -24,7 +24,7 @@ for process in /proc/[0-9]*; do
     [ "$process" != "/proc/$$" ] && grep -qsz '^SSH_CONNECTION=' "$process/environ" || continue
     read -r line 2>/dev/null < "$process/stat" || continue
     set -- ${line##*) }
-    [ "$1" = Z ] || printf '%s ' "${process#/proc/}" "$(tr '\0\n' '  ' < "$process/cmdline" | cut -c 1-120)"
+    [ "$1" = Z ] || printf '%s %s\n' "${process#/proc/}" "$(tr '\0\n' '  ' < "$process/cmdline" | cut -c 1-120)"
 done 2>/dev/null
 ls -d /run/haflow-step-* 2>/dev/null
 true
@@ -58,25 +58,28 @@ impl World {
     /// Nothing of a run is left on any host.
     #[track_caller]
     fn nothing_is_left(&self) {
-        self.is_left_with(OF_RUNS);
+        self.is_left_with(|_| true);
     }
 
     /// The same, but for what is kept of steps: of those in doubt, and those that had ended when haflow was killed.
     #[track_caller]
     fn nothing_is_left_but_steps(&self) {
-        self.is_left_with(&format!("{{ {OF_RUNS}\n}} | grep -v '^/run/haflow-step-' || true"));
+        self.is_left_with(|line| !line.starts_with("/run/haflow-step-"));
     }
 
     #[track_caller]
-    fn is_left_with(&self, look: &str) {
+    fn is_left_with(&self, counts: impl Fn(&str) -> bool) {
         for host in self.lab.hosts() {
             // The last that a session has to do is to end.
             let deadline = Instant::now() + Duration::from_secs(5);
-            let mut left = self.sh(&host.name, look);
-            while !left.is_empty() && Instant::now() < deadline {
-                left = self.sh(&host.name, look);
+            loop {
+                let seen = self.of_runs(&host.name);
+                let left: Vec<&str> = seen.lines().filter(|line| counts(line)).collect();
+                if left.is_empty() {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "left on {}: {left:#?}", host.name);
             }
-            assert_eq!(left, "", "left on {}", host.name);
         }
     }
 
@@ -169,10 +172,11 @@ fn no_finished_apply_is_repeated(journal: &[Value], at: &str) {
 
 #[test]
 fn killed_after_an_event_a_run_is_resumed_and_converges() {
-    let events: Vec<usize> = (1..=EVENTS).collect();
-    for k in draw("events after which haflow is killed", 1, &events) {
-        let _ = killed_after(k);
-    }
+    // All of them take hours: they have a test of their own.
+    let seed = std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs() as usize;
+    let k = 1 + seed % EVENTS;
+    skipped(&format!("{} of {EVENTS} events after which haflow is killed; HAFLOW_FAULT_KS={k} with --ignored repeats this one", EVENTS - 1));
+    let _ = killed_after(k);
 }
 
 /// After each event, or those of `HAFLOW_FAULT_KS=5,17,40`.
@@ -367,6 +371,43 @@ fn the_terminal_is_left_as_it_was_found() {
         world.nothing_is_left_but_steps();
         world.step(&format!("{times} × Ctrl-C at a terminal: as it was found"));
     }
+}
+
+#[test]
+fn a_terminal_that_is_closed_is_one_interrupt() {
+    let Some(world) = World::up("closed", &["web1"], "bookworm") else { return };
+    world.write(
+        "long.rhai",
+        r#"
+        let node = host("web1");
+        act(node, #{ name: "long", reason: "a test", apply: "touch /run/begun; sleep 3; touch /run/done" });
+        act(node, #{ name: "next", reason: "a test", apply: "touch /run/next" });
+        "#,
+    );
+    let shell = format!("{} run long.rhai -i inventory.toml --format human; true", env!("CARGO_BIN_EXE_haflow"));
+    let mut script = clean(Command::new("script"), world.folder.path())
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/bash")
+        .args(["--quiet", "--command", &shell, "typescript"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("script starts");
+    until("the act to begin", || world.ssh("web1", "test -e /run/begun").status.success());
+    signal(&script, Signal::KILL);
+    script.wait().expect("it ends");
+    until("the end of the run", || world.journal().iter().any(|event| event["event"] == "run_finished"));
+    let journal = world.journal();
+    let last = journal.last().expect("the end");
+    assert_eq!(
+        (&last["changed"], &last["cancelled"], &last["in_doubt"]),
+        (&json!(1), &json!(1), &json!(0)),
+        "{journal:#?}"
+    );
+    assert_eq!(journal.iter().filter(|event| event["event"] == "interrupted").count(), 1);
+    assert_eq!(world.sh("web1", "cd /run; ls -d done next 2>/dev/null || true"), "done");
+    world.nothing_is_left();
+    world.step("a terminal that is closed: waited for, and nothing more begun");
 }
 
 // Two runs at once.

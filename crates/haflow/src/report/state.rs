@@ -178,6 +178,11 @@ impl State {
 }
 
 impl Running {
+    /// Whether nothing of it is under way: an interrupt lets it go.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.phase, Phase::Pausing { .. } | Phase::Gate { .. })
+    }
+
     /// What it is doing, in a few words; empty where there is nothing to add.
     pub(super) fn doing(&self, now: u64) -> String {
         match &self.phase {

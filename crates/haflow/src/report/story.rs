@@ -11,6 +11,8 @@ use haflow_model::{Event, Failure, HostName, Outcome, Place, Record, Sources, Ta
 const HOST: usize = 24;
 /// The widest of the words that lines begin with.
 const WORD: usize = 11;
+/// More tasks than this that are waited for are told as a number.
+const WAITED_FOR: usize = 10;
 
 /// How events are told: with or without the time before each line.
 #[derive(Debug)]
@@ -72,7 +74,20 @@ impl Story {
             }
             Event::Interrupted => {
                 let what = "waiting for what is running; interrupt again to kill it";
-                Some(self.free(state, record.at, "interrupted", what))
+                let mut page = self.free(state, record.at, "interrupted", what);
+                // Whoever only waits is let go.
+                let running = state.running.iter().filter(|running| !running.waits());
+                let names: Vec<_> =
+                    running.map(|running| format!("{}  {}", running.task.host, title(&running.task))).collect();
+                page.indented(self.margin(), |page| {
+                    for name in names.iter().take(WAITED_FOR) {
+                        page.lines(Tone::Plain, name);
+                    }
+                    if names.len() > WAITED_FOR {
+                        page.lines(Tone::Plain, &format!("… and {} more", names.len() - WAITED_FOR));
+                    }
+                });
+                Some(page)
             }
             Event::GateChecked { .. }
             | Event::TaskStarted { .. }

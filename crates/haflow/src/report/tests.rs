@@ -302,7 +302,10 @@ fn a_gate_that_takes_its_time() {
 #[test]
 fn interrupted() {
     let mut tale = Tale::new(&["rabbit1", "rabbit2"], 4);
-    tale.connected("rabbit1").finished(&package("rabbit1"), 900, Outcome::Ok).then(40, Event::Interrupted);
+    tale.connected("rabbit1").finished(&package("rabbit1"), 900, Outcome::Ok);
+    tale.then(0, Event::TaskStarted { task: service("rabbit1") })
+        .then(0, Event::TaskStarted { task: package("rabbit2") });
+    tale.then(40, Event::Interrupted);
     tale.finished(&service("rabbit1"), 400, changed(vec![])).finished(&service("rabbit2"), 0, Outcome::Cancelled);
     let why = "the connection was lost while its apply ran".into();
     tale.finished(&package("rabbit2"), 6_000, Outcome::InDoubt { why }).end().compare("interrupted", false);

@@ -226,18 +226,20 @@ async fn tell_all(
     kept
 }
 
-/// The first signal stops, the second kills what runs on the hosts, a third ends at once.
+/// The first signal stops, the second kills what runs on the hosts, a third ends at once. A terminal that is closed says so several times, by the
+/// shell and by the kernel, and nobody there means more than the first.
 async fn listen(interrupt: Interrupt, stopped: Arc<AtomicBool>) {
     let (Ok(mut int), Ok(mut term), Ok(mut hup)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {
         return;
     };
-    for count in 1.. {
+    let mut count = 0;
+    loop {
         tokio::select! {
-            _ = int.recv() => {}
-            _ = term.recv() => {}
-            _ = hup.recv() => {}
+            _ = int.recv() => count += 1,
+            _ = term.recv() => count += 1,
+            _ = hup.recv() => count = count.max(1),
         }
         stopped.store(true, Ordering::Relaxed);
         interrupt.stop.cancel();

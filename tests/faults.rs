@@ -50,6 +50,11 @@ impl World {
         Told::from(Ran::from(self.begin(playbook, &[]).wait_with_output().expect("it ends")))
     }
 
+    /// Goes on with the last run.
+    fn resume(&self, options: &[&str]) -> Told {
+        Told::from(self.haflow(&[&["resume", "--format", "json"], options].concat()))
+    }
+
     fn is(&self, host: &str, script: &str) -> bool {
         self.ssh(host, script).status.success()
     }
@@ -246,4 +251,34 @@ fn what_breaks_on_a_host_fails_its_task_alone() {
         world.sh("a", mend);
         world.step(what);
     }
+}
+
+#[test]
+fn a_host_that_loses_its_power_in_the_middle_of_something_is_told_in_doubt() {
+    let Some(world) = World::up("faults-power", &["a", "b"], "bookworm") else { return };
+    let playbook = r##"
+        let node = host("a");
+        parallel([
+            || act(node, #{ name: "cut", reason: "a test", apply: "echo cut >> /root/log; sync; sleep 60; echo end >> /root/log" }),
+            || act(host("b"), #{ name: "elsewhere", reason: "a test", apply: "touch /root/elsewhere" }),
+            || install(node, ["rabbitmq-server"]),
+        ]);
+    "##;
+    let run = world.begin(playbook, &[]);
+    until("dpkg at work", || {
+        world.is("a", "grep -q cut /root/log && grep -q ' status half-installed erlang' /var/log/dpkg.log && sync")
+    });
+    world.lab.kill("a").expect("its power is cut");
+    world.lab.boot("a").expect("it boots");
+    let told = Told::from(Ran::from(run.wait_with_output().expect("it ends"))).exits(1);
+    assert!(told.with("in_doubt").contains(&"a/act:cut".to_owned()), "{:?}", told.outcomes());
+    assert!(world.is("b", "[ -e /root/elsewhere ]"));
+    world.step(&format!("told in doubt: {:?}", told.with("in_doubt")));
+    let resumed = world.resume(&["--done", "a/act:cut"]).exits(0);
+    assert!(resumed.with("changed").iter().any(|id| id.contains("rabbitmq-server")), "{:?}", resumed.outcomes());
+    assert_eq!(world.sh("a", "cat /root/log; dpkg --audit"), "cut");
+    assert_eq!(world.sh("a", "dpkg-query -W -f '${db:Status-Status}' rabbitmq-server"), "installed");
+    world.step("the run is resumed: dpkg is mended and the package installed, and the act wasn't done again");
+    let again = world.told("plan", "playbook.rhai", &[]);
+    assert!(again.with("change").is_empty(), "{:?}", again.outcomes());
 }

@@ -2,7 +2,7 @@
 //!
 //! A sample in every run. All of it: `cargo test -p haflow --test it faults_killed -- --include-ignored --nocapture`.
 
-use crate::common::{Ran, clean, draw};
+use crate::common::{Ran, clean, draw, skipped};
 use crate::events::Told;
 use crate::server::{signal, until};
 use crate::world::World;
@@ -173,9 +173,12 @@ fn no_finished_apply_is_repeated(journal: &[Value], at: &str) {
 #[test]
 fn killed_after_an_event_a_run_is_resumed_and_converges() {
     // All of them take hours: they have a test of their own.
-    let seed = std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs() as usize;
+    let seed = std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").subsec_micros() as usize;
     let k = 1 + seed % EVENTS;
-    skipped(&format!("{} of {EVENTS} events after which haflow is killed; HAFLOW_FAULT_KS={k} with --ignored repeats this one", EVENTS - 1));
+    skipped(&format!(
+        "{} of {EVENTS} events after which haflow is killed; HAFLOW_FAULT_KS={k} with --ignored repeats this one",
+        EVENTS - 1
+    ));
     let _ = killed_after(k);
 }
 

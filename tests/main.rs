@@ -16,6 +16,7 @@ mod world;
 mod apply;
 mod apt;
 mod bad_input;
+mod faults;
 mod faults_killed;
 mod fidelity;
 mod golden;

@@ -45,7 +45,7 @@ elif ! flock -w 20 8; then
 else
     look
     if flock -n -x 9; then
-        if [ "$way" = again ] && [ "$owner" != "$run" ]; then
+        if [ "$way" = again ] && [ -n "$owner" ] && [ "$owner" != "$run" ]; then
             printf 'lost %s\n' "$by"
             exec 9<&-
         else

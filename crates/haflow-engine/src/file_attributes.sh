@@ -4,7 +4,8 @@ case $kind in
   folder) [ -d "$path" ] || mkdir -p -- "$path" ;;
   link)
     new="${path%/*}/.${path##*/}.haflow-$$"
-    ln -s -- "$target" "$new"
+    rm -f -- "$new"
+    ln -sT -- "$target" "$new"
     mv -fT -- "$new" "$path" || { rm -f -- "$new"; exit 1; }
     ;;
   absent) rm -rf -- "$path" ;;

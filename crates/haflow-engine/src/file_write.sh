@@ -6,7 +6,10 @@ new="${folder:-/}/.${path##*/}.haflow-$$"
 trap 'rm -f -- "$new"' EXIT
 trap 'exit 129' HUP INT TERM
 # The shell's own printf costs no process, but doesn't say what went wrong: cat does.
-write() { printf '%s' "$wanted" > "$new" 2>/dev/null || printf '%s' "$wanted" | cat > "$new"; }
+write() { printf '%s' "$wanted" > "$new" 2>/dev/null || { rm -f -- "$new"; printf '%s' "$wanted" | cat > "$new"; }; }
+# Whoever may write in the folder could have put a link there.
+set -C
+rm -f -- "$new"
 if [ "$plain" = yes ]; then
   # Made with the wanted mode and by the wanted owner: nothing more is to be set.
   umask "$mask"
@@ -29,3 +32,4 @@ fi
 sync -- "$new"
 mv -fT -- "$new" "$path"
 trap - EXIT HUP INT TERM
+set +C

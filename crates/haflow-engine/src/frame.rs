@@ -54,13 +54,14 @@ impl Frame {
         };
         let variables: usize = script.variables.iter().map(length).sum();
         let mut text = Zeroizing::new(String::with_capacity(script.text.len() + variables + 8 * marker.len() + 1024));
+        // A connection that is lost over a here-document ends it too: nothing of half a script may run, so each is within braces.
         // A here-document's end is a whole line, so the script's last line needs its newline. The ninth descriptor is the host's lock, which
         // only lanes and keepers hold.
         let close = match script.process {
             Process::Own => {
-                let _ = writeln!(*text, "sh /dev/fd/3 3<<'{marker}' </dev/null 9<&-");
+                let _ = writeln!(*text, "{{\nsh /dev/fd/3 3<<'{marker}' </dev/null 9<&-");
                 text.push_str(&begin);
-                format!("\n{marker}\n__haflow=$?\n")
+                format!("\n{marker}\n}}\n__haflow=$?\n")
             }
             Process::Kept(step) => {
                 text.push_str(&begin);
@@ -265,6 +266,33 @@ mod tests {
                 (output, exit),
                 "{script}"
             );
+        }
+    }
+
+    /// A connection that is lost over a script: what has come of it must not run.
+    #[test]
+    fn half_a_script_never_runs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("began");
+        let variables = [("path".to_owned(), path.to_str().expect("UTF-8").to_owned())];
+        for process in [Process::Own, Process::Kept("1"), Process::Forked, Process::Lane] {
+            let frame = Frame::new("0123456789abcdef0123456789abcdef.1".into());
+            let script = Script { text: "\ntouch \"$path\"\ntouch \"$path\"", variables: &variables, process };
+            let run = format!("__haflow_run={}\n", folder.path().display());
+            let text = run + &frame.encode(&script);
+            let from = text.find("touch").expect("it is there");
+            let whole = text.rfind("touch").expect("it is there") + "touch \"$path\"".len();
+            for cut in from..whole {
+                let mut sh = Command::new("sh")
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .expect("sh");
+                sh.stdin.take().expect("it is piped").write_all(&text.as_bytes()[..cut]).expect("it reads");
+                sh.wait().expect("it ends");
+                assert!(!path.exists(), "{process:?} ran after {:?}", &text[..cut]);
+            }
         }
     }
 

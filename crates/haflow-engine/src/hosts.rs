@@ -183,6 +183,7 @@ impl Hosts {
     async fn unlocked_lane(&self, host: &HostName, user: Option<&str>) -> Result<Lent<'_>, Unreachable> {
         let reached = &*self.all[host];
         let user = user.or(reached.host.run_as.as_deref()).map(str::to_owned);
+        let mut losses = 0;
         loop {
             let slot = Arc::clone(&reached.slots).acquire_owned().await.expect("never closed");
             let link = reached.link();
@@ -203,7 +204,8 @@ impl Hosts {
                 Err(error) if error.step == Step::Session => {
                     self.open_instead(reached, &link, connection, user.as_deref()).await
                 }
-                Err(error) if error.step == Step::Network => {
+                Err(error) if error.step == Step::Network && losses < MOST_LOSSES => {
+                    losses += 1;
                     self.lost(reached, &link, &error.message);
                     continue;
                 }

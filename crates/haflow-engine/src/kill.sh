@@ -3,7 +3,7 @@
 # own: there is no ps on small systems.
 own=$$
 folder=
-for place in /run /dev/shm /tmp; do
+for place in /run /tmp /dev/shm; do
   [ -z "$name" ] || [ ! -O "$place/$name" ] || folder=$place/$name
 done
 step=

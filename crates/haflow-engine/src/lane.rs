@@ -150,7 +150,7 @@ impl Lane {
         // Behind the name in brackets the third field is the process group, and the twentieth the time of the start. A container shares its
         // machine's boot id: its first process tells its boots apart.
         let text = format!(
-            "{FOR_LOGIN_SCRIPTS}{WELCOME}; for __haflow_run in /run /dev/shm /tmp; do [ ! -w \"$__haflow_run\" ] || break; done; \
+            "{FOR_LOGIN_SCRIPTS}{WELCOME}; for __haflow_run in /run /tmp /dev/shm; do [ ! -w \"$__haflow_run\" ] || break; done; \
              __haflow=; read -r __haflow 2>/dev/null </proc/1/stat; set -- ${{__haflow##*) }}; __haflow_boot=${{20:-0}}; \
              __haflow=; read -r __haflow 2>/dev/null </proc/sys/kernel/random/boot_id; __haflow_boot=$__haflow_boot-${{__haflow%%-*}}; \
              __haflow=; read -r __haflow 2>/dev/null </proc/$$/stat; set -- ${{__haflow##*) }}; __haflow_started=${{20:-0}}; \

@@ -122,8 +122,10 @@ impl<'h> Lent<'h> {
         if has || self.reached.alone.load(Ordering::SeqCst) {
             return Ok(());
         }
+        // Where the first attempt came to nothing, nobody has been there since.
+        let way = if guard(&self.reached.lock).is_some() { "again" } else { "first" };
         let name = &self.reached.host.name;
-        let message = match self.lock(holder, "again").await {
+        let message = match self.lock(holder, way).await {
             Ok(Locked::Taken | Locked::Alone | Locked::Impossible) => return Ok(()),
             Ok(Locked::Held(by) | Locked::Lost(by)) => {
                 format!("the lock of {name} was lost with the connection, and another run was there since: {by}")
@@ -182,11 +184,16 @@ impl<'h> Lent<'h> {
         step: Option<&str>,
         timeout: Duration,
         kill: &CancellationToken,
-        each: impl FnMut(Output),
+        mut each: impl FnMut(Output),
     ) -> Result<(), LaneError> {
         // Taken out for as long as the scripts run: a lane with half an answer in it isn't lent again.
         let Some(mut lane) = self.lane.take() else {
             return Err(LaneError::Lost("the lane broke before".into()));
+        };
+        let (kept, mut come) = (scripts.iter().position(|script| matches!(script.process, Process::Kept(_))), 0);
+        let each = |output| {
+            come += 1;
+            each(output);
         };
         let ran = tokio::select! {
             ran = lane.run(scripts, timeout, each) => ran,
@@ -211,7 +218,8 @@ impl<'h> Lent<'h> {
                     || Killed { stopped: Stopped { unknown: true, ..Stopped::default() }, ..Killed::default() };
                 let killed = match self.link.connection.get() {
                     Some(Ok((Some(connection), _))) => {
-                        let folder = step.filter(|_| lane.keeps()).map(folder);
+                        // What has ended well isn't ended for what came after it.
+                        let folder = step.filter(|_| lane.keeps() && kept.is_none_or(|kept| come <= kept)).map(folder);
                         let user = self.reached.sudo(self.user.as_deref());
                         let host = &self.reached.host;
                         let killed = connection.kill(host, user, lane.shell(), folder.as_deref(), GRACE).await;

@@ -22,6 +22,15 @@ add() {
     printf '%s %s\n' "$$" "$__haflow_started" 2>/dev/null >> "$lock" ||
         printf '%s %s\n' "$$" "$__haflow_started" | dd of="$lock" conv=nocreat,notrunc oflag=append 2>/dev/null
 }
+# Not every flock can wait.
+turn() {
+    tries=0
+    until flock -n 8; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 20 ] || return 1
+        sleep 1
+    done
+}
 # The run that the file speaks of, and how many of its lanes live; with `end` these are ended.
 look() {
     owner= by= lanes=0
@@ -39,7 +48,7 @@ look() {
 }
 if [ -z "$lock" ] || ! command -v flock >/dev/null || ! command exec 8< "$lock.turn" || ! command exec 9< "$lock"; then
     printf 'none\n'
-elif ! flock -w 20 8; then
+elif ! turn; then
     exec 9<&-
     printf 'held\n'
 else
@@ -57,7 +66,10 @@ else
         fi
     elif [ "$owner" = "$run" ]; then
         # What is left of the same run, which died: its lanes aren't needed, its steps go on.
-        [ "$way" != resumed ] || look end
+        if [ "$way" = resumed ] && [ "$by" != "$holder" ]; then
+            look end
+            put
+        fi
         flock -s 9
         printf 'taken %s\n' "$lock"
         add
@@ -72,7 +84,7 @@ else
 fi
 exec 8<&-
 # What is kept of steps that nobody has picked up for a day.
-if [ "$way" != again ]; then
+if [ "$way" = first ]; then
     for folder in "$__haflow_run"/haflow-step-*; do
         [ -O "$folder" ] && [ -n "$(find "$folder" -prune -type d -mtime +0)" ] || continue
         pid= line=

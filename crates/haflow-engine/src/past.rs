@@ -19,6 +19,10 @@ pub enum Past {
     InDoubt {
         /// Under which id its result is kept on the host, if it is.
         step: Option<String>,
+        /// When that began, in milliseconds since 1970-01-01 UTC.
+        at: u64,
+        /// Whether the user says that it may be done once more.
+        again: bool,
     },
 }
 
@@ -28,7 +32,7 @@ pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Strin
     for record in records {
         match &record.event {
             Event::ApplyStarted { task, step, .. } => {
-                past.insert(task.id.clone(), Past::InDoubt { step: step.clone() });
+                past.insert(task.id.clone(), Past::InDoubt { step: step.clone(), at: record.at, again: false });
             }
             Event::TaskRetried { task, .. } => drop(past.insert(task.id.clone(), Past::Tried)),
             Event::TaskFinished { task, outcome, output, .. } => match outcome {
@@ -40,7 +44,11 @@ pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Strin
                     past.entry(task.id.clone()).and_modify(|past| *past = Past::Tried);
                 }
                 // Its apply had begun: what is known of that stays.
-                Outcome::InDoubt { .. } => drop(past.entry(task.id.clone()).or_insert(Past::InDoubt { step: None })),
+                Outcome::InDoubt { .. } => drop(past.entry(task.id.clone()).or_insert(Past::InDoubt {
+                    step: None,
+                    at: record.at,
+                    again: false,
+                })),
                 Outcome::Skipped { .. } | Outcome::Unreachable { .. } | Outcome::Cancelled => {}
             },
             _ => {}
@@ -63,7 +71,7 @@ fn is_redacted(value: &Value) -> bool {
 pub(crate) fn in_doubt(task: &Task, past: Option<&Past>) -> Option<String> {
     let Action::Act(_) = &task.action else { return None };
     let why = match past? {
-        Past::Tried => return None,
+        Past::Tried | Past::InDoubt { again: true, .. } => return None,
         Past::InDoubt { .. } => "it was under way when the run died, and whether it was done can't be probed",
         Past::Ended { .. } => {
             "it was done before the run died, and what it printed, which others use, held a secret and wasn't kept"

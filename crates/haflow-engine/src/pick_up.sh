@@ -8,7 +8,15 @@ fi
 runs() {
   pid=
   [ ! -s "$folder/pid" ] || read -r pid <"$folder/pid"
-  [ -n "$pid" ] || return 1
+  if [ -z "$pid" ]; then
+    # It hasn't said its number yet, or couldn't.
+    for file in /proc/[0-9]*/cmdline; do
+      line=
+      { read -r line <"$file"; } 2>/dev/null
+      case $line in *"$folder"*) return 0 ;; esac
+    done
+    return 1
+  fi
   line=
   { read -r line <"/proc/$pid/cmdline"; } 2>/dev/null
   case $line in *"$folder"*) return 0 ;; esac

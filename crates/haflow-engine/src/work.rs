@@ -12,7 +12,7 @@ use crate::state::{Known, Seen, failed};
 use crate::step::{self, Sight, Trouble};
 use haflow_model::{Action, Change, Decision, Diff, Event, Failure, FileState, Gate, Outcome, Planned, Task, Value};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A gate's last look gets this much time, however little is left: on a busy host a few starts of rabbitmqctl take longer than ten seconds.
 const SHORTEST_LOOK: Duration = Duration::from_mins(1);
@@ -141,23 +141,15 @@ impl Worker<'_> {
     ) -> Result<Ended, Trouble> {
         self.events.emit(Event::TaskStarted { task: task.task.into() }).await;
         let timeout = task.task.policy.timeout;
+        *applying = matches!(before.past, Some(Past::InDoubt { .. }));
         if let Some(ended) = self.left_under_way(task, before.past).await? {
             return Ok(ended);
         }
+        *applying = false;
         if let Action::Gate(gate) = &task.task.action {
             return self.gate(task, gate).await;
         }
-        let mut seen = match ahead.filter(|seen| self.is_quiet() || outlives_changes(task, seen)) {
-            // Where something has changed since, the apply makes sure of it.
-            Some(seen) => {
-                if self.is_quiet() {
-                    Sight::Now(seen)
-                } else {
-                    Sight::Before(seen)
-                }
-            }
-            None => Sight::Now(self.look(task, timeout).await?),
-        };
+        let mut seen = self.sight(task, ahead).await?;
         // What is applied is what was planned, on what was planned from: also where a second look was needed. What was begun already
         // is no longer what was planned from.
         let keep = |seen: &Sight| match before.promised {
@@ -199,7 +191,7 @@ impl Worker<'_> {
             self.events.intend(intent).await?;
             *applying = true;
             let applied = self.apply(lane, task, &seen, kept.as_deref()).await?;
-            *applying = false;
+            *applying = applied == Tried::Unknown;
             let applied = match applied {
                 Tried::Applied(applied) => *applied,
                 tried => {
@@ -208,6 +200,7 @@ impl Worker<'_> {
                         return Err(Trouble::Lost("its lane breaks again and again".into()));
                     }
                     seen = Sight::Now(self.look(task, timeout).await?);
+                    *applying = false;
                     if tried == Tried::Nothing {
                         keep(&seen)?;
                         first = None;
@@ -232,12 +225,12 @@ impl Worker<'_> {
                     of: attempts,
                     pause_ms: crate::millis(pause),
                     // Before a line is taken out of it: a secret that is cut would be no longer known.
-                    why: in_a_line(&self.events.redacted(failure)),
+                    why: in_a_line(&self.events.redacted(failure.clone())),
                 })
                 .await;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.interrupt.stop.cancelled() => return Err(Trouble::Killed(Stopped::default())),
+                () = self.interrupt.stop.cancelled() => return Err(failure.into()),
             }
             // Others may have been at work in the meantime, and the apply itself may have got further than it said.
             seen = Sight::Now(self.look(task, timeout).await?);
@@ -245,17 +238,27 @@ impl Worker<'_> {
         }
     }
 
+    /// What a task is decided on at its turn.
+    async fn sight(&self, task: &Ready<'_>, ahead: Option<Seen>) -> Result<Sight, Trouble> {
+        Ok(match ahead.filter(|seen| self.is_quiet() || outlives_changes(task, seen)) {
+            Some(seen) if self.is_quiet() => Sight::Now(seen),
+            // Something has changed since: the apply makes sure of it.
+            Some(seen) => Sight::Before(seen),
+            None => Sight::Now(self.look(task, task.task.policy.timeout).await?),
+        })
+    }
+
     /// How a task ended that the run left under way when it died; `None` where it is to be done.
     async fn left_under_way(&self, task: &Ready<'_>, past: Option<&Past>) -> Result<Option<Ended>, Trouble> {
-        if let Some(Past::InDoubt { step: Some(step) }) = past {
+        if let Some(Past::InDoubt { step: Some(step), at, .. }) = past {
             match self.pick_up(task, step).await {
                 Ok(Some(applied)) => {
                     let output = judge(task, applied)?;
                     return Ok(Some((Outcome::Changed { diff: Diff::default() }, output)));
                 }
-                // It never began.
-                Ok(None) => return Ok(None),
-                Err(Trouble::Gone(_)) => {}
+                // It never began. What is kept is swept after a day: then that can't be told any more.
+                Ok(None) if is_young(*at) => return Ok(None),
+                Ok(None) | Err(Trouble::Gone(_)) => {}
                 Err(trouble) => return Err(trouble),
             }
         }
@@ -346,6 +349,12 @@ impl Worker<'_> {
             }
         }
     }
+}
+
+/// Whether what began then can't have been swept from its host yet.
+fn is_young(at: u64) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(at)) < Duration::from_hours(20)
 }
 
 /// Whether what was seen of a task may be acted on although something has changed since: it must lead to an apply that makes sure

@@ -476,7 +476,7 @@ fn known(world: &World, journal: &[Record]) -> BTreeMap<String, Past> {
     let mut known = past(journal);
     let log = world.log();
     for (id, task) in world.graph.tasks() {
-        if let (Some(past @ Past::InDoubt { step: None }), Does::Act { .. }) =
+        if let (Some(past @ Past::InDoubt { step: None, .. }), Does::Act { .. }) =
             (known.get_mut(&task.id()), world.does[&id])
         {
             *past = if log.contains(&format!("end {}", task.name)) {

@@ -85,13 +85,8 @@ impl Resume {
 
     /// Puts in what the user knows of tasks that are in doubt.
     fn decided(&self, past: &mut BTreeMap<String, Past>) -> Result<(), Error> {
-        let ended = || Past::Ended { outcome: done(), output: None };
-        for (option, task, now) in self
-            .done
-            .iter()
-            .map(|task| ("--done", task, ended()))
-            .chain(self.again.iter().map(|task| ("--again", task, Past::Tried)))
-        {
+        let done_tasks = self.done.iter().map(|task| ("--done", task));
+        for (option, task) in done_tasks.chain(self.again.iter().map(|task| ("--again", task))) {
             let Some(known) = past.get_mut(task) else {
                 let near = nearest(task, past.keys().map(String::as_str));
                 let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
@@ -100,7 +95,12 @@ impl Resume {
                     help: "a task's id is `host/kind:name`; `haflow show` tells which are in doubt".into(),
                 });
             };
-            *known = now;
+            match known {
+                _ if option == "--done" => *known = Past::Ended { outcome: done(), output: None },
+                // Its step may still be under way: that is seen first.
+                Past::InDoubt { again, .. } => *again = true,
+                _ => *known = Past::Tried,
+            }
         }
         Ok(())
     }

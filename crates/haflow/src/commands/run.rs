@@ -96,7 +96,9 @@ pub(super) fn execute_in(
 
 /// The time, and something that tells two runs of one second apart.
 pub(super) fn run_id() -> String {
-    format!("{}-{:04x}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"), std::process::id() & 0xffff)
+    // Numbers of processes are the same in many containers; the standard library's hashes begin with random bits.
+    let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0) & 0xffff;
+    format!("{}-{random:04x}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
 }
 
 /// Asks before tasks that their playbook declares destructive: for the names of their hosts, which a habit doesn't type.

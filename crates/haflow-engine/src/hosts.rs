@@ -275,8 +275,7 @@ impl Hosts {
             if left.is_zero() && tries > 1 {
                 return held;
             }
-            let spread = crate::random_hex().ok().and_then(|hex| u64::from_str_radix(&hex[..4], 16).ok()).unwrap_or(0);
-            let pause = BETWEEN_LOCKS + Duration::from_millis(spread % 500);
+            let pause = BETWEEN_LOCKS.mul_f64(1.0 + crate::spread());
             tokio::time::sleep(if left.is_zero() { pause } else { pause.min(left) }).await;
         }
     }

@@ -161,8 +161,8 @@ impl<'h> Lent<'h> {
         kill: &CancellationToken,
         mut each: impl FnMut(Output),
     ) -> Result<(), LaneError> {
-        let step = scripts.iter().find_map(|script| match script.process {
-            Process::Kept(step) => Some(step),
+        let step = scripts.iter().enumerate().find_map(|(index, script)| match script.process {
+            Process::Kept(step) => Some((step, index)),
             _ => None,
         });
         let told = std::mem::take(&mut self.told);
@@ -174,14 +174,14 @@ impl<'h> Lent<'h> {
         all.extend_from_slice(scripts);
         let mut first = true;
         let rest = |output| if std::mem::take(&mut first) { drop(output) } else { each(output) };
-        self.run_or_end(&all, step, timeout, kill, rest).await
+        self.run_or_end(&all, step.map(|(step, index)| (step, index + 1)), timeout, kill, rest).await
     }
 
-    /// The same; what is ended includes this step.
+    /// The same; what is ended includes this step, unless more outputs than these have come: then it has ended.
     async fn run_or_end(
         &mut self,
         scripts: &[Script<'_>],
-        step: Option<&str>,
+        step: Option<(&str, usize)>,
         timeout: Duration,
         kill: &CancellationToken,
         mut each: impl FnMut(Output),
@@ -190,7 +190,7 @@ impl<'h> Lent<'h> {
         let Some(mut lane) = self.lane.take() else {
             return Err(LaneError::Lost("the lane broke before".into()));
         };
-        let (kept, mut come) = (scripts.iter().position(|script| matches!(script.process, Process::Kept(_))), 0);
+        let mut come = 0;
         let each = |output| {
             come += 1;
             each(output);
@@ -218,8 +218,8 @@ impl<'h> Lent<'h> {
                     || Killed { stopped: Stopped { unknown: true, ..Stopped::default() }, ..Killed::default() };
                 let killed = match self.link.connection.get() {
                     Some(Ok((Some(connection), _))) => {
-                        // What has ended well isn't ended for what came after it.
-                        let folder = step.filter(|_| lane.keeps() && kept.is_none_or(|kept| come <= kept)).map(folder);
+                        let runs = step.filter(|(_, before)| lane.keeps() && come <= *before);
+                        let folder = runs.map(|(step, _)| format!("{FOLDER}{step}"));
                         let user = self.reached.sudo(self.user.as_deref());
                         let host = &self.reached.host;
                         let killed = connection.kill(host, user, lane.shell(), folder.as_deref(), GRACE).await;
@@ -263,7 +263,7 @@ impl<'h> Lent<'h> {
         let variables = [("step".to_owned(), step.to_owned())];
         let script = Script { text: &text, variables: &variables, process: Process::Forked };
         let mut output = None;
-        self.run_or_end(&[script], Some(step), timeout, kill, |come| output = Some(come)).await?;
+        self.run_or_end(&[script], Some((step, 0)), timeout, kill, |come| output = Some(come)).await?;
         let Some(Output { exit, stdout, stderr }) = output else {
             return Err(LaneError::Lost("an answer is missing".into()));
         };
@@ -297,11 +297,6 @@ $steps
 END
 rm -rf -- "$@"
 "#;
-
-/// Where a step's result is kept, for whoever isn't a lane.
-fn folder(step: &str) -> String {
-    format!("{FOLDER}{step}")
-}
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {

@@ -52,6 +52,12 @@ fn random_hex() -> Result<String, getrandom::Error> {
     Ok(format!("{:032x}", u128::from_be_bytes(bits)))
 }
 
+/// A random number from 0 to 1: those who were turned away together shouldn't come back together.
+fn spread() -> f64 {
+    let random = random_hex().ok().and_then(|hex| u8::from_str_radix(&hex[..2], 16).ok());
+    f64::from(random.unwrap_or(128)) / 255.0
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -108,7 +108,7 @@ impl Connection {
             }
             // MaxStartups: not all who were refused may come back at the same moment.
             if why::may_pass(&said) && began.elapsed() + pause < BUSY {
-                tokio::time::sleep(pause.mul_f64(0.5 + spread())).await;
+                tokio::time::sleep(pause.mul_f64(0.5 + crate::spread())).await;
                 pause = (pause * 2).min(PAUSES.1);
                 continue;
             }
@@ -267,10 +267,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// A random number from 0 to 1.
-fn spread() -> f64 {
-    let random = crate::random_hex().ok().and_then(|hex| u8::from_str_radix(&hex[..2], 16).ok());
-    f64::from(random.unwrap_or(128)) / 255.0
 }

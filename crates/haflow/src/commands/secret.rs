@@ -65,6 +65,7 @@ fn name(text: &str) -> Result<String, String> {
 impl SecretCommand {
     pub(super) fn run(self) -> Result<Exit, Error> {
         guard();
+        let path = self.file.clone();
         let file = File::new(self.file);
         let nobody = || false;
         match self.action {
@@ -77,7 +78,10 @@ impl SecretCommand {
                 eprintln!("{word} {name}");
             }
             Action::List => {
-                let kept = file.read(&nobody)?.unwrap_or_default();
+                let Some(kept) = file.read(&nobody)? else {
+                    eprintln!("note: there is no {} yet; `haflow secret set NAME` begins one", path.display());
+                    return Ok(Exit::Done);
+                };
                 say(&kept.keys().fold(String::new(), |names, name| names + name.as_str() + "\n"));
             }
             Action::Edit => {

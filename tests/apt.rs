@@ -77,3 +77,23 @@ fn only_the_pinned_key_is_trusted_and_only_for_its_repository() {
     assert_eq!(told.count("changed"), 4, "both keys, the source, and the index: {:?}", told.outcomes());
     assert_eq!(world.told("run", "either.rhai", &[]).exits(0).count("ok"), 5);
 }
+
+#[test]
+fn another_that_installs_is_waited_for_and_that_is_shown() {
+    let Some(world) = World::up("apt-lock", &["a"], "bookworm") else { return };
+    world.sh("a", "apt-get -q update");
+    let other = "until [ -e /run/go ]; do sleep 0.1; done";
+    world.sh("a", &format!("systemd-run --quiet --unit other apt-get -qy -o DPkg::Pre-Install-Pkgs::='touch /run/held; {other}' install tree"));
+    world.sh("a", "timeout 60 sh -c 'until [ -e /run/held ]; do sleep 0.1; done'");
+    world.write("install.rhai", r#"install(host("a"), ["socat"]);"#);
+    let mut run = world.begin(&["run", "install.rhai", "-i", "inventory.toml"]);
+    let said = run.until("step_said", Some("a/package:socat"))["line"].to_string();
+    assert!(
+        said.contains("/var/lib/dpkg/lock-frontend. It is held by process") && said.contains("(apt-get)"),
+        "{said}"
+    );
+    world.sh("a", "touch /run/go");
+    assert_eq!(run.ended().exits(0).with("changed"), ["a/package:socat"]);
+    assert_eq!(world.sh("a", "dpkg-query -W -f '${db:Status-Status} ' socat tree"), "installed installed");
+    world.step("apt's lock: waited for, and told who holds it");
+}

@@ -31,14 +31,14 @@ true
 "#;
 
 /// A run whose process is known, and what it tells.
-struct Begun {
+pub(crate) struct Begun {
     program: Child,
     stdout: BufReader<ChildStdout>,
     told: String,
 }
 
 impl World {
-    fn begin(&self, arguments: &[&str]) -> Begun {
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Begun {
         let mut program = clean(Command::new(env!("CARGO_BIN_EXE_haflow")), self.folder.path())
             .env("XDG_RUNTIME_DIR", self.folder.path())
             .args(arguments)
@@ -103,16 +103,16 @@ impl Begun {
 
     /// Reads until this event of this task, or of the run.
     #[track_caller]
-    fn until(&mut self, event: &str, task: Option<&str>) {
+    pub(crate) fn until(&mut self, event: &str, task: Option<&str>) -> Value {
         loop {
             let Some(next) = self.next() else { panic!("it ended before {event} of {task:?}: {}", self.told) };
             if next["event"] == event && task.is_none_or(|task| next["task"] == task) {
-                return;
+                return next;
             }
         }
     }
 
-    fn ended(mut self) -> Told {
+    pub(crate) fn ended(mut self) -> Told {
         self.stdout.read_to_string(&mut self.told).expect("a text");
         let ran = Ran::from(self.program.wait_with_output().expect("it ends"));
         Told::from(Ran { stdout: self.told, ..ran })
@@ -128,6 +128,10 @@ fn killed_after(k: usize) -> Option<()> {
     let mut last = Value::Null;
     for _ in 0..k {
         last = run.next()?;
+        // What steps say depends on how long they take.
+        while last["event"] == "step_said" {
+            last = run.next()?;
+        }
     }
     signal(&run.program, Signal::KILL);
     run.program.wait().expect("it ends");
@@ -199,6 +203,9 @@ fn killed_after_every_event_a_run_is_resumed_and_converges() {
 const INSTALLS: &str = r#"
 for node in group("web") {
     install(node, param("package"));
+}
+barrier(group("web"), "installed");
+for node in group("web") {
     act(node, #{ name: "next", reason: "a test", apply: "touch /root/next" });
 }
 "#;

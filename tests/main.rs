@@ -17,6 +17,7 @@ mod apply;
 mod apt;
 mod bad_input;
 mod faults;
+mod faults_hosts;
 mod faults_killed;
 mod fidelity;
 mod golden;

@@ -4,7 +4,7 @@
 //!
 //! One generation takes minutes: bookworm's is always run, with the power cut of one broker; the others with `HAFLOW_TEST_ALL=1`.
 
-use crate::common::{all, draw, skipped};
+use crate::common::{all, draw, has_its_turn, skipped};
 use crate::events::Told;
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +54,9 @@ fn forky_with_quorum_queues_loses_nothing_that_was_confirmed() {
 fn generation(suite: &str, version: &str) {
     if suite != "bookworm" && !all() {
         skipped("it takes minutes; HAFLOW_TEST_ALL=1 runs it");
+        return;
+    }
+    if !has_its_turn("openstack") {
         return;
     }
     let hosts = [BROKERS.as_slice(), &[CLIENT]].concat();

@@ -1,7 +1,7 @@
 //! What a broker is told in its files, and its limits and definitions, on real brokers in the lab: seen by the broker's own
 //! tools, kept by a second run, and mended.
 
-use crate::common::{all, skipped};
+use crate::common::{all, has_its_turn, skipped};
 use crate::world::World;
 use serde_json::{Value, json};
 use std::fs;
@@ -166,6 +166,9 @@ fn is_configured(part: &str, suite: &str, mirrored: bool) {
 
 #[test]
 fn a_broker_is_as_its_files_say() {
+    if !has_its_turn("rabbit_config") {
+        return;
+    }
     is_configured("config", "bookworm", true);
 }
 

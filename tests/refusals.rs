@@ -1,6 +1,7 @@
 //! What brokers and hosts can be found like that a run mustn't go on from, on real hosts in the lab: each is refused with its reason,
 //! nothing is changed and nothing is lost; and what is said to be done about it does.
 
+use crate::common::has_its_turn;
 use crate::world::World;
 
 const BROKERS: [&str; 3] = ["rabbit1", "rabbit2", "rabbit3"];
@@ -46,6 +47,9 @@ fn is_refused(world: &World, task: &str, why: &[&str]) {
 
 #[test]
 fn what_a_run_must_not_go_on_from_is_refused() {
+    if !has_its_turn("refusals") {
+        return;
+    }
     let Some(world) = World::up("refusals", &BROKERS, "bookworm") else { return };
 
     world.write("missing.rhai", r#"install(host("rabbit1"), ["tree", "no-such-thing"]);"#);

@@ -3,7 +3,7 @@
 //!
 //! With zypper only by `HAFLOW_TEST_ALL=1`: it differs in how the package comes.
 
-use crate::common::{all, skipped};
+use crate::common::{all, has_its_turn, skipped};
 use crate::world::World;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -46,6 +46,9 @@ fn everywhere(world: &World, script: &str) {
 
 #[test]
 fn brokers_of_the_rpm_families_become_a_cluster() {
+    if !has_its_turn("rpm_rabbit") {
+        return;
+    }
     let Some(world) = World::up("rpm-rabbit", &BROKERS, "bookworm") else { return };
     everywhere(&world, &scripts(&["host.sh", "erlang.sh"]));
     world.sh("rabbit1", &scripts(&["packages.sh", "broker.sh"]));

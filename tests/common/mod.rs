@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 /// A program to be run in `folder` with nothing of the environment but where programs are.
 pub(crate) fn clean(mut command: Command, folder: &Path) -> Command {
@@ -25,16 +26,27 @@ pub(crate) fn all() -> bool {
     std::env::var_os("HAFLOW_TEST_ALL").is_some()
 }
 
-/// All of these, where everything is to be tested. Otherwise `number` of them, in their order: in each run others, unless `HAFLOW_TEST_SEED` is what
-/// one has told.
+/// What is drawn goes by this: in each run another number, unless `HAFLOW_TEST_SEED` is what one has told.
+static SEED: LazyLock<u64> = LazyLock::new(|| match std::env::var("HAFLOW_TEST_SEED") {
+    Ok(seed) => seed.parse().expect("HAFLOW_TEST_SEED is a number"),
+    Err(_) => std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs(),
+});
+
+/// Those that bring up a cluster and take minutes. Two of them are drawn for each run.
+const LONG: [&str; 4] = ["openstack", "rabbit_config", "refusals", "rpm_rabbit"];
+
+/// Whether one of the long tests has its turn; a word on it where it hasn't.
+pub(crate) fn has_its_turn(test: &str) -> bool {
+    assert!(LONG.contains(&test), "{test} isn't one of them");
+    all() || draw("long tests", 2, &LONG).contains(&test)
+}
+
+/// All of these, where everything is to be tested. Otherwise `number` of them, in their order.
 pub(crate) fn draw<T: Copy>(what: &str, number: usize, of: &[T]) -> Vec<T> {
     if all() {
         return of.to_vec();
     }
-    let seed: u64 = match std::env::var("HAFLOW_TEST_SEED") {
-        Ok(seed) => seed.parse().expect("HAFLOW_TEST_SEED is a number"),
-        Err(_) => std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs(),
-    };
+    let seed = *SEED;
     let mut drawn: Vec<usize> = (0..of.len()).collect();
     drawn.sort_by_key(|index| {
         let mut hasher = DefaultHasher::new();

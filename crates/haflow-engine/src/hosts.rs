@@ -180,6 +180,14 @@ impl Hosts {
         }
     }
 
+    /// A lane as by [`Hosts::lane`], where not all are lent out.
+    pub(crate) async fn spare_lane(&self, host: &HostName, user: Option<&str>) -> Option<Lent<'_>> {
+        if self.all[host].slots.available_permits() == 0 {
+            return None;
+        }
+        self.lane(host, user).await.ok()
+    }
+
     async fn unlocked_lane(&self, host: &HostName, user: Option<&str>) -> Result<Lent<'_>, Unreachable> {
         let reached = &*self.all[host];
         let user = user.or(reached.host.run_as.as_deref()).map(str::to_owned);

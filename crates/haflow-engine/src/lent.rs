@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long one attempt at a lock may take: longer than ssh takes to notice a dead connection, so that this isn't taken for that.
 const LOOK_AT_LOCK: Duration = Duration::from_secs(45);
+/// How long it may take to look at what a step prints.
+const LISTEN: Duration = Duration::from_secs(30);
 /// How long it may take to take something away.
 const REMOVE: Duration = Duration::from_secs(30);
 /// How long a killed script may take to end by itself.
@@ -282,12 +284,27 @@ impl<'h> Lent<'h> {
         })
     }
 
+    /// The end of what a step that runs has printed: of its output or its messages, whichever is newer.
+    pub(crate) async fn said(&mut self, step: &str, kill: &CancellationToken) -> Result<String, LaneError> {
+        let variables = [("name".to_owned(), format!("{FOLDER}{step}"))];
+        let script = Script { text: SAID, variables: &variables, process: Process::Forked };
+        let output = self.run(script, LISTEN, kill).await?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Takes away what is kept of steps whose ends have been told. What is left is taken away by a later run.
     pub(crate) async fn tidy(&mut self) {
         self.remove_told();
         let _ = self.run_all(&[], REMOVE, &CancellationToken::new(), drop).await;
     }
 }
+
+/// Prints the end of what the step in the folder `$name` has printed.
+const SAID: &str = r#"
+file=$__haflow_run/$name/out
+[ ! -s "$__haflow_run/$name/err" ] || [ "$file" -nt "$__haflow_run/$name/err" ] || file=$__haflow_run/$name/err
+[ ! -s "$file" ] || tail -c 4096 -- "$file"
+"#;
 
 /// Takes away what is kept of `$steps`.
 const REMOVE_STEPS: &str = r#"

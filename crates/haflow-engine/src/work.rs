@@ -11,14 +11,19 @@ use crate::past::{Past, in_doubt};
 use crate::state::{Known, Seen, failed};
 use crate::step::{self, Sight, Trouble};
 use haflow_model::{Action, Change, Decision, Diff, Event, Failure, FileState, Gate, Outcome, Planned, Task, Value};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio_util::sync::CancellationToken;
 
 /// A gate's last look gets this much time, however little is left: on a busy host a few starts of rabbitmqctl take longer than ten seconds.
 const SHORTEST_LOOK: Duration = Duration::from_mins(1);
 
 /// So often a task goes on after its lane broke: what breaks each of them is the task itself.
 const MOST_LOSSES: u32 = 5;
+
+/// So often it is looked at what a step prints.
+const BETWEEN_LINES: Duration = Duration::from_secs(3);
 
 /// The longest pause between two tries.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
@@ -190,6 +195,7 @@ impl Worker<'_> {
             let intent = Event::ApplyStarted { task: task.task.into(), attempt, step: kept.clone(), diff };
             self.events.intend(intent).await?;
             *applying = true;
+            let begun_at = Instant::now();
             let applied = self.apply(lane, task, &seen, kept.as_deref()).await?;
             *applying = applied == Tried::Unknown;
             let applied = match applied {
@@ -212,6 +218,12 @@ impl Worker<'_> {
             };
             let failure = match judge(task, applied) {
                 Ok(output) => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, output)),
+                Err(failure) if failure.exit == Some(step::KILLED) => match self.lane(task).await {
+                    Ok(mut lane) => {
+                        step::why_killed(&mut lane, failure, begun_at.elapsed(), &self.interrupt.kill).await
+                    }
+                    Err(_) => failure,
+                },
                 Err(failure) => failure,
             };
             if attempt == attempts || self.interrupt.stop.is_cancelled() {
@@ -273,8 +285,12 @@ impl Worker<'_> {
         seen: &Sight,
         step: Option<&str>,
     ) -> Result<Tried, Trouble> {
-        let applied = step::apply(&mut lane, task, seen, step, &self.interrupt.kill).await;
-        drop(lane);
+        let applied = async {
+            let applied = step::apply(&mut lane, task, seen, step, &self.interrupt.kill).await;
+            drop(lane);
+            applied
+        };
+        let applied = self.listening(task, step, applied).await;
         let applied = match (applied, step) {
             (Err(Trouble::Lost(_)), Some(step)) => self.pick_up(task, step).await?,
             (Err(Trouble::Lost(_)), None) if matches!(task.task.action, Action::File(_)) => return Ok(Tried::Unknown),
@@ -290,9 +306,55 @@ impl Worker<'_> {
             let mut lane = self.lane(task).await?;
             lane.keeps(&task.task.id(), step);
             self.events.emit(Event::PickingUp { task: task.task.into() }).await;
-            match step::pick_up(&mut lane, task, step, &self.interrupt.kill).await {
+            let picked = step::pick_up(&mut lane, task, step, &self.interrupt.kill);
+            match self.listening(task, Some(step), picked).await {
                 Err(Trouble::Lost(_)) if losses < MOST_LOSSES => losses += 1,
                 picked => return picked,
+            }
+        }
+    }
+
+    /// Runs this, and tells meanwhile what a step prints.
+    fn listening<T>(
+        &self,
+        task: &Ready<'_>,
+        step: Option<&str>,
+        runs: impl Future<Output = T>,
+    ) -> Pin<Box<impl Future<Output = T>>> {
+        Box::pin(async move {
+            let Some(step) = step else { return runs.await };
+            let ended = CancellationToken::new();
+            let runs = async {
+                let _ended = ended.drop_guard_ref();
+                runs.await
+            };
+            tokio::join!(runs, self.listen(task, step, &ended)).0
+        })
+    }
+
+    async fn listen(&self, task: &Ready<'_>, step: &str, ended: &CancellationToken) {
+        let mut last = String::new();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(BETWEEN_LINES) => {}
+                () = ended.cancelled() => return,
+            }
+            // A lane is taken only where it keeps no task waiting. One that has begun to look does so to its end, so that it can be used again.
+            let lane = tokio::select! {
+                lane = self.hosts.spare_lane(&task.task.host, task.task.user.as_deref()) => lane,
+                () = ended.cancelled() => return,
+            };
+            let Some(mut lane) = lane else { continue };
+            let Ok(said) = lane.said(step, &self.interrupt.kill).await else { continue };
+            drop(lane);
+            // Before a line is taken out of it: a secret that is cut would be no longer known.
+            let said = self.events.redacted(said);
+            let newest = said.split(['\n', '\r']).map(str::trim).rfind(|line| !line.is_empty());
+            if let Some(newest) = newest.filter(|newest| *newest != last)
+                && !ended.is_cancelled()
+            {
+                last = newest.to_owned();
+                self.events.emit(Event::StepSaid { task: task.task.into(), line: last.clone() }).await;
             }
         }
     }

@@ -93,6 +93,14 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Diff::is_empty")]
         diff: Diff,
     },
+    /// What a task that takes its time last printed while it is being applied.
+    StepSaid {
+        /// The task.
+        #[serde(flatten)]
+        task: TaskRef,
+        /// The last line of its output or its messages, whichever is newer.
+        line: String,
+    },
     /// The connection was lost, or the run died, while the task was being applied: that goes on on the host, and its end is waited for there.
     PickingUp {
         /// The task.

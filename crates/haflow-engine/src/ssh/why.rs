@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 /// Whether sshd was only too busy, or in the middle of a restart: trying again may help.
 pub(super) fn may_pass(said: &str) -> bool {
-    let signs = ["kex_exchange_identification", "Connection reset by", "Connection closed by"];
+    let signs = ["kex_exchange_identification", "banner exchange: ", "Connection reset by", "Connection closed by"];
     let reasons = [
         "verification failed",
         "Permission denied",

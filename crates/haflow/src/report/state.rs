@@ -53,10 +53,22 @@ pub(super) struct Running {
 #[derive(Debug)]
 pub(super) enum Phase {
     Looking,
-    Applying { attempt: u32 },
+    Applying {
+        attempt: u32,
+    },
+    /// Applying, and this is what it last printed.
+    Saying(String),
     PickingUp,
-    Pausing { attempt: u32, of: u32, until: u64 },
-    Gate { held: u32, times: u32, seen: Option<String> },
+    Pausing {
+        attempt: u32,
+        of: u32,
+        until: u64,
+    },
+    Gate {
+        held: u32,
+        times: u32,
+        seen: Option<String>,
+    },
 }
 
 /// What is repeated at the end.
@@ -103,6 +115,7 @@ impl State {
             Event::ApplyStarted { task, attempt, .. } => {
                 self.phase(task, record.at, Phase::Applying { attempt: *attempt });
             }
+            Event::StepSaid { task, line } => self.phase(task, record.at, Phase::Saying(line.clone())),
             Event::PickingUp { task } => self.phase(task, record.at, Phase::PickingUp),
             Event::TaskRetried { task, attempt, of, pause_ms, .. } => {
                 let until = record.at.saturating_add(*pause_ms);
@@ -187,6 +200,7 @@ impl Running {
     pub(super) fn doing(&self, now: u64) -> String {
         match &self.phase {
             Phase::Looking | Phase::Applying { attempt: 0 | 1 } => String::new(),
+            Phase::Saying(line) => line.clone(),
             Phase::PickingUp => "picking up".into(),
             Phase::Applying { attempt } => format!("attempt {attempt}"),
             Phase::Pausing { attempt, of, until } => {

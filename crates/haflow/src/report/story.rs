@@ -64,6 +64,9 @@ impl Story {
                 page.indented(self.margin(), |page| page.lines(Tone::Plain, why));
                 Some(page)
             }
+            Event::StepSaid { task, line: said } if verbose => {
+                Some(line("running", Tone::Plain, &task.host).with(&title(task), &format!(": {said}")))
+            }
             Event::GateChecked { task, held, times, seen } if verbose => {
                 let seen = seen.as_ref().map_or(String::new(), |seen| format!(", saw {seen}"));
                 let what = format!(": held {held} of {times}{seen}");
@@ -92,6 +95,7 @@ impl Story {
             Event::GateChecked { .. }
             | Event::TaskStarted { .. }
             | Event::ApplyStarted { .. }
+            | Event::StepSaid { .. }
             | Event::TaskPlanned { .. }
             | Event::RunFinished { .. }
             | Event::PlanFinished { .. } => None,

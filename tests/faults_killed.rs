@@ -146,7 +146,7 @@ fn killed_after(k: usize) -> Option<()> {
     let again = world.rabbit_ha("run", &["--detailed-exitcode"]).exits(0);
     assert_eq!(again.count("changed"), 0, "{at}: {:?}", again.with("changed"));
     no_finished_apply_is_repeated(&world.journal(), &at);
-    world.nothing_is_left_but_steps();
+    world.nothing_is_left();
     world.step(&format!("killed after {at}: resumed, and converged"));
     Some(())
 }

@@ -338,6 +338,13 @@ impl Hosts {
         }
     }
 
+    /// The end of this step was told before the run was resumed: what may be kept of it can go.
+    pub(crate) fn left(&self, host: &HostName, user: Option<&str>, step: &str) {
+        let reached = &self.all[host];
+        let user = user.or(reached.host.run_as.as_deref()).map(str::to_owned);
+        guard(&reached.told).push((user, step.to_owned()));
+    }
+
     /// Takes away what is kept of steps whose ends have been told: nothing of the run is left on its hosts. What can't be taken away now is by a
     /// later run, after a day.
     pub async fn tidy(&self) {

@@ -12,6 +12,8 @@ pub enum Past {
         outcome: Outcome,
         /// What it read or printed, where that may be kept.
         output: Option<Value>,
+        /// Under which id its result may still be kept on the host.
+        step: Option<String>,
     },
     /// It was being applied, and that failed or was killed.
     Tried,
@@ -38,7 +40,11 @@ pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Strin
             Event::TaskFinished { task, outcome, output, .. } => match outcome {
                 Outcome::Ok | Outcome::Changed { .. } => {
                     let output = output.clone().filter(|output| !is_redacted(output));
-                    past.insert(task.id.clone(), Past::Ended { outcome: outcome.clone(), output });
+                    let step = match past.remove(&task.id) {
+                        Some(Past::InDoubt { step, .. }) => step,
+                        _ => None,
+                    };
+                    past.insert(task.id.clone(), Past::Ended { outcome: outcome.clone(), output, step });
                 }
                 Outcome::Failed { .. } => {
                     past.entry(task.id.clone()).and_modify(|past| *past = Past::Tried);

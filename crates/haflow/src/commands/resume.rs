@@ -96,7 +96,7 @@ impl Resume {
                 });
             };
             match known {
-                _ if option == "--done" => *known = Past::Ended { outcome: done(), output: None },
+                _ if option == "--done" => *known = Past::Ended { outcome: done(), output: None, step: None },
                 // Its step may still be under way: that is seen first.
                 Past::InDoubt { again, .. } => *again = true,
                 _ => *known = Past::Tried,

@@ -329,6 +329,7 @@ fn run(graph: &Graph, parallel: usize, past: Option<BTreeMap<String, Past>>, end
         };
         let work = async {
             execute(graph, &hosts, &events, &settings, &interrupt).await;
+            hosts.tidy().await;
             drop(events);
         };
         let both = async {

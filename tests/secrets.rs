@@ -201,6 +201,8 @@ ensure(node, #{
             printf 'the end: %s' "$token"
         }
         say; say >&2
+        # For longer than until the next look at what it prints.
+        sleep 5
         exit 3
     "##,
 });
@@ -287,6 +289,8 @@ fn secrets_arrive_byte_for_byte_and_are_found_nowhere() {
         assert_eq!(ran.exit, 1, "{ran:?}");
         assert!(ran.stdout.contains("‹secret›") && ran.stdout.contains("the end: ‹secret›"), "{ran:?}");
         assert!(!ran.stdout.contains("%69%74%27%73"), "percent-encoded: {ran:?}");
+        let while_it_runs = if format == "json" { "\"event\":\"step_said\"" } else { "leak all: " };
+        assert!(ran.stdout.contains(while_it_runs), "{ran:?}");
         assert_eq!(haflow(&["show", "--format", format]).exit, 0);
     }
     assert_eq!(found_in(&world, &needles()), Vec::<String>::new());

@@ -1,6 +1,6 @@
 //! The hosts of a run: each is connected once, and its lanes are lent out and taken back. A connection that is lost is made again.
 
-use crate::lane::{Lane, Script, Shell};
+use crate::lane::{Lane, LaneError, Script, Shell};
 use crate::lent::{Lent, Locked};
 use crate::ssh::{Connection, Step, Unreachable, control_directory};
 use haflow_model::{Event, Host, HostName};
@@ -438,8 +438,9 @@ impl Hosts {
             (None, Way::Ssh(..)) => unreachable!("over ssh there is a connection"),
         }?;
         let broken = reached.take_broken(user);
-        if !broken.is_empty() {
-            end_shells(&mut lane, &broken).await;
+        if !broken.is_empty() && end_shells(&mut lane, &broken).await.is_err() {
+            // Whoever uses this lane finds it broken; the next one ends them.
+            guard(&reached.broken).extend(broken.into_iter().map(|shell| (user.map(str::to_owned), shell)));
         }
         Ok(lane)
     }
@@ -454,7 +455,7 @@ pub(crate) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const END: Duration = Duration::from_secs(30);
 
 /// Ends the shells of lanes that broke, so that nothing that was sent to them can still begin. What they have begun goes on.
-async fn end_shells(lane: &mut Lane, shells: &[Shell]) {
+async fn end_shells(lane: &mut Lane, shells: &[Shell]) -> Result<(), LaneError> {
     const TEXT: &str = r#"
         printf '%s\n' "$shells" | while read -r process started; do
             line=
@@ -466,8 +467,7 @@ async fn end_shells(lane: &mut Lane, shells: &[Shell]) {
     let shells: Vec<String> = shells.iter().map(|shell| format!("{} {}", shell.process, shell.started)).collect();
     let variables = [("shells".to_owned(), shells.join("\n"))];
     let script = Script { text: TEXT, variables: &variables, process: crate::lane::Process::Forked };
-    // A lane that breaks over this is found broken by who uses it.
-    let _ = lane.run(&[script], END, drop).await;
+    lane.run(&[script], END, drop).await
 }
 
 impl Reached {

@@ -78,22 +78,39 @@ fn only_the_pinned_key_is_trusted_and_only_for_its_repository() {
     assert_eq!(world.told("run", "either.rhai", &[]).exits(0).count("ok"), 5);
 }
 
+/// A package whose installation goes on until a file is there.
+const SLOW_PACKAGE: &str = "mkdir -p /root/slow/DEBIAN && cd /root/slow && \
+    printf 'Package: slow\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: slow\n' > DEBIAN/control && \
+    printf '#!/bin/sh\ntouch /run/held\nuntil [ -e /run/go ]; do sleep 0.1; done\n' > DEBIAN/postinst && chmod +x DEBIAN/postinst && \
+    dpkg-deb -b . /root/slow.deb >/dev/null";
+
 #[test]
 fn another_that_installs_is_waited_for_and_that_is_shown() {
     let Some(world) = World::up("apt-lock", &["a"], "bookworm") else { return };
-    world.sh("a", "apt-get -q update");
+    world.sh("a", &format!("apt-get -q update && {SLOW_PACKAGE}"));
     let other = "until [ -e /run/go ]; do sleep 0.1; done";
-    world.sh("a", &format!("systemd-run --quiet --unit other apt-get -qy -o DPkg::Pre-Install-Pkgs::='touch /run/held; {other}' install tree"));
-    world.sh("a", "timeout 60 sh -c 'until [ -e /run/held ]; do sleep 0.1; done'");
-    world.write("install.rhai", r#"install(host("a"), ["socat"]);"#);
-    let mut run = world.begin(&["run", "install.rhai", "-i", "inventory.toml"]);
-    let said = run.until("step_said", Some("a/package:socat"))["line"].to_string();
-    assert!(
-        said.contains("/var/lib/dpkg/lock-frontend. It is held by process") && said.contains("(apt-get)"),
-        "{said}"
+    for (what, command, package, says) in [
+        (
+            "before dpkg",
+            format!("apt-get -qy -o DPkg::Pre-Install-Pkgs::='touch /run/held; {other}' install tree"),
+            "socat",
+            "/var/lib/dpkg/lock-frontend. It is held by process",
+        ),
+        ("in the middle of dpkg", "dpkg -i /root/slow.deb".into(), "lsof", "was locked by another process with pid"),
+    ] {
+        world.sh("a", &format!("rm -f /run/held /run/go; systemd-run --quiet --unit other {command}"));
+        world.sh("a", "timeout 60 sh -c 'until [ -e /run/held ]; do sleep 0.1; done'");
+        world.write("install.rhai", &format!("install(host(\"a\"), [\"{package}\"]);"));
+        let mut run = world.begin(&["run", "install.rhai", "-i", "inventory.toml"]);
+        let id = format!("a/package:{package}");
+        let said = run.until("step_said", Some(&id))["line"].to_string();
+        assert!(said.contains(says), "{what}: {said}");
+        world.sh("a", "touch /run/go");
+        assert_eq!(run.ended().exits(0).with("changed"), [id]);
+        world.step(&format!("another one is {what}: waited for, and told who it is"));
+    }
+    assert_eq!(
+        world.sh("a", "dpkg-query -W -f '${db:Status-Abbrev}' socat tree lsof slow; dpkg --audit"),
+        "ii ii ii ii"
     );
-    world.sh("a", "touch /run/go");
-    assert_eq!(run.ended().exits(0).with("changed"), ["a/package:socat"]);
-    assert_eq!(world.sh("a", "dpkg-query -W -f '${db:Status-Status} ' socat tree"), "installed installed");
-    world.step("apt's lock: waited for, and told who holds it");
 }

@@ -70,7 +70,7 @@ const BROKEN: [Broken; 7] = [
             'echo "[$up] Out of memory: Killed process 4711 (beam.smp) total-vm:1kB"' >/usr/local/bin/dmesg; chmod +x /usr/local/bin/dmesg"#,
         task: r#"act(node, #{ name: "broken", reason: "a test", apply: "kill -KILL $$" })"#,
         id: "a/act:broken",
-        says: "the host ran out of memory while it was applied: Out of memory: Killed process 4711 (beam.smp)",
+        says: "the apply exited 137; the kernel said meanwhile: Out of memory: Killed process 4711 (beam.smp)",
         holds: "true",
         mend: "rm /usr/local/bin/dmesg",
     },
@@ -138,6 +138,7 @@ fn a_host_that_loses_its_power_in_the_middle_of_something_is_told_in_doubt() {
     let told = ended(run).exits(1);
     let why = told.task("a/act:cut")["why"].to_string();
     assert!(told.task("a/act:cut")["outcome"] == "in_doubt" && why.contains("the host has booted since"), "{why}");
+    assert!(told.with("in_doubt").contains(&"a/package:rabbitmq-server".to_owned()), "{:?}", told.outcomes());
     assert!(world.is("b", "[ -e /root/elsewhere ]"));
     world.step(&format!("told in doubt: {:?}", told.with("in_doubt")));
     let resumed = world.resume(&["--done", "a/act:cut"]).exits(0);
@@ -159,7 +160,8 @@ fn a_host_that_loses_its_power_while_it_joins_is_told_and_the_run_resumed() {
         let mut run = world.begin(&["run", "playbooks/rabbit-ha.rhai", "-i", "inventory.toml"]);
         let joins = "rabbit2/rabbitmq_member:rabbit@rabbit2";
         run.until("apply_started", Some(joins));
-        world.sh("rabbit2", &format!("timeout 60 sh -c 'until pgrep -f \"rabbitmqctl .*{command}\"; do :; done'"));
+        // In brackets: the shell that looks isn't what is looked for.
+        world.sh("rabbit2", &format!("timeout 60 sh -c 'until pgrep -f \"[r]abbitmqctl .*{command}\"; do :; done'"));
         world.lab.kill("rabbit2").expect("its power is cut");
         world.lab.boot("rabbit2").expect("it boots");
         let told = run.ended().exits(1);
@@ -187,10 +189,11 @@ fn a_host_that_reboots_at_the_wrong_time_is_waited_for() {
     let run = world.start(WAITS, &[]);
     until("the gate's first look", || world.is("a", "ls /root/looked"));
     // What an administrator types: services are stopped, then it goes down.
-    world.ssh("a", "echo yes > /root/up; systemctl poweroff");
+    world.ssh("a", "systemctl poweroff");
     until("its end", || !world.is("a", "true"));
     world.lab.kill("a").expect("nothing of it is left");
     world.lab.boot("a").expect("it boots");
+    world.sh("a", "echo yes > /root/up");
     let told = ended(run).exits(0);
     assert!(told.of("host_lost").count() == 1 && world.sh("a", "cat /root/log") == "next", "{:?}", told.outcomes());
     world.step("between two steps: the run goes on by itself");
@@ -233,8 +236,7 @@ fn clocks_that_are_ten_minutes_apart_change_nothing() {
     let apart = now("b") - now("a");
     assert!((1195..1230).contains(&apart), "they are {apart} s apart");
     let hosts = world.haflow(&["hosts", "-i", "inventory.toml"]);
-    assert!(hosts.stdout.contains("clock") || hosts.stderr.contains("clock"), "{hosts:?}");
-    println!("{}{}", hosts.stdout, hosts.stderr);
+    assert!(hosts.stdout.contains("s behind") && hosts.stdout.contains("s ahead"), "{hosts:?}");
     let playbook = r#"
         for node in [host("a"), host("b")] {
             install(node, ["socat"]);

@@ -202,7 +202,7 @@ ensure(node, #{
         }
         say; say >&2
         # For longer than until the next look at what it prints.
-        sleep 5
+        sleep 10
         exit 3
     "##,
 });

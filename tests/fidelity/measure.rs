@@ -97,7 +97,8 @@ compared with what the run did, task by task. To do it again, as root on Linux:
 
     UPDATE_GOLDEN=1 cargo test -p haflow --test it fidelity -- --nocapture
 
-Without `UPDATE_GOLDEN=1` the page isn't written, and the test fails where a certain decision was wrong, where more than a fifth of
+Without `UPDATE_GOLDEN=1` the page isn't written, a sample of the states is measured (all with
+`HAFLOW_TEST_ALL=1`), and the test fails where a certain decision was wrong, where more than a fifth of
 the decisions on bare hosts, or any on drifted ones, is unknown, or where a plan for converged hosts says anything but up to date.
 
 *Up to date* fits ok, *change* and *act* fit changed, and *failed*, *skipped* and *unreachable* fit themselves. A gate that is planned

@@ -89,9 +89,6 @@ pub async fn execute(
         if let Some((outcome, _)) = run.ended_before(id) {
             before.entry(task.host.clone()).or_default().add(&outcome);
             run.begun[id.index()] = true;
-            if let Some(Past::Ended { step: Some(step), .. }) = run.past.get(&id) {
-                hosts.left(&task.host, task.user.as_deref(), step);
-            }
         } else if task.when.is_none() && task.outputs().next().is_none() && can_be_looked_at(task) {
             run.ahead.offer(id);
         }
@@ -259,7 +256,7 @@ impl<'r> Run<'r> {
 
     /// How a task ended before the run was resumed, if it needn't be run again.
     fn ended_before(&self, id: NodeId) -> Option<Ended> {
-        let Some(Past::Ended { outcome, output, .. }) = self.past.get(&id) else { return None };
+        let Some(Past::Ended { outcome, output }) = self.past.get(&id) else { return None };
         let output = output.clone().map(Known::Plain);
         let has_ended = |id: &NodeId| matches!(self.past.get(id), Some(Past::Ended { .. }));
         let mut users = self.graph.after(id).filter(|edge| edge.kind == EdgeKind::Data).map(|edge| edge.to);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -180,12 +180,35 @@ impl Hosts {
         }
     }
 
-    /// A lane as by [`Hosts::lane`], where not all are lent out.
+    /// A lane as by [`Hosts::lane`] where one can be had at once, and nobody waits for it or depends on it.
     pub(crate) async fn spare_lane(&self, host: &HostName, user: Option<&str>) -> Option<Lent<'_>> {
-        if self.all[host].slots.available_permits() == 0 {
+        let reached = &*self.all[host];
+        // The one that holds the lock might be lost over it.
+        if reached.alone.load(Ordering::SeqCst) {
             return None;
         }
-        self.lane(host, user).await.ok()
+        let slot = Arc::clone(&reached.slots).try_acquire_owned().ok()?;
+        let link = reached.link();
+        let Some(Ok((connection, _))) = link.connection.get() else { return None };
+        let user = user.or(reached.host.run_as.as_deref()).map(str::to_owned);
+        let idle = guard(&link.idle).get_mut(&user).and_then(Vec::pop);
+        let lane = match idle {
+            Some(lane) => lane,
+            None => match self.open(reached, connection.as_ref(), user.as_deref()).await {
+                Ok(lane) => lane,
+                Err(error) => {
+                    if error.step == Step::Session && !link.has_idle() && reached.narrow() {
+                        slot.forget();
+                    }
+                    return None;
+                }
+            },
+        };
+        let mut lent = Lent::new(lane, self, reached, link, user, slot);
+        match self.holder.get() {
+            Some(holder) => lent.lock_again(holder).await.ok().map(|()| lent),
+            None => Some(lent),
+        }
     }
 
     async fn unlocked_lane(&self, host: &HostName, user: Option<&str>) -> Result<Lent<'_>, Unreachable> {
@@ -339,7 +362,11 @@ impl Hosts {
     }
 
     /// The end of this step was told before the run was resumed: what may be kept of it can go.
-    pub(crate) fn left(&self, host: &HostName, user: Option<&str>, step: &str) {
+    ///
+    /// # Panics
+    ///
+    /// If `host` isn't one of these hosts.
+    pub fn left(&self, host: &HostName, user: Option<&str>, step: &str) {
         let reached = &self.all[host];
         let user = user.or(reached.host.run_as.as_deref()).map(str::to_owned);
         guard(&reached.told).push((user, step.to_owned()));
@@ -437,10 +464,9 @@ impl Hosts {
             (None, Way::Given(open)) => open(reached.host.clone(), user.map(str::to_owned)).await,
             (None, Way::Ssh(..)) => unreachable!("over ssh there is a connection"),
         }?;
-        let broken = reached.take_broken(user);
-        if !broken.is_empty() && end_shells(&mut lane, &broken).await.is_err() {
-            // Whoever uses this lane finds it broken; the next one ends them.
-            guard(&reached.broken).extend(broken.into_iter().map(|shell| (user.map(str::to_owned), shell)));
+        let broken = reached.broken(user);
+        if !broken.is_empty() && end_shells(&mut lane, &broken).await.is_ok() {
+            guard(&reached.broken).retain(|(_, shell)| !broken.contains(shell));
         }
         Ok(lane)
     }
@@ -480,9 +506,9 @@ impl Reached {
         user.filter(|user| self.host.user.as_deref() != Some(*user))
     }
 
-    fn take_broken(&self, user: Option<&str>) -> Vec<Shell> {
-        let mut broken = guard(&self.broken);
-        broken.extract_if(.., |(of, _)| of.as_deref() == user).map(|(_, shell)| shell).collect()
+    /// The shells of this user's lanes that broke and may still live.
+    fn broken(&self, user: Option<&str>) -> Vec<Shell> {
+        guard(&self.broken).iter().filter(|(of, _)| of.as_deref() == user).map(|(_, shell)| *shell).collect()
     }
 
     /// The steps of this user's whose ends have been told.

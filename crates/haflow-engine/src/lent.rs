@@ -284,12 +284,16 @@ impl<'h> Lent<'h> {
         })
     }
 
-    /// The end of what a step that runs has printed: of its output or its messages, whichever is newer.
-    pub(crate) async fn said(&mut self, step: &str, kill: &CancellationToken) -> Result<String, LaneError> {
+    /// The end of what a step that runs has printed: of its output or its messages, whichever is newer. A lane that doesn't answer is given up.
+    pub(crate) async fn said(&mut self, step: &str) -> Option<String> {
+        // Taken out: with half an answer in it, or where nobody waits for that any more, it isn't lent again.
+        let mut lane = self.lane.take()?;
         let variables = [("name".to_owned(), format!("{FOLDER}{step}"))];
         let script = Script { text: SAID, variables: &variables, process: Process::Forked };
-        let output = self.run(script, LISTEN, kill).await?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        let mut said = None;
+        lane.run(&[script], LISTEN, |output| said = Some(output)).await.ok()?;
+        self.lane = Some(lane);
+        said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Takes away what is kept of steps whose ends have been told. What is left is taken away by a later run.

@@ -34,7 +34,7 @@ pub use events::{Events, Told};
 pub use execute::{Interrupt, Settings, execute};
 pub use hosts::{Holder, Hosts, OpenLane};
 pub use lent::Lent;
-pub use past::{Past, past};
+pub use past::{Past, past, told_steps};
 pub use plan::{Flap, flaps, plan};
 pub use reach::{Reach, Shell, reach_all};
 pub use ssh::{Step, Unreachable};

@@ -12,8 +12,6 @@ pub enum Past {
         outcome: Outcome,
         /// What it read or printed, where that may be kept.
         output: Option<Value>,
-        /// Under which id its result may still be kept on the host.
-        step: Option<String>,
     },
     /// It was being applied, and that failed or was killed.
     Tried,
@@ -40,11 +38,7 @@ pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Strin
             Event::TaskFinished { task, outcome, output, .. } => match outcome {
                 Outcome::Ok | Outcome::Changed { .. } => {
                     let output = output.clone().filter(|output| !is_redacted(output));
-                    let step = match past.remove(&task.id) {
-                        Some(Past::InDoubt { step, .. }) => step,
-                        _ => None,
-                    };
-                    past.insert(task.id.clone(), Past::Ended { outcome: outcome.clone(), output, step });
+                    past.insert(task.id.clone(), Past::Ended { outcome: outcome.clone(), output });
                 }
                 Outcome::Failed { .. } => {
                     past.entry(task.id.clone()).and_modify(|past| *past = Past::Tried);
@@ -61,6 +55,26 @@ pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Strin
         }
     }
     past
+}
+
+/// The steps whose ends these events tell, by their tasks' ids: nobody needs what is kept of them.
+pub fn told_steps<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<String, Vec<String>> {
+    let (mut begun, mut told) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
+    for record in records {
+        let task = match &record.event {
+            Event::ApplyStarted { task, step: Some(step), .. } => {
+                begun.insert(&task.id, step);
+                continue;
+            }
+            Event::TaskRetried { task, .. } => task,
+            Event::TaskFinished { task, outcome, .. } if !matches!(outcome, Outcome::InDoubt { .. }) => task,
+            _ => continue,
+        };
+        if let Some(step) = begun.remove(&task.id) {
+            told.entry(task.id.clone()).or_default().push(step.clone());
+        }
+    }
+    told
 }
 
 /// Whether a secret was taken out of it.

@@ -285,7 +285,7 @@ const CLOCKS: f64 = 2.0;
 /// How long it may take to read what the kernel says.
 const READ_KERNEL: Duration = Duration::from_secs(10);
 
-/// Says of a step that SIGKILL ended, so long after its begin, whether the kernel did that for want of memory.
+/// Says of a step that SIGKILL ended, so long after its begin, whether the kernel killed something meanwhile, which it does for want of memory.
 pub(crate) async fn why_killed(
     lane: &mut Lent<'_>,
     failure: Failure,
@@ -300,9 +300,7 @@ pub(crate) async fn why_killed(
     let script = Script { text: TEXT, variables: &[], process: Process::Forked };
     let said = lane.run(script, READ_KERNEL, kill).await.map(|output| output.stdout).unwrap_or_default();
     match of_memory(&String::from_utf8_lossy(&said), after.as_secs_f64()) {
-        Some(said) => {
-            Failure { message: format!("the host ran out of memory while it was applied: {said}"), ..failure }
-        }
+        Some(said) => Failure { message: format!("{}; the kernel said meanwhile: {said}", failure.message), ..failure },
         None => failure,
     }
 }
@@ -314,7 +312,7 @@ fn of_memory(said: &str, seconds: f64) -> Option<&str> {
     let (at, text) = line.trim_start().strip_prefix('[')?.split_once(']')?;
     let ago = up.parse::<f64>().ok()? - at.trim().parse::<f64>().ok()?;
     let text = text.split(" total-vm:").next().unwrap_or(text).trim();
-    (ago <= seconds + CLOCKS).then_some(text)
+    (-CLOCKS..=seconds + CLOCKS).contains(&ago).then_some(text)
 }
 
 #[cfg(test)]
@@ -328,6 +326,8 @@ mod tests {
         for (up, seconds, says) in [
             ("110.02", 10.0, Some("Out of memory: Killed process 4711 (beam.smp)")),
             ("110.02", 3.0, None),
+            // The clock of a container that was started later.
+            ("50.00", 10.0, None),
             ("nothing", 10.0, None),
         ] {
             assert_eq!(of_memory(&format!("{up}\n{line}\n"), seconds), says, "{up} {seconds}");

@@ -11,10 +11,10 @@ use crate::past::{Past, in_doubt};
 use crate::state::{Known, Seen, failed};
 use crate::step::{self, Sight, Trouble};
 use haflow_model::{Action, Change, Decision, Diff, Event, Failure, FileState, Gate, Outcome, Planned, Task, Value};
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio_util::sync::CancellationToken;
 
 /// A gate's last look gets this much time, however little is left: on a busy host a few starts of rabbitmqctl take longer than ten seconds.
 const SHORTEST_LOOK: Duration = Duration::from_mins(1);
@@ -323,36 +323,30 @@ impl Worker<'_> {
     ) -> Pin<Box<impl Future<Output = T>>> {
         Box::pin(async move {
             let Some(step) = step else { return runs.await };
-            let ended = CancellationToken::new();
-            let runs = async {
-                let _ended = ended.drop_guard_ref();
-                runs.await
-            };
-            tokio::join!(runs, self.listen(task, step, &ended)).0
+            tokio::select! {
+                biased;
+                done = runs => done,
+                never = self.listen(task, step) => match never {},
+            }
         })
     }
 
-    async fn listen(&self, task: &Ready<'_>, step: &str, ended: &CancellationToken) {
+    async fn listen(&self, task: &Ready<'_>, step: &str) -> Infallible {
         let mut last = String::new();
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(BETWEEN_LINES) => {}
-                () = ended.cancelled() => return,
+            tokio::time::sleep(BETWEEN_LINES).await;
+            if self.interrupt.kill.is_cancelled() {
+                continue;
             }
-            // A lane is taken only where it keeps no task waiting. One that has begun to look does so to its end, so that it can be used again.
-            let lane = tokio::select! {
-                lane = self.hosts.spare_lane(&task.task.host, task.task.user.as_deref()) => lane,
-                () = ended.cancelled() => return,
+            let Some(mut lane) = self.hosts.spare_lane(&task.task.host, task.task.user.as_deref()).await else {
+                continue;
             };
-            let Some(mut lane) = lane else { continue };
-            let Ok(said) = lane.said(step, &self.interrupt.kill).await else { continue };
+            let Some(said) = lane.said(step).await else { continue };
             drop(lane);
             // Before a line is taken out of it: a secret that is cut would be no longer known.
             let said = self.events.redacted(said);
             let newest = said.split(['\n', '\r']).map(str::trim).rfind(|line| !line.is_empty());
-            if let Some(newest) = newest.filter(|newest| *newest != last)
-                && !ended.is_cancelled()
-            {
+            if let Some(newest) = newest.filter(|newest| *newest != last) {
                 last = newest.to_owned();
                 self.events.emit(Event::StepSaid { task: task.task.into(), line: last.clone() }).await;
             }

@@ -481,11 +481,7 @@ fn known(world: &World, journal: &[Record]) -> BTreeMap<String, Past> {
             (known.get_mut(&task.id()), world.does[&id])
         {
             *past = if log.contains(&format!("end {}", task.name)) {
-                Past::Ended {
-                    outcome: Outcome::Changed { diff: Diff::default() },
-                    step: None,
-                    output: Some(json!(task.name)),
-                }
+                Past::Ended { outcome: Outcome::Changed { diff: Diff::default() }, output: Some(json!(task.name)) }
             } else {
                 Past::Tried
             };

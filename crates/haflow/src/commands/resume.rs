@@ -61,6 +61,12 @@ impl Resume {
         session.secrets(&mut secrets)?;
         same_secrets(&kept, &input, &secrets)?;
         self.others.lock_again(&session, &run)?;
+        let told = haflow_engine::told_steps(&events.records);
+        for (_, task) in session.declared.graph.tasks() {
+            for step in told.get(&task.id()).into_iter().flatten() {
+                session.hosts.left(&task.host, task.user.as_deref(), step);
+            }
+        }
         journal.go_on(events.end, &self.said(&session))?;
         eprintln!("resuming run {run} of {}", input.made.strftime("%Y-%m-%d %H:%M:%S UTC"));
         let settings = Settings {
@@ -96,7 +102,7 @@ impl Resume {
                 });
             };
             match known {
-                _ if option == "--done" => *known = Past::Ended { outcome: done(), output: None, step: None },
+                _ if option == "--done" => *known = Past::Ended { outcome: done(), output: None },
                 // Its step may still be under way: that is seen first.
                 Past::InDoubt { again, .. } => *again = true,
                 _ => *known = Past::Tried,

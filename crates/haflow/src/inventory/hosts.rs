@@ -3,12 +3,13 @@
 use super::file::{File, Word};
 use super::raw::{Dialect, Raw};
 use haflow_model::Diagnostic;
+use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
 /// Reads a list with commas.
 pub(super) fn read(file: &File) -> Result<Raw, Diagnostic> {
     let mut raw = Raw::new(Dialect::Haflow);
-    let mut seen: Vec<Word> = Vec::new();
+    let mut seen = HashMap::new();
     let list = file.text.strip_suffix(',').unwrap_or(&file.text);
     let mut start = 0;
     for part in list.split(',') {
@@ -27,16 +28,15 @@ pub(super) fn read(file: &File) -> Result<Raw, Diagnostic> {
         };
         let (name, port) = split_port(file, &host)?;
         for name in raw.members(file, None, &name)? {
-            if let Some(first) = seen.iter().find(|word| word.text == name.text) {
+            if let Some(first) = seen.insert(name.text.clone(), name.at) {
                 let diagnostic = file.wrong(name.at, format!("host `{}` is there twice", name.text), "again here");
                 return Err(file
-                    .and(diagnostic, first.at, "first here")
+                    .and(diagnostic, first, "first here")
                     .help("remove one; if they are two machines, give each its own name in an inventory file"));
             }
             let connection = &mut raw.host(&name).connection;
             connection.user.clone_from(&user);
             connection.port = port;
-            seen.push(name);
         }
     }
     Ok(raw)

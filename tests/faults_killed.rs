@@ -398,7 +398,7 @@ fn a_terminal_that_is_closed_is_one_interrupt() {
         "long.rhai",
         r#"
         let node = host("web1");
-        act(node, #{ name: "long", reason: "a test", apply: "touch /run/begun; sleep 3; touch /run/done" });
+        act(node, #{ name: "long", reason: "a test", apply: "touch /run/begun; sleep 15; touch /run/done" });
         act(node, #{ name: "next", reason: "a test", apply: "touch /run/next" });
         "#,
     );

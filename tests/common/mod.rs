@@ -37,8 +37,12 @@ const LONG: [&str; 4] = ["openstack", "rabbit_config", "refusals", "rpm_rabbit"]
 
 /// Whether one of the long tests has its turn; a word on it where it hasn't.
 pub(crate) fn has_its_turn(test: &str) -> bool {
-    assert!(LONG.contains(&test), "{test} isn't one of them");
-    all() || draw("long tests", 2, &LONG).contains(&test)
+    let index = LONG.iter().position(|long| *long == test).expect("it is one of them");
+    let has = all() || chosen(2, LONG.len()).contains(&index);
+    if !has {
+        skipped(&format!("it isn't one of the 2 of {} long tests of this run; {}", LONG.len(), again()));
+    }
+    has
 }
 
 /// All of these, where everything is to be tested. Otherwise `number` of them, in their order.
@@ -46,21 +50,27 @@ pub(crate) fn draw<T: Copy>(what: &str, number: usize, of: &[T]) -> Vec<T> {
     if all() {
         return of.to_vec();
     }
-    let seed = *SEED;
-    let mut drawn: Vec<usize> = (0..of.len()).collect();
-    drawn.sort_by_key(|index| {
+    let chosen = chosen(number, of.len());
+    skipped(&format!("{} of {} {what}; {}", of.len() - chosen.len(), of.len(), again()));
+    chosen.into_iter().map(|index| of[index]).collect()
+}
+
+/// So many numbers below `of`, by the seed.
+fn chosen(number: usize, of: usize) -> Vec<usize> {
+    let mut chosen: Vec<usize> = (0..of).collect();
+    chosen.sort_by_key(|index| {
         let mut hasher = DefaultHasher::new();
-        (seed, index).hash(&mut hasher);
+        (*SEED, index).hash(&mut hasher);
         hasher.finish()
     });
-    drawn.truncate(number);
-    drawn.sort_unstable();
-    skipped(&format!(
-        "{} of {} {what}; HAFLOW_TEST_SEED={seed} draws the same again, HAFLOW_TEST_ALL=1 runs all",
-        of.len() - drawn.len(),
-        of.len()
-    ));
-    drawn.into_iter().map(|index| of[index]).collect()
+    chosen.truncate(number);
+    chosen.sort_unstable();
+    chosen
+}
+
+/// How the same is drawn again, and all of it.
+fn again() -> String {
+    format!("HAFLOW_TEST_SEED={} draws the same again, HAFLOW_TEST_ALL=1 runs all", *SEED)
 }
 
 /// What a program did.

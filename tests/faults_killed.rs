@@ -39,8 +39,14 @@ pub(crate) struct Begun {
 
 impl World {
     pub(crate) fn begin(&self, arguments: &[&str]) -> Begun {
-        let mut program = clean(Command::new(env!("CARGO_BIN_EXE_haflow")), self.folder.path())
+        self.begin_with("--default-signal=HUP", arguments)
+    }
+
+    /// The same, with SIGHUP as by this option of `env`: the tests themselves may be run under nohup.
+    fn begin_with(&self, hangup: &str, arguments: &[&str]) -> Begun {
+        let mut program = clean(Command::new("env"), self.folder.path())
             .env("XDG_RUNTIME_DIR", self.folder.path())
+            .args([hangup, env!("CARGO_BIN_EXE_haflow")])
             .args(arguments)
             .args(["--format", "json"])
             .stdout(Stdio::piped())
@@ -301,6 +307,14 @@ fn interrupted_at_a_gate_a_run_ends() {
         world.nothing_is_left();
         world.step(&format!("{way:?} at a gate: it is let go"));
     }
+    let mut run = world.begin_with("--ignore-signal=HUP", &["run", "gate.rhai", "-i", "inventory.toml"]);
+    run.until("gate_checked", None);
+    signal(&run.program, Signal::HUP);
+    run.until("gate_checked", None);
+    run.until("gate_checked", None);
+    signal(&run.program, Signal::TERM);
+    assert_eq!(run.ended().exits(130).of("interrupted").count(), 1);
+    world.step("SIGHUP under nohup: the run goes on");
     world.sh("web1", "touch /run/slow");
     let mut run = world.begin(&["run", "gate.rhai", "-i", "inventory.toml"]);
     world.sh("web1", "timeout 60 sh -c 'until [ -e /run/looks ]; do sleep 0.1; done'");
@@ -398,15 +412,15 @@ fn a_terminal_that_is_closed_is_one_interrupt() {
         "long.rhai",
         r#"
         let node = host("web1");
-        act(node, #{ name: "long", reason: "a test", apply: "touch /run/begun; sleep 15; touch /run/done" });
+        act(node, #{ name: "long", reason: "a test", apply: "touch /run/begun; sleep 6; touch /run/done" });
         act(node, #{ name: "next", reason: "a test", apply: "touch /run/next" });
         "#,
     );
     let shell = format!("{} run long.rhai -i inventory.toml --format human; true", env!("CARGO_BIN_EXE_haflow"));
-    let mut script = clean(Command::new("script"), world.folder.path())
+    let mut script = clean(Command::new("env"), world.folder.path())
         .env("TERM", "xterm")
         .env("SHELL", "/bin/bash")
-        .args(["--quiet", "--command", &shell, "typescript"])
+        .args(["--default-signal=HUP", "script", "--quiet", "--command", &shell, "typescript"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()

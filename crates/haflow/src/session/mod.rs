@@ -227,19 +227,18 @@ async fn tell_all(
 }
 
 /// The first signal stops, the second kills what runs on the hosts, a third ends at once. A terminal that is closed says so several times, by the
-/// shell and by the kernel, and nobody there means more than the first.
+/// shell and by the kernel, and nobody there means more than the first. Under `nohup` it says nothing.
 async fn listen(interrupt: Interrupt, stopped: Arc<AtomicBool>) {
-    let (Ok(mut int), Ok(mut term), Ok(mut hup)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-    else {
+    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
         return;
     };
+    let mut hup = if hangups_are_ignored() { None } else { signal(SignalKind::hangup()).ok() };
     let mut count = 0;
     loop {
         tokio::select! {
             _ = int.recv() => count += 1,
             _ = term.recv() => count += 1,
-            _ = hup.recv() => count = count.max(1),
+            Some(()) = async { hup.as_mut()?.recv().await } => count = count.max(1),
         }
         stopped.store(true, Ordering::Relaxed);
         interrupt.stop.cancel();
@@ -249,6 +248,13 @@ async fn listen(interrupt: Interrupt, stopped: Arc<AtomicBool>) {
             _ => std::process::exit(130),
         }
     }
+}
+
+/// Whether whoever began this has it ignore SIGHUP: the first bit of `SigIgn` in proc(5), `/proc/pid/status`.
+fn hangups_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// After a second of silence somebody at a terminal wants to know what is waited for.

@@ -329,7 +329,6 @@ fn run(graph: &Graph, parallel: usize, past: Option<BTreeMap<String, Past>>, end
         };
         let work = async {
             execute(graph, &hosts, &events, &settings, &interrupt).await;
-            hosts.tidy().await;
             drop(events);
         };
         let both = async {
@@ -341,6 +340,10 @@ fn run(graph: &Graph, parallel: usize, past: Option<BTreeMap<String, Past>>, end
             }
         };
         tokio::time::timeout(Duration::from_secs(30), both).await.expect("it ends: nothing waits for ever");
+        // Results go when all that was told is kept.
+        if !matches!(end, End::Dies(_)) {
+            hosts.tidy().await;
+        }
         drop(hosts);
         let left = std::mem::take(&mut *shells.lock().expect("no panic holds it"));
         for mut shell in left {

@@ -5,6 +5,7 @@ use super::read::{self, Events};
 use crate::error::Error;
 use crate::plan_file::state_folder;
 use haflow_model::nearest;
+use std::cmp::Reverse;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -71,8 +72,11 @@ pub(crate) fn all() -> Result<Vec<Kept>, Error> {
         .filter(|entry| entry.path().join(EVENTS).is_file())
         .filter_map(|entry| Some(Kept { run: entry.file_name().into_string().ok()?, folder: entry.path() }))
         .collect();
-    // An id begins with the time.
-    runs.sort_by(|one, other| other.run.cmp(&one.run));
+    // An id tells the second; within one the folder tells which came first, where its file system does.
+    let made = |kept: &Kept| std::fs::metadata(&kept.folder).and_then(|folder| folder.created()).ok();
+    let second =
+        |kept: &Kept| kept.run.rsplit_once('-').map_or_else(|| kept.run.clone(), |(second, _)| second.to_owned());
+    runs.sort_by_cached_key(|kept| Reverse((second(kept), made(kept), kept.run.clone())));
     Ok(runs)
 }
 

@@ -66,8 +66,13 @@ pub fn told_steps<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap
                 begun.insert(&task.id, step);
                 continue;
             }
-            Event::TaskRetried { task, .. } => task,
-            Event::TaskFinished { task, outcome, .. } if !matches!(outcome, Outcome::InDoubt { .. }) => task,
+            // One that was skipped or cancelled when the run was resumed is still to be picked up.
+            Event::TaskRetried { task, .. }
+            | Event::TaskFinished {
+                task,
+                outcome: Outcome::Ok | Outcome::Changed { .. } | Outcome::Failed { .. },
+                ..
+            } => task,
             _ => continue,
         };
         if let Some(step) = begun.remove(&task.id) {
@@ -101,4 +106,39 @@ pub(crate) fn in_doubt(task: &Task, past: Option<&Past>) -> Option<String> {
     Some(format!(
         "{why}: look on the host, then resume with `--again {id}`, or with `--done {id}` if nothing uses its output"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(event: &str, more: &str) -> Record {
+        let task = r#""task":"a/act:x","host":"a","kind":"act","name":"x","place":{"file":"p","line":1,"column":1}"#;
+        let text = format!(r#"{{"at":1,"event":"{event}",{task},{more}}}"#);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn only_steps_whose_ends_were_told_need_no_result() {
+        let begun = |step: &str| record("apply_started", &format!(r#""attempt":1,"step":"{step}""#));
+        let ended = |outcome: &str| record("task_finished", &format!(r#""outcome":{outcome},"took_ms":1"#));
+        let retried = record("task_retried", r#""attempt":1,"of":2,"pause_ms":1,"why":"w""#);
+        for (end, told) in [
+            (r#""ok""#, true),
+            (r#""changed","diff":[]"#, true),
+            (r#""failed","failure":{"message":"m"}"#, true),
+            // All of these leave it in doubt, as `past` has it.
+            (r#""in_doubt","why":"w""#, false),
+            (r#""cancelled""#, false),
+            (r#""skipped","why":"w","because":null"#, false),
+            (r#""unreachable","why":"w""#, false),
+        ] {
+            let records = [begun("one"), retried.clone(), begun("two"), ended(end)];
+            let expected = if told { vec!["one", "two"] } else { vec!["one"] };
+            assert_eq!(told_steps(&records)["a/act:x"], expected, "{end}");
+            let in_doubt = matches!(past(&records)["a/act:x"], Past::InDoubt { .. });
+            assert_eq!(in_doubt, !told, "{end}");
+        }
+        assert!(told_steps(&[begun("one")]).is_empty());
+    }
 }

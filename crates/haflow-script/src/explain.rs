@@ -113,6 +113,9 @@ pub(crate) fn explain_syntax(error: &ParseErrorType, text: &str) -> Problem {
             };
             Problem::new(format!("`{token}` is missing{}", about_end(about))).help(help)
         }
+        // A comment of whoever comes from the shell or from YAML.
+        ParseErrorType::Reserved(word) if word == "#" => Problem::new("`#` has no meaning here")
+            .help("a comment begins with `//`; a map is written `#{ name: value }`"),
         ParseErrorType::Reserved(word) => Problem::new(format!("`{word}` is a word that rhai keeps for itself"))
             .help("choose another name; as the key of a map, write it in quotes"),
         ParseErrorType::BadInput(LexError::ImproperSymbol(symbol, _)) if symbol == "eval" => {

@@ -205,12 +205,13 @@ fn a_host_that_reboots_at_the_wrong_time_is_waited_for() {
         barrier([node], "rebooted");
         act(node, #{ name: "next", reason: "a test", apply: "echo next >> /root/log" });
     "#;
-    let run = world.start(acts, &[]);
-    until("the act", || world.is("a", "grep -q begun /root/log"));
+    world.write("playbook.rhai", acts);
+    let mut run = world.begin(&["run", "playbook.rhai", "-i", "inventory.toml"]);
+    run.until("apply_started", Some("a/act:reboots"));
     until("its end", || !world.is("a", "true"));
     world.lab.kill("a").expect("nothing of it is left");
     world.lab.boot("a").expect("it boots");
-    let told = ended(run).exits(1);
+    let told = run.ended().exits(1);
     let (act, next) = (told.task("a/act:reboots"), told.task("a/act:next"));
     world.step(&format!("in the middle of an act: {act}"));
     assert!(act["outcome"] == "in_doubt" && act["why"].to_string().contains("booted since"), "{act}");

@@ -156,7 +156,7 @@ fn begin<'f>(
     ready: Ready<'f>,
     seen: Option<Seen>,
     before: Before<'f>,
-) -> Pin<Box<dyn Future<Output = Step> + Send + 'f>> {
+) -> Pin<Box<dyn Future<Output = Step<'f>> + Send + 'f>> {
     Box::pin(async move {
         let started = Instant::now();
         let ended = worker.task(&ready, seen, before).await;
@@ -164,15 +164,19 @@ fn begin<'f>(
     })
 }
 
-/// What a future of the run comes back with.
-enum Step {
+/// What the run goes on with.
+enum Step<'r> {
     /// A lane has nothing more to look at before its turn.
     Free(Key),
+    /// A task was looked at before its turn.
+    Looked(Looked<'r>),
     /// A task ended.
     Ended(NodeId, Ended, Duration),
+    /// The run is to stop.
+    Interrupted,
 }
 
-type Running<'f> = FuturesUnordered<Pin<Box<dyn Future<Output = Step> + Send + 'f>>>;
+type Running<'f> = FuturesUnordered<Pin<Box<dyn Future<Output = Step<'f>> + Send + 'f>>>;
 
 impl<'r> Run<'r> {
     async fn all(&mut self, worker: &'r Worker<'r>, settings: &Settings, interrupt: &Interrupt) {
@@ -180,7 +184,7 @@ impl<'r> Run<'r> {
         let (ahead, mut looked) = unbounded_channel();
         let mut tasks = 0;
         let mut stopped = false;
-        let mut told = false;
+        let mut interrupted = false;
         loop {
             stopped |= interrupt.stop.is_cancelled();
             while !stopped
@@ -212,20 +216,24 @@ impl<'r> Run<'r> {
                     running.push(Box::pin(async { Step::Free(look.await) }));
                 }
             }
-            if interrupt.stop.is_cancelled() && !told && tasks > 0 && !worker.is_unkept() {
-                told = true;
-                self.events.emit(Event::Interrupted).await;
-            }
             let step = tokio::select! {
                 biased;
-                Some(looked) = looked.recv() => {
-                    tasks -= self.looked(looked, worker, &mut running, stopped || interrupt.stop.is_cancelled());
-                    continue;
-                }
+                Some(looked) = looked.recv() => Some(Step::Looked(looked)),
                 step = running.next() => step,
-                () = interrupt.stop.cancelled(), if !stopped => continue,
+                () = interrupt.stop.cancelled(), if !interrupted => Some(Step::Interrupted),
             };
+            // Before what ends because of it.
+            if interrupt.stop.is_cancelled() && !interrupted {
+                interrupted = true;
+                if tasks > 0 && !worker.is_unkept() {
+                    self.events.emit(Event::Interrupted).await;
+                }
+            }
             match step {
+                Some(Step::Interrupted) => {}
+                Some(Step::Looked(looked)) => {
+                    tasks -= self.looked(looked, worker, &mut running, stopped || interrupted);
+                }
                 Some(Step::Ended(id, ended, took)) => {
                     tasks -= 1;
                     stopped |=

@@ -542,7 +542,10 @@ async fn an_interrupt_does_not_wait_for_a_gate() {
         token.cancel();
     };
     let (ran, ()) = tokio::join!(run_with(&graph, local(), |_| {}, interrupt), press);
-    assert_eq!(ran.word("gate"), "cancelled");
+    let end = |record: &Record| matches!(&record.event, Event::TaskFinished { .. });
+    let told: Vec<_> = ran.events.iter().filter(|record| record.event == Event::Interrupted || end(record)).collect();
+    assert_eq!(told[0].event, Event::Interrupted, "it is told before what ends because of it");
+    assert_eq!((told.len(), ran.word("gate").as_str()), (2, "cancelled"));
 }
 
 #[tokio::test]

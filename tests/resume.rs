@@ -181,6 +181,35 @@ fn tasks_that_were_declared_without_facts_are_not_gone_on_with() {
 }
 
 #[test]
+fn what_failed_in_the_meantime_is_tried_again_as_often_as_it_says() {
+    let Some(sshd) = world() else { return };
+    let playbook = PLAYBOOK.replacen("kind: \"step\",", "kind: \"step\", retries: 1, backoff: \"0s\",", 1).replacen(
+        r#"touch "$folder/slow""#,
+        r#"if [ -e "$folder/again" ]; then touch "$folder/slow"; else touch "$folder/again"; echo "not yet" >&2; exit 7; fi"#,
+        1,
+    );
+    let mut run = sshd.begin(&playbook);
+    until("the slow step", || sshd.path("target/begun").exists());
+    signal(&run, Signal::KILL);
+    run.wait().expect("it ends");
+    fs::write(sshd.path("target/go"), "").expect("a file");
+    until("the end of the slow step", || sshd.path("target/again").exists());
+    let told = Told::from(resume(&sshd, &[])).exits(0);
+    let slow: Vec<_> = told.events.iter().filter(|event| event["task"] == "here/step:slow").collect();
+    let words: Vec<_> = slow.iter().map(|event| json!([event["event"], event["attempt"]])).collect();
+    let expected = [
+        json!(["task_started", null]),
+        json!(["picking_up", null]),
+        json!(["task_retried", 1]),
+        json!(["apply_started", 2]),
+        json!(["task_finished", null]),
+    ];
+    assert_eq!(words, expected, "{slow:#?}");
+    assert_eq!(slow[2]["why"], "the apply exited 7 (not yet)");
+    assert_eq!(told.outcomes()["here/step:slow"], "changed");
+}
+
+#[test]
 fn a_run_that_is_under_way_is_not_resumed() {
     let Some(sshd) = world() else { return };
     let run = sshd.begin(PLAYBOOK);

@@ -147,7 +147,8 @@ impl Worker<'_> {
         self.events.emit(Event::TaskStarted { task: task.task.into() }).await;
         let timeout = task.task.policy.timeout;
         *applying = matches!(before.past, Some(Past::InDoubt { .. }));
-        if let Some(ended) = self.left_under_way(task, before.past).await? {
+        let mut attempt = 1;
+        if let Some(ended) = self.left_under_way(task, before.past, &mut attempt).await? {
             return Ok(ended);
         }
         *applying = false;
@@ -169,10 +170,7 @@ impl Worker<'_> {
             return Ok((Outcome::Ok, Some(Known::read(value, read.secret))));
         }
         let mut first = None;
-        let policy = &task.task.policy;
-        let attempts = policy.retries + 1;
         let (mut vain, mut begun) = (0, false);
-        let mut attempt = 1;
         loop {
             let diff = match decide(task, seen.seen()) {
                 // What the run did before it died has changed it, and what that triggers hasn't acted.
@@ -226,27 +224,34 @@ impl Worker<'_> {
                 },
                 Err(failure) => failure,
             };
-            if attempt == attempts || self.interrupt.stop.is_cancelled() {
-                return Err(failure.into());
-            }
-            let pause = policy.backoff.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_BACKOFF);
-            self.events
-                .emit(Event::TaskRetried {
-                    task: task.task.into(),
-                    attempt,
-                    of: attempts,
-                    pause_ms: crate::millis(pause),
-                    // Before a line is taken out of it: a secret that is cut would be no longer known.
-                    why: in_a_line(&self.events.redacted(failure.clone())),
-                })
-                .await;
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.interrupt.stop.cancelled() => return Err(failure.into()),
-            }
+            self.retry(task, &mut attempt, failure).await?;
             // Others may have been at work in the meantime, and the apply itself may have got further than it said.
             seen = Sight::Now(self.look(task, timeout).await?);
-            attempt += 1;
+        }
+    }
+
+    /// Waits for a task's next attempt. What failed stays failed where there is none.
+    async fn retry(&self, task: &Ready<'_>, attempt: &mut u32, failure: Failure) -> Result<(), Trouble> {
+        let policy = &task.task.policy;
+        let attempts = policy.retries + 1;
+        if *attempt == attempts || self.interrupt.stop.is_cancelled() {
+            return Err(failure.into());
+        }
+        let pause = policy.backoff.saturating_mul(1 << (*attempt - 1).min(16)).min(LONGEST_BACKOFF);
+        self.events
+            .emit(Event::TaskRetried {
+                task: task.task.into(),
+                attempt: *attempt,
+                of: attempts,
+                pause_ms: crate::millis(pause),
+                // Before a line is taken out of it: a secret that is cut would be no longer known.
+                why: in_a_line(&self.events.redacted(failure.clone())),
+            })
+            .await;
+        *attempt += 1;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.interrupt.stop.cancelled() => Err(failure.into()),
         }
     }
 
@@ -260,14 +265,22 @@ impl Worker<'_> {
         })
     }
 
-    /// How a task ended that the run left under way when it died; `None` where it is to be done.
-    async fn left_under_way(&self, task: &Ready<'_>, past: Option<&Past>) -> Result<Option<Ended>, Trouble> {
+    /// How a task ended that the run left under way when it died; `None` where it is to be done, also once more since that failed.
+    async fn left_under_way(
+        &self,
+        task: &Ready<'_>,
+        past: Option<&Past>,
+        attempt: &mut u32,
+    ) -> Result<Option<Ended>, Trouble> {
         if let Some(Past::InDoubt { step: Some(step), at, .. }) = past {
             match self.pick_up(task, step).await {
-                Ok(Some(applied)) => {
-                    let output = judge(task, applied)?;
-                    return Ok(Some((Outcome::Changed { diff: Diff::default() }, output)));
-                }
+                Ok(Some(applied)) => match judge(task, applied) {
+                    Ok(output) => return Ok(Some((Outcome::Changed { diff: Diff::default() }, output))),
+                    Err(failure) => {
+                        self.retry(task, attempt, failure).await?;
+                        return Ok(None);
+                    }
+                },
                 // It never began. What is kept is swept after a day: then that can't be told any more.
                 Ok(None) if is_young(*at) => return Ok(None),
                 Ok(None) | Err(Trouble::Gone(_)) => {}

@@ -42,6 +42,11 @@ pub enum LaneError {
     /// The script printed more than a lane takes in.
     #[error("it printed more than {} MiB", crate::frame::MOST >> 20)]
     TooMuch,
+    /// A shell wouldn't take its text as it is.
+    #[error(
+        "it can't be sent: some texts in it have lines that begin with each mark, letter and digit of ASCII, and go on with another character"
+    )]
+    Unsendable,
 }
 
 /// What was running on a host when a script was killed, by the names of the processes.
@@ -195,7 +200,8 @@ impl Lane {
             };
             frame.encode(&Script { process, ..*script })
         };
-        let encoded: Vec<_> = frames.iter().zip(scripts).map(encode).collect();
+        let encoded: Option<Vec<_>> = frames.iter().zip(scripts).map(encode).collect();
+        let encoded = encoded.ok_or(LaneError::Unsendable)?;
         let mut text = Zeroizing::new(String::with_capacity(encoded.iter().map(|frame| frame.len()).sum()));
         for frame in &encoded {
             text.push_str(frame);

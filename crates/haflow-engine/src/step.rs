@@ -53,7 +53,7 @@ impl From<LaneError> for Trouble {
         match error {
             LaneError::Lost(why) => Self::Lost(why),
             LaneError::Killed(stopped) => Self::Killed(stopped),
-            LaneError::TooMuch => Failure { message, ..Failure::default() }.into(),
+            LaneError::TooMuch | LaneError::Unsendable => Failure { message, ..Failure::default() }.into(),
             LaneError::TimedOut { stdout, stderr, stopped, .. } => Failure {
                 message: format!("{message}{}", told(&stopped)),
                 stdout: tail(&stdout, 12),

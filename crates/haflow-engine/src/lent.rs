@@ -327,3 +327,20 @@ impl Drop for Lent<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// Also by a run that is resumed for the second time.
+    #[test]
+    fn a_step_that_never_began_is_void_whenever_it_is_asked_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let asked = || {
+            let mut sh = Command::new("sh");
+            sh.env("folder", folder.path().join("step")).args(["-c", include_str!("pick_up.sh")]);
+            String::from_utf8(sh.output().expect("sh starts").stdout).expect("UTF-8")
+        };
+        assert_eq!((asked(), asked()), ("void\n".into(), "void\n".into()));
+    }
+}

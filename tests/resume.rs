@@ -210,6 +210,25 @@ fn what_failed_in_the_meantime_is_tried_again_as_often_as_it_says() {
 }
 
 #[test]
+fn what_failed_in_the_meantime_for_the_last_time_is_not_tried_again() {
+    let Some(sshd) = world() else { return };
+    let playbook = PLAYBOOK.replacen("kind: \"step\",", "kind: \"step\", retries: 1, backoff: \"0s\",", 1).replacen(
+        r#"touch "$folder/begun""#,
+        r#"echo try >> "$folder/tries"; [ "$(wc -l < "$folder/tries")" -gt 1 ] || exit 7; touch "$folder/begun""#,
+        1,
+    );
+    let mut run = sshd.begin(&playbook.replace(r#"touch "$folder/slow""#, r#"touch "$folder/ended"; exit 7"#));
+    until("the second attempt", || sshd.path("target/begun").exists());
+    signal(&run, Signal::KILL);
+    run.wait().expect("it ends");
+    fs::write(sshd.path("target/go"), "").expect("a file");
+    until("its end", || sshd.path("target/ended").exists());
+    let told = Told::from(resume(&sshd, &[])).exits(1);
+    assert_eq!((told.with("failed"), told.of("task_retried").count()), (vec!["here/step:slow".to_owned()], 0));
+    assert_eq!(text(&sshd, "target/tries"), "try\ntry\n");
+}
+
+#[test]
 fn a_run_that_is_under_way_is_not_resumed() {
     let Some(sshd) = world() else { return };
     let run = sshd.begin(PLAYBOOK);

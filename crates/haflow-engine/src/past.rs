@@ -19,6 +19,8 @@ pub enum Past {
     InDoubt {
         /// Under which id its result is kept on the host, if it is.
         step: Option<String>,
+        /// Which attempt that was, from 1.
+        attempt: u32,
         /// When that began, in milliseconds since 1970-01-01 UTC.
         at: u64,
         /// Whether the user says that it may be done once more.
@@ -31,8 +33,9 @@ pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Strin
     let mut past = BTreeMap::new();
     for record in records {
         match &record.event {
-            Event::ApplyStarted { task, step, .. } => {
-                past.insert(task.id.clone(), Past::InDoubt { step: step.clone(), at: record.at, again: false });
+            Event::ApplyStarted { task, attempt, step, .. } => {
+                let (step, attempt) = (step.clone(), (*attempt).max(1));
+                past.insert(task.id.clone(), Past::InDoubt { step, attempt, at: record.at, again: false });
             }
             Event::TaskRetried { task, .. } => drop(past.insert(task.id.clone(), Past::Tried)),
             Event::TaskFinished { task, outcome, output, .. } => match outcome {
@@ -46,6 +49,7 @@ pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Strin
                 // Its apply had begun: what is known of that stays.
                 Outcome::InDoubt { .. } => drop(past.entry(task.id.clone()).or_insert(Past::InDoubt {
                     step: None,
+                    attempt: 1,
                     at: record.at,
                     again: false,
                 })),

@@ -147,7 +147,10 @@ impl Worker<'_> {
         self.events.emit(Event::TaskStarted { task: task.task.into() }).await;
         let timeout = task.task.policy.timeout;
         *applying = matches!(before.past, Some(Past::InDoubt { .. }));
-        let mut attempt = 1;
+        let mut attempt = match before.past {
+            Some(Past::InDoubt { attempt, .. }) => *attempt,
+            _ => 1,
+        };
         if let Some(ended) = self.left_under_way(task, before.past, &mut attempt).await? {
             return Ok(ended);
         }
@@ -234,7 +237,7 @@ impl Worker<'_> {
     async fn retry(&self, task: &Ready<'_>, attempt: &mut u32, failure: Failure) -> Result<(), Trouble> {
         let policy = &task.task.policy;
         let attempts = policy.retries + 1;
-        if *attempt == attempts || self.interrupt.stop.is_cancelled() {
+        if *attempt >= attempts || self.interrupt.stop.is_cancelled() {
             return Err(failure.into());
         }
         let pause = policy.backoff.saturating_mul(1 << (*attempt - 1).min(16)).min(LONGEST_BACKOFF);

@@ -4,7 +4,7 @@
 
 use crate::common::{Ran, clean, draw, skipped};
 use crate::events::Told;
-use crate::server::{signal, until};
+use crate::server::{interrupt_again, signal, until};
 use crate::world::World;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -261,7 +261,7 @@ fn interrupted_twice_during_an_install_it_is_killed_and_mended() {
     let mut run = installing(&world, "rabbitmq-server");
     signal(&run.program, Signal::INT);
     run.until("interrupted", None);
-    signal(&run.program, Signal::INT);
+    interrupt_again(&run.program);
     let told = run.ended().exits(130);
     world.nothing_is_left_but_steps();
     let broken = world.sh("web1", "dpkg --audit; dpkg -l | grep -c '^[ir][HUFWt]' || true");
@@ -320,7 +320,7 @@ fn interrupted_at_a_gate_a_run_ends() {
     world.sh("web1", "timeout 60 sh -c 'until [ -e /run/looks ]; do sleep 0.1; done'");
     signal(&run.program, Signal::INT);
     run.until("interrupted", None);
-    signal(&run.program, Signal::INT);
+    interrupt_again(&run.program);
     let told = run.ended().exits(130);
     assert_eq!(told.with("cancelled"), ["web1/gate:never"], "{:?}", told.outcomes());
     world.nothing_is_left();

@@ -188,6 +188,8 @@ impl Bench {
             .current_dir(self.folder.path())
             .env("PATH", path)
             .env("HAFLOW_IDENTITY", self.folder.path().join("identity.txt"))
+            // `haflow runs` lists the pages' own runs, and `haflow resume` goes on with none but them.
+            .env("XDG_STATE_HOME", self.folder.path().join("state"))
             .env("NO_COLOR", "1")
             .env_remove("CLICOLOR_FORCE")
             .stdin(Stdio::null())

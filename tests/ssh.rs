@@ -2,7 +2,7 @@
 
 use crate::common::Ran;
 use crate::events::{Told, haflow};
-use crate::server::{Sshd, connections, free_port, is_root, make_key, signal, until};
+use crate::server::{Sshd, connections, free_port, interrupt_again, is_root, make_key, signal, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -112,7 +112,7 @@ fn what_runs_is_killed_also_where_there_is_no_second_session() {
     assert!(lives(), "the test looks for the wrong process");
     signal(&run, Signal::INT);
     let mut rest = until_told(&mut run, "interrupted");
-    signal(&run, Signal::INT);
+    interrupt_again(&run);
     let mut text = String::new();
     rest.read_to_string(&mut text).expect("it talks");
     assert_eq!(run.wait().expect("it ends").code(), Some(130), "{text}");

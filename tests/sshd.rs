@@ -5,7 +5,7 @@
 
 use crate::common::{Ran, skipped};
 use crate::events::Told;
-use crate::server::{Sshd, connections, free_port, installed, is_root, signal, until};
+use crate::server::{Sshd, connections, free_port, installed, interrupt_again, is_root, signal, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
@@ -455,7 +455,9 @@ fn an_interrupt_lets_what_runs_end_and_begins_nothing_more() {
     let run = sshd.begin(LONG);
     until("the act to begin", || sshd.path("began").exists());
     assert!(sshd.is_connected(), "the look for ssh sees nothing");
+    // Two at once are one.
     signal(&run, Signal::INT);
+    signal(&run, Signal::TERM);
     // It must wait now: the act hasn't ended, and can't before it may.
     sshd.write("go", "");
     let told = ended(&sshd, run).exits(130);
@@ -482,7 +484,7 @@ fn a_second_interrupt_kills_what_runs_with_all_that_it_started() {
         let read = std::io::BufRead::read_line(&mut told, &mut text).expect("it talks");
         assert!(read > 0, "it ended: {text}");
     }
-    signal(&run, Signal::INT);
+    interrupt_again(&run);
     std::io::Read::read_to_string(&mut told, &mut text).expect("it talks");
     let exit = run.wait().expect("it ends").code();
     assert_eq!(exit, Some(130), "{text}");

@@ -195,6 +195,13 @@ pub(crate) fn signal(program: &Child, signal: Signal) {
     kill_process(id, signal).expect("it is ours");
 }
 
+/// Interrupts a run once more, after it told of the first time: what comes within half a second is the same interrupt.
+pub(crate) fn interrupt_again(run: &Child) {
+    let told = Instant::now();
+    until("another interrupt to count", || told.elapsed() > Duration::from_millis(500));
+    signal(run, Signal::INT);
+}
+
 fn processes() -> Vec<i32> {
     let all = fs::read_dir("/proc").expect("proc");
     all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()

@@ -101,7 +101,7 @@ pub(crate) fn in_doubt(task: &Task, past: Option<&Past>) -> Option<String> {
     let Action::Act(_) = &task.action else { return None };
     let why = match past? {
         Past::Tried | Past::InDoubt { again: true, .. } => return None,
-        Past::InDoubt { .. } => "it was under way when the run died, and whether it was done can't be probed",
+        Past::InDoubt { .. } => "it was cut off while it was being applied, and whether it was done can't be probed",
         Past::Ended { .. } => {
             "it was done before the run died, and what it printed, which others use, held a secret and wasn't kept"
         }

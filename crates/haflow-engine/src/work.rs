@@ -85,7 +85,7 @@ impl Worker<'_> {
                         Outcome::InDoubt { why: format!("the connection was lost while it was being applied: {why}") }
                     }
                     Trouble::Gone(why) => Outcome::InDoubt {
-                        why: format!("it was being applied when the connection was lost or the run died, and {why}"),
+                        why: format!("the connection was lost while it was being applied, and {why}"),
                     },
                     Trouble::Lost(why) => Outcome::Unreachable { why: format!("the connection was lost: {why}") },
                     Trouble::Killed(stopped) if applying => Outcome::InDoubt {

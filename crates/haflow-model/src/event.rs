@@ -101,7 +101,7 @@ pub enum Event {
         /// The last line of its output or its messages, whichever is newer.
         line: String,
     },
-    /// The connection was lost, or the run died, while the task was being applied: that goes on on the host, and its end is waited for there.
+    /// The connection was lost, or the run ended, while the task was being applied: its result is looked for on the host, and waited for while it goes on there.
     PickingUp {
         /// The task.
         #[serde(flatten)]

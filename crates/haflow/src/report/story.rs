@@ -56,7 +56,7 @@ impl Story {
                     .with("the connection, and tries for it: ", why.lines().last().unwrap_or_default()),
             ),
             Event::PickingUp { task } => {
-                Some(line("picking up", Tone::Plain, &task.host).with(&title(task), ": it goes on there"))
+                Some(line("picking up", Tone::Plain, &task.host).with(&title(task), ": waiting for its result"))
             }
             Event::TaskRetried { task, attempt, of, pause_ms, why } => {
                 let what = format!("attempt {attempt} of {of} failed, again in {}", span(*pause_ms));

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -226,6 +226,9 @@ async fn tell_all(
     kept
 }
 
+/// Signals that come within this time are one interrupt: timeout(1), and whatever else signals its child and then their process group, sends two.
+const ONE_INTERRUPT: Duration = Duration::from_millis(500);
+
 /// The first signal stops, the second kills what runs on the hosts, a third ends at once. A terminal that is closed says so several times, by the
 /// shell and by the kernel, and nobody there means more than the first. Under `nohup` it says nothing.
 async fn listen(interrupt: Interrupt, stopped: Arc<AtomicBool>) {
@@ -234,12 +237,18 @@ async fn listen(interrupt: Interrupt, stopped: Arc<AtomicBool>) {
     };
     let mut hup = if hangups_are_ignored() { None } else { signal(SignalKind::hangup()).ok() };
     let mut count = 0;
+    let mut last: Option<Instant> = None;
     loop {
-        tokio::select! {
-            _ = int.recv() => count += 1,
-            _ = term.recv() => count += 1,
-            Some(()) = async { hup.as_mut()?.recv().await } => count = count.max(1),
+        let hung_up = tokio::select! {
+            _ = int.recv() => false,
+            _ = term.recv() => false,
+            Some(()) = async { hup.as_mut()?.recv().await } => true,
+        };
+        if (hung_up && count > 0) || last.is_some_and(|last| last.elapsed() < ONE_INTERRUPT) {
+            continue;
         }
+        count += 1;
+        last = Some(Instant::now());
         stopped.store(true, Ordering::Relaxed);
         interrupt.stop.cancel();
         match count {

@@ -195,11 +195,16 @@ pub(crate) fn signal(program: &Child, signal: Signal) {
     kill_process(id, signal).expect("it is ours");
 }
 
-/// Interrupts a run once more, after it told of the first time: what comes within half a second is the same interrupt.
+/// Interrupts a run once more, after it told of the first time.
 pub(crate) fn interrupt_again(run: &Child) {
+    until_another_counts();
+    signal(run, Signal::INT);
+}
+
+/// Waits until an interrupt isn't the same as one that was told before: what comes within half a second is.
+pub(crate) fn until_another_counts() {
     let told = Instant::now();
     until("another interrupt to count", || told.elapsed() > Duration::from_millis(500));
-    signal(run, Signal::INT);
 }
 
 fn processes() -> Vec<i32> {

@@ -5,6 +5,7 @@
 
 use crate::common::{all, draw, skipped};
 use crate::faults::ended;
+use crate::faults_killed::{JOINS, joining};
 use crate::server::until;
 use crate::world::World;
 
@@ -157,16 +158,12 @@ fn a_host_that_loses_its_power_while_it_joins_is_told_and_the_run_resumed() {
     }
     for command in ["stop_app", "join_cluster", "start_app"] {
         let Some(world) = World::up("faults-join", &["rabbit1", "rabbit2"], "bookworm") else { return };
-        let mut run = world.begin(&["run", "playbooks/rabbit-ha.rhai", "-i", "inventory.toml"]);
-        let joins = "rabbit2/rabbitmq_member:rabbit@rabbit2";
-        run.until("apply_started", Some(joins));
-        // In brackets: the shell that looks isn't what is looked for.
-        world.sh("rabbit2", &format!("timeout 60 sh -c 'until pgrep -f \"[r]abbitmqctl .*{command}\"; do :; done'"));
+        let run = joining(&world, command);
         world.lab.kill("rabbit2").expect("its power is cut");
         world.lab.boot("rabbit2").expect("it boots");
         let told = run.ended().exits(1);
-        assert_eq!(told.with("in_doubt"), [joins], "{:?}", told.outcomes());
-        let why = told.task(joins)["why"].to_string();
+        assert_eq!(told.with("in_doubt"), [JOINS], "{:?}", told.outcomes());
+        let why = told.task(JOINS)["why"].to_string();
         assert!(why.contains("the host has booted since"), "{why}");
         world.resume(&[]).exits(0);
         let again = world.rabbit_ha("run", &["--detailed-exitcode"]).exits(0);

@@ -2,7 +2,7 @@
 //!
 //! A sample in every run. All of it: `cargo test -p haflow --test it faults_killed -- --include-ignored --nocapture`.
 
-use crate::common::{Ran, clean, draw, skipped};
+use crate::common::{Ran, all, clean, draw, skipped};
 use crate::events::Told;
 use crate::server::{interrupt_again, signal, until, until_another_counts};
 use crate::world::World;
@@ -284,6 +284,38 @@ fn interrupted_twice_during_an_install_it_is_killed_and_mended() {
     assert_eq!(world.told("run", "install.rhai", &param).exits(0).with("changed"), ["web1/act:next", "web2/act:next"]);
     world.nothing_is_left();
     world.step("the run that is resumed mends it");
+}
+
+/// The task by which a broker joins.
+pub(crate) const JOINS: &str = "rabbit2/rabbitmq_member:rabbit@rabbit2";
+
+/// A run on two bare hosts, one of which joins the other, and is at this command of `rabbitmqctl`.
+pub(crate) fn joining(world: &World, command: &str) -> Begun {
+    let mut run = world.begin(&["run", "playbooks/rabbit-ha.rhai", "-i", "inventory.toml"]);
+    run.until("apply_started", Some(JOINS));
+    // In brackets: the shell that looks isn't what is looked for.
+    world.sh("rabbit2", &format!("timeout 60 sh -c 'until pgrep -f \"[r]abbitmqctl .*{command}\"; do :; done'"));
+    run
+}
+
+#[test]
+fn interrupted_twice_during_a_join_a_run_is_resumed() {
+    if !all() {
+        return skipped("interrupts during a join; HAFLOW_TEST_ALL=1 makes three");
+    }
+    for command in ["stop_app", "join_cluster", "start_app"] {
+        let Some(world) = World::up("twice-join", &["rabbit1", "rabbit2"], "bookworm") else { return };
+        let mut run = joining(&world, command);
+        signal(&run.program, Signal::INT);
+        run.until("interrupted", None);
+        interrupt_again(&run.program);
+        let told = run.ended().exits(130);
+        world.nothing_is_left_but_steps();
+        Told::from(world.haflow(&["resume", "--format", "json"])).exits(0);
+        assert_eq!(world.rabbit_ha("run", &["--detailed-exitcode"]).exits(0).count("changed"), 0);
+        let outcome = &told.task(JOINS)["outcome"];
+        world.step(&format!("twice at {command}: {outcome}, resumed, and converged"));
+    }
 }
 
 #[test]

@@ -16,8 +16,8 @@ const LOOK_AT_LOCK: Duration = Duration::from_secs(45);
 const LISTEN: Duration = Duration::from_secs(30);
 /// How long it may take to take something away.
 const REMOVE: Duration = Duration::from_secs(30);
-/// How long a killed script may take to end by itself.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a killed script may take to end by itself. A join that puts its broker back takes four seconds of it.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// A lane lent out. It goes back when it is dropped, unless it broke.
 pub struct Lent<'h> {

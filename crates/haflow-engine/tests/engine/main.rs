@@ -1,0 +1,5 @@
+//! Plan and execute against lanes without a network: a real `sh` per host, in a folder of its own.
+
+mod cut_off;
+mod outcomes;
+mod world;

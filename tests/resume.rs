@@ -49,13 +49,18 @@ fn world() -> Option<Sshd> {
 /// A run that was killed while the slow step was under way, which ended by itself then.
 fn killed() -> Option<Sshd> {
     let sshd = world()?;
-    let mut run = sshd.begin(PLAYBOOK);
+    kill(&sshd, PLAYBOOK, "slow");
+    Some(sshd)
+}
+
+/// The same of another playbook, whose slow step leaves this file at its end.
+fn kill(sshd: &Sshd, playbook: &str, left: &str) {
+    let mut run = sshd.begin(playbook);
     until("the slow step", || sshd.path("target/begun").exists());
     signal(&run, Signal::KILL);
     run.wait().expect("it ends");
     fs::write(sshd.path("target/go"), "").expect("a file");
-    until("the end of the slow step", || sshd.path("target/slow").exists());
-    Some(sshd)
+    until("the end of the slow step", || sshd.path("target").join(left).exists());
 }
 
 fn resume(sshd: &Sshd, options: &[&str]) -> Ran {
@@ -188,12 +193,7 @@ fn what_failed_in_the_meantime_is_tried_again_as_often_as_it_says() {
         r#"if [ -e "$folder/again" ]; then touch "$folder/slow"; else touch "$folder/again"; echo "not yet" >&2; exit 7; fi"#,
         1,
     );
-    let mut run = sshd.begin(&playbook);
-    until("the slow step", || sshd.path("target/begun").exists());
-    signal(&run, Signal::KILL);
-    run.wait().expect("it ends");
-    fs::write(sshd.path("target/go"), "").expect("a file");
-    until("the end of the slow step", || sshd.path("target/again").exists());
+    kill(&sshd, &playbook, "again");
     let told = Told::from(resume(&sshd, &[])).exits(0);
     let slow: Vec<_> = told.events.iter().filter(|event| event["task"] == "here/step:slow").collect();
     let words: Vec<_> = slow.iter().map(|event| json!([event["event"], event["attempt"]])).collect();
@@ -217,12 +217,7 @@ fn what_failed_in_the_meantime_for_the_last_time_is_not_tried_again() {
         r#"echo try >> "$folder/tries"; [ "$(wc -l < "$folder/tries")" -gt 1 ] || exit 7; touch "$folder/begun""#,
         1,
     );
-    let mut run = sshd.begin(&playbook.replace(r#"touch "$folder/slow""#, r#"touch "$folder/ended"; exit 7"#));
-    until("the second attempt", || sshd.path("target/begun").exists());
-    signal(&run, Signal::KILL);
-    run.wait().expect("it ends");
-    fs::write(sshd.path("target/go"), "").expect("a file");
-    until("its end", || sshd.path("target/ended").exists());
+    kill(&sshd, &playbook.replace(r#"touch "$folder/slow""#, r#"touch "$folder/ended"; exit 7"#), "ended");
     let told = Told::from(resume(&sshd, &[])).exits(1);
     assert_eq!((told.with("failed"), told.of("task_retried").count()), (vec!["here/step:slow".to_owned()], 0));
     assert_eq!(text(&sshd, "target/tries"), "try\ntry\n");

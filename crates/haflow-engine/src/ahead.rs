@@ -107,9 +107,23 @@ impl<'g> Batch<'g> {
     }
 
     /// Looks at all of them, tells each when it has been seen, and returns the lane's key. Where one of several breaks the
-    /// lane or takes too long, the rest are looked at one by one.
-    pub(crate) async fn look(self, hosts: &Hosts, kill: &CancellationToken, told: UnboundedSender<Looked<'g>>) -> Key {
+    /// lane or takes too long, the rest are looked at one by one. When it is to `stop` it waits for no further lane, and
+    /// `kill` ends what is looking.
+    pub(crate) async fn look(
+        self,
+        hosts: &Hosts,
+        stop: &CancellationToken,
+        kill: &CancellationToken,
+        told: UnboundedSender<Looked<'g>>,
+    ) -> Key {
         let (host, user) = &self.key;
+        let lane = async || {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Err(Trouble::Closed),
+                lane = hosts.lane(host, user.as_deref()) => lane.map_err(Trouble::from),
+            }
+        };
         let (ids, tasks): (Vec<NodeId>, Vec<Ready<'_>>) = self.tasks.into_iter().unzip();
         let mut seen: Vec<bool> = vec![false; ids.len()];
         let tell = |index: usize, seen| {
@@ -117,7 +131,7 @@ impl<'g> Batch<'g> {
             let _ = told.send(Looked { id: ids[index], task: tasks[index].clone(), seen });
         };
         let all = async {
-            let mut lane = hosts.lane(host, user.as_deref()).await?;
+            let mut lane = lane().await?;
             let each = |index, found: Result<Seen, Failure>| {
                 seen[index] = true;
                 tell(index, found.map_err(Trouble::from));
@@ -131,7 +145,7 @@ impl<'g> Batch<'g> {
             } else {
                 for index in left {
                     let one = async {
-                        let mut lane = hosts.lane(host, user.as_deref()).await?;
+                        let mut lane = lane().await?;
                         step::look(&mut lane, &tasks[index], kill).await
                     };
                     tell(index, one.await);

@@ -3,6 +3,7 @@
 use crate::ahead::{Ahead, Batch, Key, Looked};
 use crate::decide::{Ready, passes};
 use crate::events::Events;
+use crate::gatekeeper::Gatekeeper;
 use crate::hosts::Hosts;
 use crate::past::Past;
 use crate::schedule::Schedule;
@@ -101,7 +102,8 @@ pub async fn execute(
             Some(_) => Event::RunResumed { run: id, playbook, hosts: all, tasks, before },
         })
         .await;
-    let worker = Worker { hosts, events, interrupt, quiet: AtomicBool::new(true), unkept: AtomicBool::new(false) };
+    let gatekeeper = Gatekeeper::new(interrupt);
+    let worker = Worker { hosts, events, interrupt, gatekeeper: &gatekeeper, quiet: AtomicBool::new(true) };
     // All connections at once, so that no host's first task waits for another host.
     let connect = crate::connect_all(hosts, &names, events);
     let (watcher, mut seen) = unbounded_channel();
@@ -158,9 +160,8 @@ fn begin<'f>(
     before: Before<'f>,
 ) -> Pin<Box<dyn Future<Output = Step<'f>> + Send + 'f>> {
     Box::pin(async move {
-        let started = Instant::now();
-        let ended = worker.task(&ready, seen, before).await;
-        Step::Ended(id, ended, started.elapsed())
+        let (ended, took) = worker.task(&ready, seen, before).await;
+        Step::Ended(id, ended, took)
     })
 }
 
@@ -182,12 +183,11 @@ impl<'r> Run<'r> {
     async fn all(&mut self, worker: &'r Worker<'r>, settings: &Settings, interrupt: &Interrupt) {
         let mut running = Running::new();
         let (ahead, mut looked) = unbounded_channel();
+        let gatekeeper = worker.gatekeeper;
         let mut tasks = 0;
-        let mut stopped = false;
         let mut interrupted = false;
         loop {
-            stopped |= interrupt.stop.is_cancelled();
-            while !stopped
+            while !gatekeeper.is_closed()
                 && tasks < settings.parallel
                 && let Some(id) = self.schedule.next()
             {
@@ -209,10 +209,10 @@ impl<'r> Run<'r> {
                 self.begun[id.index()] = true;
                 tasks += 1;
             }
-            if !stopped {
+            if !gatekeeper.is_closed() {
                 while let Some(batch) = self.batch(worker.is_quiet()) {
                     self.looking.extend(batch.ids());
-                    let look = batch.look(worker.hosts, &worker.interrupt.kill, ahead.clone());
+                    let look = batch.look(worker.hosts, gatekeeper.token(), &worker.interrupt.kill, ahead.clone());
                     running.push(Box::pin(async { Step::Free(look.await) }));
                 }
             }
@@ -225,19 +225,20 @@ impl<'r> Run<'r> {
             // Before what ends because of it.
             if interrupt.stop.is_cancelled() && !interrupted {
                 interrupted = true;
-                if tasks > 0 && !worker.is_unkept() {
+                if tasks > 0 {
                     self.events.emit(Event::Interrupted).await;
                 }
             }
             match step {
                 Some(Step::Interrupted) => {}
                 Some(Step::Looked(looked)) => {
-                    tasks -= self.looked(looked, worker, &mut running, stopped || interrupted);
+                    tasks -= self.looked(looked, worker, &mut running);
                 }
                 Some(Step::Ended(id, ended, took)) => {
                     tasks -= 1;
-                    stopped |=
-                        settings.fail_fast && !ended.0.satisfied() && !matches!(ended.0, Outcome::Skipped { .. });
+                    if settings.fail_fast && !ended.0.satisfied() && !matches!(ended.0, Outcome::Skipped { .. }) {
+                        gatekeeper.close();
+                    }
                     self.end(id, ended, took).await;
                 }
                 Some(Step::Free(key)) => self.ahead.free(&key),
@@ -288,17 +289,11 @@ impl<'r> Run<'r> {
     }
 
     /// A task was looked at before its turn. What can't be seen now is looked at again then. The number of tasks that were to begin
-    /// now and don't, since the run was `stopped`.
-    fn looked(
-        &mut self,
-        looked: Looked<'r>,
-        worker: &'r Worker<'r>,
-        running: &mut Running<'r>,
-        stopped: bool,
-    ) -> usize {
+    /// now and don't, since nothing may begin any more.
+    fn looked(&mut self, looked: Looked<'r>, worker: &'r Worker<'r>, running: &mut Running<'r>) -> usize {
         let Looked { id, task, seen } = looked;
         self.looking.remove(&id);
-        if stopped && self.held.remove(&id).is_some() {
+        if worker.gatekeeper.is_closed() && self.held.remove(&id).is_some() {
             return 1;
         }
         let seen = seen.ok().filter(|seen| worker.is_quiet() || outlives_changes(&task, seen));

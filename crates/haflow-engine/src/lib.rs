@@ -14,6 +14,7 @@ mod file;
 mod frame;
 #[cfg(fuzzing)]
 pub mod fuzz;
+mod gatekeeper;
 mod hosts;
 mod jq;
 pub mod lane;

@@ -162,7 +162,7 @@ async fn look_all(
                 None
             }
         }) {
-            running.push(batch.look(hosts, given.stop, told.clone()));
+            running.push(batch.look(hosts, given.stop, given.stop, told.clone()));
         }
         let Looked { id, task, seen } = tokio::select! {
             biased;
@@ -226,7 +226,9 @@ fn looked_at(task: &Ready<'_>, seen: Result<Seen, Trouble>, salt: &str, events: 
         Err(Trouble::Failed(failure)) => failed(failure),
         Err(Trouble::Unreachable(error)) => Showed::Unreachable(error.message.clone()),
         Err(Trouble::Lost(why) | Trouble::Gone(why)) => Showed::Unreachable(format!("the connection was lost: {why}")),
-        Err(Trouble::Killed(_) | Trouble::NotKept) => Showed::Skipped("the plan was interrupted".into()),
+        Err(Trouble::Killed(_) | Trouble::Closed | Trouble::NotKept) => {
+            Showed::Skipped("the plan was interrupted".into())
+        }
     };
     let expect = task.task.scope.expect.iter();
     let expected = expect.map(|(_, state)| decide(task, &Seen::Value(state.clone()))).collect();

@@ -3,6 +3,7 @@
 use crate::decide::{Ready, Variables};
 use crate::events::NotKept;
 use crate::file;
+use crate::gatekeeper::Closed;
 use crate::lane::{LaneError, Output, Process, Script, Stopped};
 use crate::lent::{Lent, PickedUp};
 use crate::shell::tail;
@@ -25,6 +26,8 @@ pub(crate) enum Trouble {
     Gone(String),
     /// The run was interrupted twice.
     Killed(Stopped),
+    /// It hasn't begun, and nothing may begin any more.
+    Closed,
     /// That it begins couldn't be kept, so it didn't.
     NotKept,
 }
@@ -32,6 +35,12 @@ pub(crate) enum Trouble {
 impl From<NotKept> for Trouble {
     fn from(_: NotKept) -> Self {
         Self::NotKept
+    }
+}
+
+impl From<Closed> for Trouble {
+    fn from(_: Closed) -> Self {
+        Self::Closed
     }
 }
 

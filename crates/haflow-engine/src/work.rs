@@ -4,6 +4,7 @@ use crate::decide::{Ready, decide};
 use crate::drift;
 use crate::events::Events;
 use crate::execute::Interrupt;
+use crate::gatekeeper::{Closed, Gatekeeper};
 use crate::hosts::Hosts;
 use crate::lane::Stopped;
 use crate::lent::Lent;
@@ -62,46 +63,22 @@ pub(crate) struct Worker<'r> {
     pub(crate) hosts: &'r Hosts,
     pub(crate) events: &'r Events,
     pub(crate) interrupt: &'r Interrupt,
+    pub(crate) gatekeeper: &'r Gatekeeper,
     /// Whether nothing has changed since the run began: no apply has begun, and no gate has had to wait.
     pub(crate) quiet: AtomicBool,
-    /// Whether something couldn't begin because that couldn't be kept.
-    pub(crate) unkept: AtomicBool,
 }
 
 impl Worker<'_> {
-    /// Runs a task. `ahead` is what was seen of it before its turn.
-    pub(crate) async fn task(&self, task: &Ready<'_>, ahead: Option<Seen>, known: Before<'_>) -> Ended {
-        let mut applying = false;
-        match self.steps(task, ahead, known, &mut applying).await {
+    /// Runs a task, and says how long that took without the time for which it queued. `ahead` is what was seen of it before its turn.
+    pub(crate) async fn task(&self, task: &Ready<'_>, ahead: Option<Seen>, known: Before<'_>) -> (Ended, Duration) {
+        let mut turn =
+            Turn { worker: self, task, applying: false, failed: None, started: None, queued: Duration::ZERO };
+        let ended = match turn.steps(ahead, known).await {
             Ok(ended) => ended,
-            Err(trouble) => (
-                match trouble {
-                    Trouble::Failed(failure) => Outcome::Failed { failure },
-                    Trouble::Unreachable(error) if applying => {
-                        Outcome::InDoubt { why: format!("it was being applied: {}", error.message) }
-                    }
-                    Trouble::Unreachable(error) => Outcome::Unreachable { why: error.message },
-                    Trouble::Lost(why) if applying => {
-                        Outcome::InDoubt { why: format!("the connection was lost while it was being applied: {why}") }
-                    }
-                    Trouble::Gone(why) => Outcome::InDoubt {
-                        why: format!("the connection was lost while it was being applied, and {why}"),
-                    },
-                    Trouble::Lost(why) => Outcome::Unreachable { why: format!("the connection was lost: {why}") },
-                    Trouble::Killed(stopped) if applying => Outcome::InDoubt {
-                        why: format!("it was killed while it was being applied{}", step::told(&stopped)),
-                    },
-                    Trouble::Killed(_) => Outcome::Cancelled,
-                    Trouble::NotKept => {
-                        // Nothing more may begin.
-                        self.unkept.store(true, Ordering::SeqCst);
-                        self.interrupt.stop.cancel();
-                        Outcome::Cancelled
-                    }
-                },
-                None,
-            ),
-        }
+            Err(trouble) => (turn.outcome(trouble), None),
+        };
+        let took = turn.started.map(|started| started.elapsed().saturating_sub(turn.queued));
+        (ended, took.unwrap_or_default())
     }
 
     /// Whether what was seen before still holds.
@@ -109,225 +86,8 @@ impl Worker<'_> {
         self.quiet.load(Ordering::SeqCst)
     }
 
-    /// Whether the run stops because what it is about to do can't be kept.
-    pub(crate) fn is_unkept(&self) -> bool {
-        self.unkept.load(Ordering::SeqCst)
-    }
-
     fn disturb(&self) {
         self.quiet.store(false, Ordering::SeqCst);
-    }
-
-    async fn lane(&self, task: &Ready<'_>) -> Result<Lent<'_>, Trouble> {
-        tokio::select! {
-            lane = self.hosts.lane(&task.task.host, task.task.user.as_deref()) => Ok(lane?),
-            // A connection that is lost may be tried for as long as a user waits for it.
-            () = self.interrupt.kill.cancelled() => Err(Trouble::Killed(Stopped::default())),
-        }
-    }
-
-    /// Looks, for at most `left`; once more where the connection is lost over it and comes back.
-    async fn look(&self, task: &Ready<'_>, left: Duration) -> Result<Seen, Trouble> {
-        let mut losses = 0;
-        loop {
-            match step::look_for(&mut self.lane(task).await?, task, left, &self.interrupt.kill).await {
-                Err(Trouble::Lost(_)) if losses < MOST_LOSSES => losses += 1,
-                look => return look,
-            }
-        }
-    }
-
-    async fn steps(
-        &self,
-        task: &Ready<'_>,
-        ahead: Option<Seen>,
-        before: Before<'_>,
-        applying: &mut bool,
-    ) -> Result<Ended, Trouble> {
-        self.events.emit(Event::TaskStarted { task: task.task.into() }).await;
-        let timeout = task.task.policy.timeout;
-        *applying = matches!(before.past, Some(Past::InDoubt { .. }));
-        let mut attempt = match before.past {
-            Some(Past::InDoubt { attempt, .. }) => *attempt,
-            _ => 1,
-        };
-        if let Some(ended) = self.left_under_way(task, before.past, &mut attempt).await? {
-            return Ok(ended);
-        }
-        *applying = false;
-        if let Action::Gate(gate) = &task.task.action {
-            return self.gate(task, gate).await;
-        }
-        let mut seen = self.sight(task, ahead).await?;
-        // What is applied is what was planned, on what was planned from: also where a second look was needed. What was begun already
-        // is no longer what was planned from.
-        let keep = |seen: &Sight| match before.promised {
-            Some(Promised { salt, planned }) if before.past.is_none() => {
-                let now = self.events.redacted(decide(task, seen.seen()));
-                drift::check(salt, planned, task, seen.seen(), &now).map_err(Trouble::Failed)
-            }
-            _ => Ok(()),
-        };
-        keep(&seen)?;
-        if let (Action::Read(read), Seen::Value(value)) = (&task.task.action, seen.seen()) {
-            return Ok((Outcome::Ok, Some(Known::read(value, read.secret))));
-        }
-        let mut first = None;
-        let (mut vain, mut begun) = (0, false);
-        loop {
-            let diff = match decide(task, seen.seen()) {
-                // What the run did before it died has changed it, and what that triggers hasn't acted.
-                Decision::UpToDate if attempt == 1 && before.past.is_some() => {
-                    return Ok((Outcome::Changed { diff: Diff::default() }, None));
-                }
-                Decision::UpToDate if attempt == 1 && !begun => return Ok((Outcome::Ok, None)),
-                Decision::UpToDate => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, None)),
-                Decision::Change { diff } => diff,
-                Decision::Act { .. } => Diff::default(),
-                Decision::Failed { failure } => return Err(Trouble::Failed(failure)),
-                decision => unreachable!("a state that was seen isn't {decision:?}"),
-            };
-            first.get_or_insert_with(|| diff.clone());
-            self.disturb();
-            // Lent for as long as it is needed: a task that pauses or waits doesn't keep others from their host.
-            let mut lane = self.lane(task).await?;
-            lane.remove_told();
-            let kept = step::kept(&lane, task);
-            let intent = Event::ApplyStarted { task: task.task.into(), attempt, step: kept.clone(), diff };
-            self.events.intend(intent).await?;
-            *applying = true;
-            let begun_at = Instant::now();
-            let applied = self.apply(lane, task, &seen, kept.as_deref()).await?;
-            *applying = applied == Tried::Unknown;
-            let applied = match applied {
-                Tried::Applied(applied) => *applied,
-                tried => {
-                    vain += 1;
-                    if vain > MOST_LOSSES {
-                        return Err(Trouble::Lost("its lane breaks again and again".into()));
-                    }
-                    seen = Sight::Now(self.look(task, timeout).await?);
-                    *applying = false;
-                    if tried == Tried::Nothing {
-                        keep(&seen)?;
-                        first = None;
-                    } else {
-                        begun = true;
-                    }
-                    continue;
-                }
-            };
-            let failure = match judge(task, applied) {
-                Ok(output) => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, output)),
-                Err(failure) if failure.exit == Some(step::KILLED) => match self.lane(task).await {
-                    Ok(mut lane) => {
-                        step::why_killed(&mut lane, failure, begun_at.elapsed(), &self.interrupt.kill).await
-                    }
-                    Err(_) => failure,
-                },
-                Err(failure) => failure,
-            };
-            self.retry(task, &mut attempt, failure).await?;
-            // Others may have been at work in the meantime, and the apply itself may have got further than it said.
-            seen = Sight::Now(self.look(task, timeout).await?);
-        }
-    }
-
-    /// Waits for a task's next attempt. What failed stays failed where there is none.
-    async fn retry(&self, task: &Ready<'_>, attempt: &mut u32, failure: Failure) -> Result<(), Trouble> {
-        let policy = &task.task.policy;
-        let attempts = policy.retries + 1;
-        if *attempt >= attempts || self.interrupt.stop.is_cancelled() {
-            return Err(failure.into());
-        }
-        let pause = policy.backoff.saturating_mul(1 << (*attempt - 1).min(16)).min(LONGEST_BACKOFF);
-        self.events
-            .emit(Event::TaskRetried {
-                task: task.task.into(),
-                attempt: *attempt,
-                of: attempts,
-                pause_ms: crate::millis(pause),
-                // Before a line is taken out of it: a secret that is cut would be no longer known.
-                why: in_a_line(&self.events.redacted(failure.clone())),
-            })
-            .await;
-        *attempt += 1;
-        tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
-            () = self.interrupt.stop.cancelled() => Err(failure.into()),
-        }
-    }
-
-    /// What a task is decided on at its turn.
-    async fn sight(&self, task: &Ready<'_>, ahead: Option<Seen>) -> Result<Sight, Trouble> {
-        Ok(match ahead.filter(|seen| self.is_quiet() || outlives_changes(task, seen)) {
-            Some(seen) if self.is_quiet() => Sight::Now(seen),
-            // Something has changed since: the apply makes sure of it.
-            Some(seen) => Sight::Before(seen),
-            None => Sight::Now(self.look(task, task.task.policy.timeout).await?),
-        })
-    }
-
-    /// How a task ended that the run left under way when it died; `None` where it is to be done, also once more since that failed.
-    async fn left_under_way(
-        &self,
-        task: &Ready<'_>,
-        past: Option<&Past>,
-        attempt: &mut u32,
-    ) -> Result<Option<Ended>, Trouble> {
-        if let Some(Past::InDoubt { step: Some(step), at, .. }) = past {
-            match self.pick_up(task, step).await {
-                Ok(Some(applied)) => match judge(task, applied) {
-                    Ok(output) => return Ok(Some((Outcome::Changed { diff: Diff::default() }, output))),
-                    Err(failure) => {
-                        self.retry(task, attempt, failure).await?;
-                        return Ok(None);
-                    }
-                },
-                // It never began. What is kept is swept after a day: then that can't be told any more.
-                Ok(None) if is_young(*at) => return Ok(None),
-                Ok(None) | Err(Trouble::Gone(_)) => {}
-                Err(trouble) => return Err(trouble),
-            }
-        }
-        Ok(in_doubt(task.task, past).map(|why| (Outcome::InDoubt { why }, None)))
-    }
-
-    /// Applies, and sees to the result also where the lane breaks meanwhile.
-    async fn apply(
-        &self,
-        mut lane: Lent<'_>,
-        task: &Ready<'_>,
-        seen: &Sight,
-        step: Option<&str>,
-    ) -> Result<Tried, Trouble> {
-        let applied = async {
-            let applied = step::apply(&mut lane, task, seen, step, &self.interrupt.kill).await;
-            drop(lane);
-            applied
-        };
-        let applied = self.listening(task, step, applied).await;
-        let applied = match (applied, step) {
-            (Err(Trouble::Lost(_)), Some(step)) => self.pick_up(task, step).await?,
-            (Err(Trouble::Lost(_)), None) if matches!(task.task.action, Action::File(_)) => return Ok(Tried::Unknown),
-            (applied, _) => applied?,
-        };
-        Ok(applied.map_or(Tried::Nothing, |applied| Tried::Applied(Box::new(applied))))
-    }
-
-    /// What came of a step whose lane broke, and what there is after it; `None` where it had not begun.
-    async fn pick_up(&self, task: &Ready<'_>, step: &str) -> Result<Option<step::Applied>, Trouble> {
-        let mut losses = 0;
-        loop {
-            let mut lane = self.lane(task).await?;
-            lane.keeps(&task.task.id(), step);
-            self.events.emit(Event::PickingUp { task: task.task.into() }).await;
-            let picked = step::pick_up(&mut lane, task, step, &self.interrupt.kill);
-            match self.listening(task, Some(step), picked).await {
-                Err(Trouble::Lost(_)) if losses < MOST_LOSSES => losses += 1,
-                picked => return picked,
-            }
-        }
     }
 
     /// Runs this, and tells meanwhile what a step prints.
@@ -368,15 +128,287 @@ impl Worker<'_> {
             }
         }
     }
+}
 
-    async fn gate(&self, task: &Ready<'_>, gate: &Gate) -> Result<Ended, Trouble> {
+/// One task at its turn.
+struct Turn<'t> {
+    worker: &'t Worker<'t>,
+    task: &'t Ready<'t>,
+    /// Whether something of it is under way on its host: then it is seen to, also where nothing may begin any more.
+    applying: bool,
+    /// Why its last attempt failed, where another one is to come.
+    failed: Option<Failure>,
+    /// When its host had a lane for it, or it was clear that it needs none.
+    started: Option<Instant>,
+    /// How long it has waited for further lanes since.
+    queued: Duration,
+}
+
+impl<'t> Turn<'t> {
+    /// How a task ends that has met this.
+    fn outcome(&mut self, trouble: Trouble) -> Outcome {
+        let in_doubt = |why: String| Outcome::InDoubt { why };
+        match trouble {
+            Trouble::Failed(failure) => Outcome::Failed { failure },
+            Trouble::Unreachable(error) if self.applying => {
+                in_doubt(format!("it was being applied: {}", error.message))
+            }
+            Trouble::Unreachable(error) => Outcome::Unreachable { why: error.message },
+            Trouble::Lost(why) if self.applying => {
+                in_doubt(format!("the connection was lost while it was being applied: {why}"))
+            }
+            Trouble::Gone(why) => in_doubt(format!("the connection was lost while it was being applied, and {why}")),
+            Trouble::Lost(why) => Outcome::Unreachable { why: format!("the connection was lost: {why}") },
+            Trouble::Killed(stopped) if self.applying => {
+                in_doubt(format!("it was killed while it was being applied{}", step::told(&stopped)))
+            }
+            Trouble::Closed | Trouble::Killed(_) => match self.failed.take() {
+                // The attempt that was to come is the one that is cancelled.
+                Some(failure) => Outcome::Failed { failure: Box::new(failure) },
+                None => Outcome::Cancelled,
+            },
+            Trouble::NotKept => {
+                self.worker.gatekeeper.close();
+                Outcome::Cancelled
+            }
+        }
+    }
+
+    /// The task's turn has come: its host has a lane for it, or it needs none.
+    async fn start(&mut self) -> Result<(), Closed> {
+        if self.started.is_none() {
+            if !self.applying {
+                self.worker.gatekeeper.ask()?;
+            }
+            self.started = Some(Instant::now());
+            self.worker.events.emit(Event::TaskStarted { task: self.task.task.into() }).await;
+        }
+        Ok(())
+    }
+
+    /// A lane on the task's host. Where something is under way there it is waited for until the run is interrupted twice,
+    /// otherwise for as long as something may begin.
+    async fn lane(&mut self) -> Result<Lent<'t>, Trouble> {
+        let Worker { hosts, interrupt, gatekeeper, .. } = self.worker;
+        let since = Instant::now();
+        let lane = async {
+            tokio::select! {
+                lane = hosts.lane(&self.task.task.host, self.task.task.user.as_deref()) => Ok(lane?),
+                // A connection that is lost may be tried for as long as a user waits for it.
+                () = interrupt.kill.cancelled() => Err(Trouble::Killed(Stopped::default())),
+            }
+        };
+        let lane = if self.applying { lane.await? } else { gatekeeper.wait_for(lane).await?? };
+        if self.started.is_some() {
+            self.queued += since.elapsed();
+        }
+        self.start().await?;
+        Ok(lane)
+    }
+
+    /// Looks, for at most `left`; once more where the connection is lost over it and comes back.
+    async fn look(&mut self, left: Duration) -> Result<Seen, Trouble> {
+        let (task, kill) = (self.task, &self.worker.interrupt.kill);
+        let mut losses = 0;
+        loop {
+            match step::look_for(&mut self.lane().await?, task, left, kill).await {
+                Err(Trouble::Lost(_)) if losses < MOST_LOSSES => losses += 1,
+                look => return look,
+            }
+        }
+    }
+
+    async fn steps(&mut self, ahead: Option<Seen>, before: Before<'_>) -> Result<Ended, Trouble> {
+        let Self { worker, task, .. } = *self;
+        let timeout = task.task.policy.timeout;
+        self.applying = matches!(before.past, Some(Past::InDoubt { .. }));
+        let mut attempt = match before.past {
+            Some(Past::InDoubt { attempt, .. }) => *attempt,
+            _ => 1,
+        };
+        if let Some(ended) = self.left_under_way(before.past, &mut attempt).await? {
+            return Ok(ended);
+        }
+        self.applying = false;
+        if let Action::Gate(gate) = &task.task.action {
+            return self.gate(gate).await;
+        }
+        let mut seen = self.sight(ahead).await?;
+        self.start().await?;
+        // What is applied is what was planned, on what was planned from: also where a second look was needed. What was begun already
+        // is no longer what was planned from.
+        let keep = |seen: &Sight| match before.promised {
+            Some(Promised { salt, planned }) if before.past.is_none() => {
+                let now = worker.events.redacted(decide(task, seen.seen()));
+                drift::check(salt, planned, task, seen.seen(), &now).map_err(Trouble::Failed)
+            }
+            _ => Ok(()),
+        };
+        keep(&seen)?;
+        if let (Action::Read(read), Seen::Value(value)) = (&task.task.action, seen.seen()) {
+            return Ok((Outcome::Ok, Some(Known::read(value, read.secret))));
+        }
+        let mut first = None;
+        let (mut vain, mut begun) = (0, false);
+        loop {
+            let diff = match decide(task, seen.seen()) {
+                // What the run did before it died has changed it, and what that triggers hasn't acted.
+                Decision::UpToDate if attempt == 1 && before.past.is_some() => {
+                    return Ok((Outcome::Changed { diff: Diff::default() }, None));
+                }
+                Decision::UpToDate if attempt == 1 && !begun => return Ok((Outcome::Ok, None)),
+                Decision::UpToDate => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, None)),
+                Decision::Change { diff } => diff,
+                Decision::Act { .. } => Diff::default(),
+                Decision::Failed { failure } => return Err(Trouble::Failed(failure)),
+                decision => unreachable!("a state that was seen isn't {decision:?}"),
+            };
+            first.get_or_insert_with(|| diff.clone());
+            worker.gatekeeper.ask()?;
+            worker.disturb();
+            // Lent for as long as it is needed: a task that pauses or waits doesn't keep others from their host.
+            let mut lane = self.lane().await?;
+            lane.remove_told();
+            let kept = step::kept(&lane, task);
+            let intent = Event::ApplyStarted { task: task.task.into(), attempt, step: kept.clone(), diff };
+            worker.gatekeeper.ask()?;
+            worker.events.intend(intent).await?;
+            self.applying = true;
+            let begun_at = Instant::now();
+            let applied = self.apply(lane, &seen, kept.as_deref()).await?;
+            self.applying = applied == Tried::Unknown;
+            let applied = match applied {
+                Tried::Applied(applied) => *applied,
+                tried => {
+                    vain += 1;
+                    if vain > MOST_LOSSES {
+                        return Err(Trouble::Lost("its lane breaks again and again".into()));
+                    }
+                    seen = Sight::Now(self.look(timeout).await?);
+                    self.applying = false;
+                    if tried == Tried::Nothing {
+                        keep(&seen)?;
+                        first = None;
+                    } else {
+                        begun = true;
+                    }
+                    continue;
+                }
+            };
+            let failure = match judge(task, applied) {
+                Ok(output) => return Ok((Outcome::Changed { diff: first.unwrap_or_default() }, output)),
+                Err(failure) if failure.exit == Some(step::KILLED) => match self.lane().await {
+                    Ok(mut lane) => {
+                        step::why_killed(&mut lane, failure, begun_at.elapsed(), &worker.interrupt.kill).await
+                    }
+                    Err(_) => failure,
+                },
+                Err(failure) => failure,
+            };
+            self.retry(&mut attempt, failure).await?;
+            // Others may have been at work in the meantime, and the apply itself may have got further than it said.
+            seen = Sight::Now(self.look(timeout).await?);
+        }
+    }
+
+    /// Waits for a task's next attempt. What failed stays failed where there is none.
+    async fn retry(&mut self, attempt: &mut u32, failure: Failure) -> Result<(), Trouble> {
+        let Self { worker, task, .. } = *self;
+        let policy = &task.task.policy;
+        let attempts = policy.retries + 1;
+        if *attempt >= attempts || worker.gatekeeper.is_closed() {
+            return Err(failure.into());
+        }
+        let pause = policy.backoff.saturating_mul(1 << (*attempt - 1).min(16)).min(LONGEST_BACKOFF);
+        worker
+            .events
+            .emit(Event::TaskRetried {
+                task: task.task.into(),
+                attempt: *attempt,
+                of: attempts,
+                pause_ms: crate::millis(pause),
+                // Before a line is taken out of it: a secret that is cut would be no longer known.
+                why: in_a_line(&worker.events.redacted(failure.clone())),
+            })
+            .await;
+        *attempt += 1;
+        self.failed = Some(failure);
+        Ok(worker.gatekeeper.wait_for(tokio::time::sleep(pause)).await?)
+    }
+
+    /// What a task is decided on at its turn.
+    async fn sight(&mut self, ahead: Option<Seen>) -> Result<Sight, Trouble> {
+        let Self { worker, task, .. } = *self;
+        Ok(match ahead.filter(|seen| worker.is_quiet() || outlives_changes(task, seen)) {
+            Some(seen) if worker.is_quiet() => Sight::Now(seen),
+            // Something has changed since: the apply makes sure of it.
+            Some(seen) => Sight::Before(seen),
+            None => Sight::Now(self.look(task.task.policy.timeout).await?),
+        })
+    }
+
+    /// How a task ended that the run left under way when it died; `None` where it is to be done, also once more since that failed.
+    async fn left_under_way(&mut self, past: Option<&Past>, attempt: &mut u32) -> Result<Option<Ended>, Trouble> {
+        if let Some(Past::InDoubt { step: Some(step), at, .. }) = past {
+            match self.pick_up(step).await {
+                Ok(Some(applied)) => match judge(self.task, applied) {
+                    Ok(output) => return Ok(Some((Outcome::Changed { diff: Diff::default() }, output))),
+                    Err(failure) => {
+                        self.retry(attempt, failure).await?;
+                        return Ok(None);
+                    }
+                },
+                // It never began. What is kept is swept after a day: then that can't be told any more.
+                Ok(None) if is_young(*at) => return Ok(None),
+                Ok(None) | Err(Trouble::Gone(_)) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(in_doubt(self.task.task, past).map(|why| (Outcome::InDoubt { why }, None)))
+    }
+
+    /// Applies, and sees to the result also where the lane breaks meanwhile.
+    async fn apply(&mut self, mut lane: Lent<'_>, seen: &Sight, step: Option<&str>) -> Result<Tried, Trouble> {
+        let Self { worker, task, .. } = *self;
+        let applied = async {
+            let applied = step::apply(&mut lane, task, seen, step, &worker.interrupt.kill).await;
+            drop(lane);
+            applied
+        };
+        let applied = worker.listening(task, step, applied).await;
+        let applied = match (applied, step) {
+            (Err(Trouble::Lost(_)), Some(step)) => self.pick_up(step).await?,
+            (Err(Trouble::Lost(_)), None) if matches!(task.task.action, Action::File(_)) => return Ok(Tried::Unknown),
+            (applied, _) => applied?,
+        };
+        Ok(applied.map_or(Tried::Nothing, |applied| Tried::Applied(Box::new(applied))))
+    }
+
+    /// What came of a step whose lane broke, and what there is after it; `None` where it had not begun.
+    async fn pick_up(&mut self, step: &str) -> Result<Option<step::Applied>, Trouble> {
+        let Self { worker, task, .. } = *self;
+        let mut losses = 0;
+        loop {
+            let mut lane = self.lane().await?;
+            lane.keeps(&task.task.id(), step);
+            worker.events.emit(Event::PickingUp { task: task.task.into() }).await;
+            let picked = step::pick_up(&mut lane, task, step, &worker.interrupt.kill);
+            match worker.listening(task, Some(step), picked).await {
+                Err(Trouble::Lost(_)) if losses < MOST_LOSSES => losses += 1,
+                picked => return picked,
+            }
+        }
+    }
+
+    async fn gate(&mut self, gate: &Gate) -> Result<Ended, Trouble> {
+        let Self { worker, task, .. } = *self;
         let started = Instant::now();
         let mut held = 0;
         loop {
             let left = gate.within.saturating_sub(started.elapsed()).max(SHORTEST_LOOK);
             // One that must hold now waits for nothing but its only look.
             let left = if gate.within.is_zero() { task.task.policy.timeout } else { left };
-            let seen = match self.look(task, left).await {
+            let seen = match self.look(left).await {
                 Ok(seen) => match decide(task, &seen) {
                     Decision::UpToDate => None,
                     Decision::Change { diff } => Some((differing(&diff), None)),
@@ -388,7 +420,7 @@ impl Worker<'_> {
             };
             if seen.is_some() {
                 // Something is coming up by itself.
-                self.disturb();
+                worker.disturb();
             }
             held = if seen.is_none() { held + 1 } else { 0 };
             let checked = Event::GateChecked {
@@ -397,7 +429,7 @@ impl Worker<'_> {
                 times: gate.times,
                 seen: seen.as_ref().map(|(shown, _)| shown.clone()),
             };
-            self.events.emit(checked).await;
+            worker.events.emit(checked).await;
             if held >= gate.times {
                 return Ok((Outcome::Ok, None));
             }
@@ -413,12 +445,8 @@ impl Worker<'_> {
                 }
                 .into());
             }
-            tokio::select! {
-                // The last look is at the end of the time that it has.
-                () = tokio::time::sleep(gate.every.min(left)) => {}
-                // It changes nothing: there is no reason to wait for it.
-                () = self.interrupt.stop.cancelled() => return Err(Trouble::Killed(Stopped::default())),
-            }
+            // The last look is at the end of the time that it has.
+            worker.gatekeeper.wait_for(tokio::time::sleep(gate.every.min(left))).await?;
         }
     }
 }

@@ -35,6 +35,10 @@ enum Does {
 struct Spec {
     host: &'static str,
     does: Does,
+    /// It takes a while to look at it, and to do it.
+    slow: bool,
+    /// It is a branch of a `parallel`, together with those beside it that are too.
+    branch: bool,
     /// A barrier over all hosts comes before it.
     barrier: bool,
     after: Option<Index>,
@@ -52,20 +56,25 @@ fn spec() -> impl Strategy<Value = Spec> {
         2 => prop::bool::weighted(0.8).prop_map(|holds| Does::Gate { holds }),
         2 => Just(Does::Read),
     ];
-    let host = prop_oneof![4 => Just("a"), 4 => Just("b"), 1 => Just("gone")];
+    // More branches on one host than it has lanes.
+    let host = prop_oneof![6 => Just("a"), 3 => Just("b"), 1 => Just("gone")];
     let some = |likely| prop::option::weighted(likely, any::<Index>());
     (
         host,
         does,
+        prop::bool::weighted(0.3),
+        prop::bool::weighted(0.7),
         prop::bool::weighted(0.1),
         some(0.3),
         some(0.2),
         some(0.3),
         prop::option::weighted(0.2, any::<(Index, bool)>()),
     )
-        .prop_map(|(host, does, barrier, after, triggered_by, uses, when)| Spec {
+        .prop_map(|(host, does, slow, branch, barrier, after, triggered_by, uses, when)| Spec {
             host,
             does,
+            slow,
+            branch,
             barrier,
             after,
             triggered_by,
@@ -75,7 +84,7 @@ fn spec() -> impl Strategy<Value = Spec> {
 }
 
 fn specs() -> impl Strategy<Value = Vec<Spec>> {
-    prop::collection::vec(spec(), 1..12)
+    prop::collection::vec(spec(), 1..20)
 }
 
 /// A graph, what its tasks do, and the folder in which they do it.
@@ -97,10 +106,19 @@ impl World {
         // Those that put something out.
         let mut sources: Vec<NodeId> = Vec::new();
         let mut does = BTreeMap::new();
+        let mut branching = false;
         for (number, spec) in specs.iter().enumerate() {
+            if branching && (spec.barrier || !spec.branch) {
+                draft.close_parallel();
+                branching = false;
+            }
             if spec.barrier {
                 let hosts: Vec<HostName> = ["a", "b", "gone"].map(HostName::from).into();
                 draft.barrier("all", &hosts, Place::file("p"));
+            }
+            if spec.branch && !branching {
+                draft.open_parallel();
+                branching = true;
             }
             let name = number.to_string();
             let chosen = |index: &Option<Index>, of: &[NodeId]| {
@@ -121,7 +139,7 @@ impl World {
                 host: spec.host.into(),
                 kind: "test".into(),
                 name: name.clone(),
-                action: action(spec.does),
+                action: action(spec.does, spec.slow),
                 params,
                 when,
                 policy: Policy::default(),
@@ -144,8 +162,14 @@ impl World {
             if matches!(spec.does, Does::Act { .. } | Does::Read) {
                 sources.push(id);
             }
+            if branching {
+                draft.end_branch();
+            }
             ids.push(id);
             does.insert(id, spec.does);
+        }
+        if branching {
+            draft.close_parallel();
         }
         Self { folder, graph: draft.seal(hosts()).expect("edges lead forward"), does }
     }
@@ -237,8 +261,11 @@ impl World {
     }
 }
 
-fn action(does: Does) -> Action {
-    let done = |work: &str| format!(r#"echo "begin $name" >> "$home/log"; {work}; echo "end $name" >> "$home/log""#);
+fn action(does: Does, slow: bool) -> Action {
+    let wait = if slow { "sleep 0.02" } else { ":" };
+    let probe = |script: &str| probe(&format!("{wait}; {script}"));
+    let done =
+        |work: &str| format!(r#"echo "begin $name" >> "$home/log"; {wait}; {work}; echo "end $name" >> "$home/log""#);
     match does {
         Does::Ensure { .. } => Action::Ensure(Ensure {
             probe: probe(r#"if [ -e "$home/$name" ]; then echo there; else echo absent; fi"#),
@@ -295,6 +322,8 @@ enum End {
     Interrupted(usize),
     /// It dies when it has told so many events, before another one is kept.
     Dies(usize),
+    /// Its first failure stops it.
+    FailFast,
 }
 
 /// Runs a graph, and returns what it told. What it had sent to its hosts has ended there.
@@ -308,7 +337,7 @@ fn run(graph: &Graph, parallel: usize, past: Option<BTreeMap<String, Past>>, end
             run: "r".into(),
             playbook: "p".into(),
             parallel,
-            fail_fast: false,
+            fail_fast: matches!(end, End::FailFast),
             plan: None,
             past,
             secrets: Secrets::default(),
@@ -374,6 +403,11 @@ fn fits(outcome: &Outcome, expected: &str) -> bool {
     }
 }
 
+/// Whether an apply or a task begins in these events.
+fn begins(records: &[Record]) -> bool {
+    records.iter().any(|record| matches!(record.event, Event::TaskStarted { .. } | Event::ApplyStarted { .. }))
+}
+
 /// Every task has ended, as it must, and the totals count that.
 fn all_ended(world: &World, records: &[Record]) -> Result<(), TestCaseError> {
     let ends = world.outcomes(records)?;
@@ -423,7 +457,7 @@ proptest! {
 
     /// After an interrupt nothing begins; what runs ends, and every task has an outcome: its own, or that it was cancelled, or skipped since another was.
     #[test]
-    fn an_interrupt_leaves_no_task_without_an_outcome(specs in specs(), parallel in 1_usize..9, after in 1_usize..40) {
+    fn an_interrupt_leaves_no_task_without_an_outcome(specs in specs(), parallel in 1_usize..20, after in 1_usize..40) {
         let world = World::new(&specs);
         let records = run(&world.graph, parallel, None, End::Interrupted(after));
         let ends = world.outcomes(&records)?;
@@ -433,6 +467,8 @@ proptest! {
             prop_assert!(end.is_some(), "{id:?} has no outcome");
             let end = end.expect("it was just seen");
             let stopped = matches!(end, Outcome::Cancelled | Outcome::Skipped { because: Some(_), .. });
+            // What a cancelled task bars on a host that can't be reached is told to be there.
+            let stopped = stopped || fits(end, "barred") && world.graph.task(id).expect("a task").host.as_str() == "gone";
             prop_assert!(stopped || fits(end, expected), "{id:?}: {end:?}, not {expected}");
             let name = &world.graph.task(id).expect("a task").name;
             let done = log.contains(&format!("end {name}"));
@@ -440,8 +476,22 @@ proptest! {
         }
         world.order_holds()?;
         let told = records.iter().position(|record| record.event == Event::Interrupted);
-        let begun = records.iter().rposition(|record| matches!(record.event, Event::TaskStarted { .. }));
-        prop_assert!(told.is_none_or(|told| begun.is_none_or(|begun| begun < told)), "something began after the interrupt");
+        prop_assert!(told.is_none_or(|told| !begins(&records[told..])), "something began after the interrupt");
+    }
+
+    /// With `fail_fast`, nothing begins after the first failure; what runs ends, and every task has an outcome.
+    #[test]
+    fn a_run_that_fails_fast_begins_nothing_after_its_first_failure(specs in specs(), parallel in 1_usize..20) {
+        let world = World::new(&specs);
+        let records = run(&world.graph, parallel, None, End::FailFast);
+        let ends = world.outcomes(&records)?;
+        prop_assert_eq!(ends.len(), world.graph.tasks().count());
+        world.order_holds()?;
+        let told = records.iter().position(|record| matches!(
+            &record.event,
+            Event::TaskFinished { outcome: Outcome::Failed { .. } | Outcome::Unreachable { .. }, .. }
+        ));
+        prop_assert!(told.is_none_or(|told| !begins(&records[told..])), "something began after the first failure");
     }
 
     /// A run that dies after any of its events, and once more while it is resumed, comes to the same end, and nothing is done twice.

@@ -68,6 +68,54 @@ async fn an_interrupt_starts_nothing_new_and_tells_every_task() {
     assert_eq!((ran.word("running"), ran.word("next")), ("changed".into(), "cancelled".into()));
 }
 
+/// Acts on one host, all of which may begin at once.
+fn branches(world: &mut World, number: usize, act_of: impl Fn(usize) -> Action) -> Graph {
+    world.draft.open_parallel();
+    for index in 0..number {
+        world.add("a", &index.to_string(), act_of(index), |_| {});
+        world.draft.end_branch();
+    }
+    world.draft.close_parallel();
+    world.seal()
+}
+
+/// More of them than the host has lanes: those that wait for one haven't begun.
+#[tokio::test]
+async fn an_interrupt_begins_none_of_those_that_wait_for_a_lane() {
+    let mut world = World::new();
+    let waits = r#"echo x >> "$home/begun"; while [ ! -e "$home/go" ]; do sleep 0.01; done"#;
+    let graph = branches(&mut world, 24, |_| act(waits));
+    let begun = || world.text("begun").lines().count();
+    let interrupt = Interrupt::default();
+    let token = interrupt.stop.clone();
+    let press = async {
+        while begun() < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        token.cancel();
+        std::fs::write(world.path("go"), "").unwrap();
+    };
+    let wide = |settings: &mut haflow_engine::Settings| settings.parallel = 64;
+    let both = async { tokio::join!(run_with(&graph, local(), wide, interrupt), press) };
+    let (ran, ()) = tokio::time::timeout(Duration::from_mins(1), both).await.expect("three begin");
+    assert!((3..=4).contains(&begun()), "{} of 24 began", begun());
+    assert_eq!((ran.counts.changed, ran.counts.changed + ran.counts.cancelled), (begun(), 24));
+}
+
+#[tokio::test]
+async fn a_failure_begins_none_of_those_that_wait_for_a_lane_when_it_is_to_stop_all() {
+    let mut world = World::new();
+    let graph = branches(&mut world, 24, |index| match index {
+        0 => act("exit 1"),
+        _ => act(r#"echo x >> "$home/begun"; sleep 0.3"#),
+    });
+    let wide = |settings: &mut haflow_engine::Settings| (settings.parallel, settings.fail_fast) = (64, true);
+    let ran = run_with(&graph, local(), wide, Interrupt::default()).await;
+    let begun = world.text("begun").lines().count();
+    assert!(begun < 9, "{} of 24 began", begun + 1);
+    assert_eq!((ran.word("0").as_str(), ran.counts.changed), ("failed", begun));
+}
+
 #[tokio::test]
 async fn an_interrupt_does_not_wait_for_a_gate() {
     let mut world = World::new();

@@ -101,13 +101,15 @@ impl Connection {
         while let Err(mut said) = client.start_master(folder.path()).await {
             // What a jump host's ssh says isn't in the log. It costs a connection to be told.
             if why::is_of_proxy(&client.resolved, &said)
-                && (pause > PAUSES.0 || !why::may_pass(&said))
+                && (pause > PAUSES.0 || client.resolved.by_command || !why::may_pass(&said))
                 && let Ok(again) = client.run("exit 0").await
             {
-                said = format!("{}{said}", String::from_utf8_lossy(&again.stderr));
+                let again = String::from_utf8_lossy(&again.stderr);
+                said = if client.resolved.by_command { again.into_owned() } else { format!("{again}{said}") };
             }
             // MaxStartups: not all who were refused may come back at the same moment.
-            if why::may_pass(&said) && began.elapsed() + pause < BUSY {
+            let vain = why::command_ended(&client.resolved, &said);
+            if why::may_pass(&said) && !vain && began.elapsed() + pause < BUSY {
                 tokio::time::sleep(pause.mul_f64(0.5 + crate::spread())).await;
                 pause = (pause * 2).min(PAUSES.1);
                 continue;

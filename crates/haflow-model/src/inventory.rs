@@ -29,6 +29,46 @@ impl fmt::Display for HostName {
     }
 }
 
+/// What carries scripts to a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "String", into = "String")]
+pub enum Transport {
+    /// OpenSSH.
+    #[default]
+    Ssh,
+    /// A shell of this machine's, without a network.
+    Local,
+    /// One that the inventory names and haflow doesn't have: no task runs there.
+    Other(String),
+}
+
+impl Transport {
+    /// The word for it in an inventory.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Ssh => "ssh",
+            Self::Local => "local",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl From<String> for Transport {
+    fn from(name: String) -> Self {
+        match name.as_str() {
+            "ssh" => Self::Ssh,
+            "local" => Self::Local,
+            _ => Self::Other(name),
+        }
+    }
+}
+
+impl From<Transport> for String {
+    fn from(transport: Transport) -> Self {
+        transport.as_str().to_owned()
+    }
+}
+
 /// One machine and how to reach it. What is `None` is left to ssh and its configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,6 +96,15 @@ pub struct Host {
     /// The user that tasks run as, by sudo without a password; the login user if not given.
     #[serde(default, rename = "become", skip_serializing_if = "Option::is_none")]
     pub run_as: Option<String>,
+    /// What carries scripts to it.
+    #[serde(default, skip_serializing_if = "is_ssh")]
+    pub connection: Transport,
+    /// Further options of ssh's, as `Name=Value` (ssh_config(5)).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_options: Vec<String>,
+    /// The configuration file that ssh reads instead of the user's and the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_config: Option<String>,
     /// The host's vars, with those of its groups and of all hosts merged in (the nearest wins).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: BTreeMap<String, Value>,
@@ -76,6 +125,9 @@ impl Host {
             known_hosts: None,
             jump: None,
             run_as: None,
+            connection: Transport::Ssh,
+            ssh_options: Vec::new(),
+            ssh_config: None,
             vars: BTreeMap::new(),
             groups: Vec::new(),
         }
@@ -85,6 +137,10 @@ impl Host {
     pub fn destination(&self) -> &str {
         self.address.as_deref().unwrap_or(self.name.as_str())
     }
+}
+
+fn is_ssh(transport: &Transport) -> bool {
+    *transport == Transport::Ssh
 }
 
 /// Hosts and groups, resolved: child groups are flattened and vars merged.

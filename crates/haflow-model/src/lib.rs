@@ -16,7 +16,7 @@ mod thing;
 pub use diagnostic::{Diagnostic, Label, Sources, nearest};
 pub use event::{Event, Failure, Outcome, PlanCounts, Record, RunCounts, TaskRef};
 pub use graph::{Barrier, Draft, Edge, EdgeKind, Graph, Node, NodeId};
-pub use inventory::{Host, HostName, Inventory};
+pub use inventory::{Host, HostName, Inventory, Transport};
 pub use place::Place;
 pub use plan::{Assumed, Change, Decision, Diff, Plan, Planned};
 pub use secret::{REDACTED, Secret, SecretPart, SecretText, Secrets};

@@ -40,6 +40,8 @@ pub(super) struct Resolved {
     pub(super) key_alias: Option<String>,
     /// What it goes through: jump hosts, or a command.
     pub(super) proxy: Option<String>,
+    /// Whether that is a command of the user's (`ProxyCommand`).
+    pub(super) by_command: bool,
     /// The files of private keys that may be tried.
     pub(super) identities: Vec<PathBuf>,
     /// The socket of the agent, where that is another one than the environment says.
@@ -63,7 +65,11 @@ impl Resolved {
                 "port" => value.clone_into(&mut resolved.port),
                 "user" => value.clone_into(&mut resolved.user),
                 "hostkeyalias" => resolved.key_alias = said(value),
-                "proxyjump" | "proxycommand" => resolved.proxy = said(value).or(resolved.proxy),
+                "proxyjump" => resolved.proxy = said(value).or(resolved.proxy),
+                "proxycommand" => {
+                    resolved.by_command = said(value).is_some();
+                    resolved.proxy = said(value).or(resolved.proxy);
+                }
                 "identityfile" => resolved.identities.push(resolved.at_home(value)),
                 "identityagent" => resolved.agent = said(value).filter(|socket| socket != "SSH_AUTH_SOCK"),
                 "serveraliveinterval" => resolved.alive.0 = value.parse().unwrap_or_default(),
@@ -88,7 +94,7 @@ impl Resolved {
     }
 
     /// What ssh is told before it reads the user's configuration, and its jump hosts' ssh as well: the first to say a thing wins.
-    fn config(&self, accept_new: bool) -> String {
+    fn config(&self, host: &Host, accept_new: bool) -> String {
         let new = if accept_new { "accept-new" } else { "yes" };
         // Nobody is asked; forwards and commands are for people; what goes wrong is to be read.
         let mut text = format!(
@@ -101,6 +107,10 @@ impl Resolved {
         if !self.has_timeout {
             let _ = writeln!(text, "ConnectTimeout {CONNECT}");
         }
+        if let Some(config) = &host.ssh_config {
+            let _ = writeln!(text, "Include \"{config}\"");
+            return text;
+        }
         let _ = writeln!(text, "Include \"{}/.ssh/config\"", self.home.display());
         text + "Include /etc/ssh/ssh_config\nInclude /usr/etc/ssh/ssh_config\n"
     }
@@ -112,6 +122,7 @@ impl Client {
         let own = arguments(host);
         let by_hand = by_hand(host);
         let mut command = Command::new("ssh");
+        command.args(host.ssh_config.iter().flat_map(|config| ["-F", config]));
         command.args(&own).args(["-o", "ControlPath=%d", "-G"]).arg(host.destination());
         let asked = run(&mut command).await.map_err(|error| no_client(&error))?;
         if !asked.status.success() {
@@ -119,7 +130,7 @@ impl Client {
         }
         let resolved = Resolved::parse(&String::from_utf8_lossy(&asked.stdout));
         let config = folder.join("config");
-        std::fs::write(&config, resolved.config(accept_new)).map_err(|error| Unreachable {
+        std::fs::write(&config, resolved.config(host, accept_new)).map_err(|error| Unreachable {
             step: Step::Client,
             message: format!("{} can't be written: {error}", config.display()),
             hint: None,
@@ -205,6 +216,9 @@ fn arguments(host: &Host) -> Vec<OsString> {
     if let Some(jump) = &host.jump {
         option("-J", jump.into());
     }
+    for said in &host.ssh_options {
+        option("-o", said.into());
+    }
     arguments
 }
 
@@ -221,6 +235,10 @@ fn by_hand(host: &Host) -> String {
     option("-J", host.jump.as_deref());
     option("-o", host.known_hosts.as_ref().map(|file| format!("UserKnownHostsFile={file}")).as_deref());
     option("-l", host.user.as_deref());
+    option("-F", host.ssh_config.as_deref());
+    for said in &host.ssh_options {
+        option("-o", Some(&crate::shell::quote(said)));
+    }
     format!("{text} {}", host.destination())
 }
 
@@ -232,14 +250,14 @@ mod tests {
     fn what_the_user_has_said_holds_where_it_notices_a_dead_connection_in_time() {
         for (interval, missed, ours) in [(0, 3, true), (5, 3, false), (10, 3, false), (60, 10, true), (5, 0, true)] {
             let text = format!("serveraliveinterval {interval}\nserveralivecountmax {missed}\nconnecttimeout none");
-            let config = Resolved::parse(&text).config(false);
+            let config = Resolved::parse(&text).config(&Host::named("a"), false);
             assert_eq!(config.contains("ServerAliveInterval 10\n"), ours, "{text}");
             assert!(
                 config.contains("ConnectTimeout 15\n") && config.contains("StrictHostKeyChecking yes\n"),
                 "{config}"
             );
         }
-        let config = Resolved::parse("connecttimeout 60").config(true);
+        let config = Resolved::parse("connecttimeout 60").config(&Host::named("a"), true);
         assert!(
             !config.contains("ConnectTimeout") && config.contains("StrictHostKeyChecking accept-new\n"),
             "{config}"

@@ -27,6 +27,24 @@ pub(super) fn is_of_proxy(resolved: &Resolved, said: &str) -> bool {
     resolved.proxy.is_some() && (may_pass(said) || said.contains("timed out") || said.trim().is_empty())
 }
 
+/// What ssh calls the other end where a command leads to it.
+const UNKNOWN: &str = "UNKNOWN port 65535";
+
+/// Whether a command that leads to the host ended by itself and said why: trying again is no help. One that says nothing may have
+/// met an sshd that is too busy.
+pub(super) fn command_ended(resolved: &Resolved, said: &str) -> bool {
+    let words = words_of_command(said);
+    resolved.by_command && said.contains(UNKNOWN) && !words.is_empty() && !may_pass(&words.join("\n"))
+}
+
+/// What the command said, without what ssh says of it when it ends.
+fn words_of_command(said: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = lines(said).filter(|line| !line.contains(UNKNOWN)).collect();
+    // ssh's own is the last; an ssh that is the command says the same of its own connection.
+    let _ = words.pop_if(|line| line.starts_with("kex_exchange_identification: "));
+    words
+}
+
 /// ssh's configuration is no good, or it takes no such host.
 pub(super) fn bad_configuration(host: &Host, said: &str) -> Unreachable {
     let first = lines(said).next().unwrap_or("it ended without a word").to_owned();
@@ -80,6 +98,20 @@ pub(super) fn explain(host: &Host, client: &Client, said: &str) -> Unreachable {
             Step::Client,
             format!("ssh and the sshd on {name} have nothing in common: {last}"),
             "allow what an old sshd has in ssh's configuration of this host (HostKeyAlgorithms, KexAlgorithms, Ciphers)".into(),
+        )
+    } else if command_ended(resolved, said) {
+        let words = words_of_command(said);
+        let said = words[words.len().saturating_sub(3)..].join("; ");
+        (
+            Step::Network,
+            format!("the ProxyCommand that leads to {name} ended before the login: {said}"),
+            format!("run it by hand to see what it needs: {}", resolved.proxy.as_deref().unwrap_or_default()),
+        )
+    } else if may_pass(said) && resolved.by_command {
+        (
+            Step::Network,
+            format!("the connection to {name} through its ProxyCommand closes before the login, and nothing says why"),
+            format!("run it by hand to see: {}", resolved.proxy.as_deref().unwrap_or_default()),
         )
     } else if may_pass(said) {
         (
@@ -374,7 +406,32 @@ mod tests {
         host.user = Some("root".into());
         let direct = Resolved::parse("hostname 192.0.2.1\nport 22\nuser root");
         let jump = Resolved::parse("hostname 192.0.2.1\nport 22\nuser root\nproxyjump me@bastion");
+        let command = Resolved::parse("hostname 192.0.2.1\nport 22\nuser root\nproxycommand sh -c login");
         for (resolved, said, step, message) in [
+            (
+                &command,
+                "token expired, log in first\nkex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n",
+                Step::Network,
+                "the ProxyCommand that leads to db1 ended before the login: token expired, log in first",
+            ),
+            (
+                &command,
+                "kex_exchange_identification: Connection closed by remote host\r\nkex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n",
+                Step::Network,
+                "closes before the login, and nothing says why",
+            ),
+            (
+                &command,
+                "root@192.0.2.1: Permission denied (publickey,password).\r\n",
+                Step::Login,
+                "refused to log in `root`",
+            ),
+            (
+                &command,
+                "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n",
+                Step::Network,
+                "closes before the login, and nothing says why",
+            ),
             (
                 &direct,
                 "ssh: Could not resolve hostname 192.0.2.1: Name or service not known\r\n",

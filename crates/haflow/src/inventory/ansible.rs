@@ -3,8 +3,9 @@
 use super::file::{At, File, Word};
 use super::raw::{Connection, Dialect, Raw, Vars, vars};
 use super::tree::{Kind, Tree};
-use super::{hosts, pattern};
-use haflow_model::{Diagnostic, Value, nearest};
+use super::warnings::Warnings;
+use super::{hosts, pattern, ssh_arguments};
+use haflow_model::{Diagnostic, HostName, Value, nearest};
 
 const GROUP: [&str; 3] = ["hosts", "vars", "children"];
 
@@ -151,7 +152,10 @@ pub(super) fn read_list(file: &File, tree: Tree) -> Result<Raw, Diagnostic> {
         for (host, own) in named(file, value, "`hostvars`")? {
             let own = vars(file, own, &format!("host `{}`", host.text))?;
             pattern::check(file, &host, "host name")?;
-            raw.host(&host).vars.extend(own);
+            // Vars alone make no host: a program may know those of machines that it doesn't list.
+            if let Some(host) = raw.known_host(&host) {
+                host.vars.extend(own);
+            }
         }
     }
     Ok(raw)
@@ -184,8 +188,13 @@ fn texts(file: &File, tree: Tree, of: &str) -> Result<Vec<Word>, Diagnostic> {
     }
 }
 
-/// Takes the vars that say how to reach a host out of its vars.
-pub(super) fn connection(file: &File, vars: &mut Vars) -> Result<Connection, Diagnostic> {
+/// Takes the vars that say how to reach a host out of its vars, and passwords. What isn't honoured is put into `warnings`.
+pub(super) fn connection(
+    file: &File,
+    host: &HostName,
+    vars: &mut Vars,
+    warnings: &mut Warnings,
+) -> Result<Connection, Diagnostic> {
     let mut connection = Connection::default();
     for (slot, names) in [
         (&mut connection.address, ["ansible_host", "ansible_ssh_host"]),
@@ -216,35 +225,62 @@ pub(super) fn connection(file: &File, vars: &mut Vars) -> Result<Connection, Dia
         let user = user.map(|(user, at)| text(file, "ansible_become_user", user, at)).transpose()?.flatten();
         connection.run_as = user.or(Some(Word { text: "root".to_owned(), at }));
     }
-    for name in ["ansible_ssh_common_args", "ansible_ssh_extra_args"] {
-        if let Some((Value::String(arguments), at)) = vars.get(name) {
-            from_arguments(&mut connection, arguments, *at);
+    if let Some((value, at)) = vars.remove("ansible_connection")
+        && let Some(word) = text(file, "ansible_connection", value, at)?
+    {
+        match word.text.rsplit('.').next().unwrap_or_default() {
+            "ssh" | "smart" | "paramiko" | "paramiko_ssh" => {}
+            "local" => connection.transport = Some(Word { text: "local".to_owned(), at }),
+            _ => {
+                let what =
+                    format!("`ansible_connection` is `{}`, which haflow doesn't have: no task runs there", word.text);
+                warnings.of_host(host, at, what);
+                connection.transport = Some(word);
+            }
         }
     }
+    for name in ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"] {
+        if let Some((Value::String(arguments), at)) = vars.get(name) {
+            for left_out in ssh_arguments::read(file, &mut connection, name, arguments, *at)? {
+                let what = match left_out.to_ascii_lowercase().starts_with("stricthostkeychecking") {
+                    true => format!(
+                        "`{left_out}` in `{name}` is left out: haflow checks host keys always (`--accept-new` takes new ones)"
+                    ),
+                    false => format!("`{left_out}` in `{name}` is left out: haflow doesn't do that"),
+                };
+                warnings.of_host(host, *at, what);
+            }
+        }
+    }
+    not_honoured(host, vars, warnings);
     Ok(connection)
 }
 
-/// Ssh's own options for jump hosts and known hosts, as far as they are understood; the var stays.
-fn from_arguments(connection: &mut Connection, arguments: &str, at: At) {
-    let words: Vec<&str> = arguments.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
-    for (index, word) in words.iter().enumerate() {
-        let option = match word.strip_prefix("-o") {
-            Some("") => words.get(index + 1).copied(),
-            option => option,
-        };
-        let jump = match word.strip_prefix("-J") {
-            Some("") => words.get(index + 1).copied(),
-            jump => jump,
-        };
-        let named = |text: &str| Some(Word { text: text.to_owned(), at });
-        if let Some(jump) = jump {
-            connection.jump = named(jump);
-        }
-        match option.and_then(|option| option.split_once('=')) {
-            Some(("ProxyJump", value)) => connection.jump = named(value),
-            Some(("UserKnownHostsFile", value)) => connection.known_hosts = named(value),
-            _ => {}
-        }
+/// Vars that mean something to Ansible and nothing here. Passwords are taken out, so that nothing keeps them.
+fn not_honoured(host: &HostName, vars: &mut Vars, warnings: &mut Warnings) {
+    let passwords = vars.extract_if(.., |name, _| {
+        name.starts_with("ansible_") && (name.ends_with("_pass") || name.ends_with("_password"))
+    });
+    for (name, (_, at)) in passwords {
+        warnings.of_host(
+            host,
+            at,
+            format!("`{name}` is left out: haflow logs in by keys, and sudo must ask for no password"),
+        );
+    }
+    if let Some((Value::String(method), at)) = vars.get("ansible_become_method")
+        && !matches!(method.as_str(), "sudo" | "ansible.builtin.sudo")
+    {
+        warnings.of_host(
+            host,
+            *at,
+            format!("`ansible_become_method` is `{method}`: haflow becomes another user by sudo only"),
+        );
+    }
+    if let Some((Value::String(shell), at)) = vars.get("ansible_shell_type")
+        && shell != "sh"
+    {
+        warnings.of_host(host, *at, format!("`ansible_shell_type` is `{shell}`: haflow needs a POSIX sh there"));
     }
 }
 

@@ -48,6 +48,15 @@ impl File {
         }
     }
 
+    /// The text at a place.
+    pub(super) fn text_at(&self, at: At) -> Option<&str> {
+        let line = usize::try_from(at.line).ok()?.checked_sub(1)?;
+        let rest = &self.text[*self.starts.get(line)?..];
+        let nth = |text: &str, number: usize| text.char_indices().nth(number).map(|(at, _)| at);
+        let rest = &rest[nth(rest, usize::try_from(at.column).ok()?.checked_sub(1)?)?..];
+        Some(&rest[..nth(rest, at.length).unwrap_or(rest.len())])
+    }
+
     /// What is wrong there. Where the place isn't known, the file alone is named.
     pub(super) fn wrong(&self, at: At, message: impl Into<String>, label: impl Into<String>) -> Diagnostic {
         let diagnostic = Diagnostic::new(message).source(self.name.clone(), self.text.clone());

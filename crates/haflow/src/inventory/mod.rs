@@ -13,9 +13,11 @@ mod pattern;
 mod program;
 mod raw;
 mod resolve;
+mod ssh_arguments;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod warnings;
 mod yaml;
 
 use file::{At, File};
@@ -28,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tree::{Kind, Tree};
+use warnings::Warnings;
 
 /// Where an inventory comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,20 +41,28 @@ pub(crate) enum Source {
     Hosts(String),
 }
 
+/// An inventory, and what it says that haflow doesn't do: a sentence each.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) inventory: Inventory,
+    pub(crate) warnings: Vec<String>,
+}
+
 /// Reads an inventory. What is wrong with it comes back with the place, the line and what to do.
-pub(crate) fn read(source: &Source) -> Result<Inventory, Diagnostic> {
+pub(crate) fn read(source: &Source) -> Result<Read, Diagnostic> {
     let home = std::env::home_dir();
     match source {
         Source::Hosts(list) => {
             let file = File::new("--hosts", list.as_str());
             let folders = Folders { own: None, home: home.as_deref() };
-            resolve::resolve(&file, hosts::read(&file)?, folders)
+            let inventory = resolve::resolve(&file, hosts::read(&file)?, folders, &mut Warnings::default())?;
+            Ok(Read { inventory, warnings: Vec::new() })
         }
         Source::File(path) => read_file(path, home.as_deref(), program::PATIENCE),
     }
 }
 
-fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Inventory, Diagnostic> {
+fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Read, Diagnostic> {
     let name: Arc<str> = path.display().to_string().into();
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(&name, &error))?;
     if metadata.is_dir() {
@@ -69,7 +80,9 @@ fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Inv
         let help = "save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`";
         wrong.help(if executable { PROGRAM_HELP } else { help })
     })?;
-    let raw = match if executable { Form::List } else { Form::of(path, &file.text) } {
+    raw::no_vault_file(&file)?;
+    let form = if executable { Form::List } else { Form::of(path, &file.text) };
+    let raw = match form {
         Form::List => {
             let tree = yaml::parse_json(&file, PROGRAM_HELP)?;
             let mut raw = ansible::read_list(&file, tree)?;
@@ -86,7 +99,27 @@ fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Inv
         Form::Toml => own::read(&file),
         Form::Ini => ini::read(&file),
     }?;
-    resolve::resolve(&file, raw, Folders { own: path.parent(), home })
+    let mut warnings = Warnings::default();
+    if matches!(form, Form::Ini | Form::Yaml) {
+        vars_beside(path, &mut warnings);
+    }
+    let inventory = resolve::resolve(&file, raw, Folders { own: path.parent(), home }, &mut warnings)?;
+    Ok(Read { inventory, warnings: warnings.told(&file) })
+}
+
+/// Ansible reads vars also from folders beside an inventory.
+fn vars_beside(path: &Path, warnings: &mut Warnings) {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for name in ["group_vars", "host_vars"] {
+        if folder.join(name).is_dir() {
+            let folder = folder.join(name);
+            let what = format!(
+                "haflow doesn't read {}; an executable that runs `ansible-inventory -i … --list` gives its vars",
+                folder.display()
+            );
+            warnings.of_all(At::default(), what);
+        }
+    }
 }
 
 /// Reads a text in the form that a byte chooses.
@@ -101,7 +134,8 @@ pub(crate) fn of_text(form: u8, text: &str) -> Result<Inventory, Diagnostic> {
         b'j' => ansible::read_yaml(&file, yaml::parse_json(&file, "")?),
         _ => hosts::read(&file),
     }?;
-    resolve::resolve(&file, raw, Folders { own: None, home: Some(Path::new("/root")) })
+    let folders = Folders { own: None, home: Some(Path::new("/root")) };
+    resolve::resolve(&file, raw, folders, &mut Warnings::default())
 }
 
 const PROGRAM_HELP: &str =

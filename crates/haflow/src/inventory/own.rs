@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 const TOP: [&str; 3] = ["groups", "hosts", "vars"];
 const GROUP: [&str; 3] = ["hosts", "children", "vars"];
-const HOST: [&str; 8] = ["address", "port", "user", "key", "known_hosts", "jump", "become", "vars"];
+const HOST: [&str; 9] = ["address", "port", "user", "key", "known_hosts", "jump", "become", "connection", "vars"];
 
 /// Reads `[groups.NAME]`, `[hosts.NAME]` and `[vars]`.
 pub(super) fn read(file: &File) -> Result<Raw, Diagnostic> {
@@ -102,6 +102,16 @@ fn read_host(file: &File, raw: &mut Raw, name: &Word, host: Tree) -> Result<(), 
             "key" => &mut connection.key,
             "known_hosts" => &mut connection.known_hosts,
             "jump" => &mut connection.jump,
+            "connection" => {
+                let word = text(file, value, &format!("`connection` of {of}"))?;
+                if !matches!(word.text.as_str(), "ssh" | "local") {
+                    return Err(file
+                        .wrong(word.at, format!("`connection` of {of} is `{}`", word.text), "")
+                        .help("it is `ssh`, or `local` for the machine that haflow runs on"));
+                }
+                connection.transport = Some(word);
+                continue;
+            }
             _ => return Err(unknown(file, &key, &of, &HOST)),
         };
         *slot = Some(text(file, value, &format!("`{}` of {of}", key.text))?);

@@ -51,6 +51,19 @@ pub(super) struct Connection {
     pub(super) known_hosts: Option<Word>,
     pub(super) jump: Option<Word>,
     pub(super) run_as: Option<Word>,
+    /// What carries scripts there, where that isn't ssh.
+    pub(super) transport: Option<Word>,
+    /// Further options of ssh's, each `Name=Value`.
+    pub(super) options: Vec<Word>,
+    /// The configuration that ssh reads instead of the user's.
+    pub(super) config: Option<Word>,
+}
+
+impl Connection {
+    /// Whether a command leads to the host.
+    pub(super) fn has_proxy_command(&self) -> bool {
+        self.options.iter().any(|option| option.text.to_ascii_lowercase().starts_with("proxycommand="))
+    }
 }
 
 /// What is said of one group.
@@ -83,6 +96,11 @@ impl Raw {
             self.hosts.push(Entry { name: name.clone(), connection: Connection::default(), vars: Vars::new() });
         }
         &mut self.hosts[index]
+    }
+
+    /// The host of that name, if something but its vars has named it.
+    pub(super) fn known_host(&mut self, name: &Word) -> Option<&mut Entry> {
+        self.host_at.get(&name.text).map(|index| &mut self.hosts[*index])
     }
 
     /// The group of that name, made if it is named for the first time.
@@ -152,9 +170,23 @@ pub(super) fn vars(file: &File, tree: Tree, of: &str) -> Result<Vars, Diagnostic
     }
 }
 
+/// How a text begins that ansible-vault has encrypted.
+const VAULT: &str = "$ANSIBLE_VAULT;";
+
+/// Refuses a file that ansible-vault has encrypted as a whole.
+pub(super) fn no_vault_file(file: &File) -> Result<(), Diagnostic> {
+    if !file.text.trim_start().starts_with(VAULT) {
+        return Ok(());
+    }
+    let at = At { line: 1, column: 1, length: file.text.lines().next().unwrap_or_default().chars().count() };
+    Err(file
+        .wrong(at, "the whole inventory is encrypted by ansible-vault, which haflow can't read", "")
+        .help("give an executable that decrypts it: `exec ansible-inventory -i THIS --list --vault-password-file …`"))
+}
+
 fn no_vault(file: &File, key: &Word, value: &Tree) -> Result<(), Diagnostic> {
     match &value.kind {
-        Kind::Text(text) if text.starts_with("$ANSIBLE_VAULT;") => Err(file
+        Kind::Text(text) if text.starts_with(VAULT) => Err(file
             .wrong(key.at, format!("`{}` is encrypted by ansible-vault, which haflow can't read", key.text), "")
             .help("give it as a param (`-e NAME=VALUE`) or from an executable inventory that decrypts it")),
         Kind::List(items) => items.iter().try_for_each(|item| no_vault(file, key, item)),

@@ -2,8 +2,9 @@
 
 use super::ansible;
 use super::file::{File, Word};
-use super::raw::{Connection, Dialect, Group, Raw, Vars};
-use haflow_model::{Diagnostic, Host, HostName, Inventory, nearest};
+use super::raw::{Connection, Dialect, Entry, Group, Raw, Vars};
+use super::warnings::Warnings;
+use haflow_model::{Diagnostic, Host, HostName, Inventory, Transport, nearest};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
@@ -16,8 +17,13 @@ pub(super) struct Folders<'a> {
     pub(super) home: Option<&'a Path>,
 }
 
-/// Checks what was read and makes the inventory of it.
-pub(super) fn resolve(file: &File, raw: Raw, folders: Folders<'_>) -> Result<Inventory, Diagnostic> {
+/// Checks what was read and makes the inventory of it. What it says and haflow doesn't do is put into `warnings`.
+pub(super) fn resolve(
+    file: &File,
+    raw: Raw,
+    folders: Folders<'_>,
+    warnings: &mut Warnings,
+) -> Result<Inventory, Diagnostic> {
     let Raw { dialect, hosts, groups, .. } = raw;
     if hosts.is_empty() {
         let help = match dialect {
@@ -34,6 +40,9 @@ pub(super) fn resolve(file: &File, raw: Raw, folders: Folders<'_>) -> Result<Inv
         hosts.iter().enumerate().map(|(index, host)| (host.name.text.as_str(), index)).collect();
     let members = groups.members(file, dialect, &index)?;
 
+    if dialect == Dialect::Haflow {
+        misspelt(&hosts, &members, warnings);
+    }
     let mut of_host: Vec<Vec<usize>> = vec![Vec::new(); hosts.len()];
     for (group, members) in members.iter().enumerate() {
         for host in members {
@@ -57,7 +66,7 @@ pub(super) fn resolve(file: &File, raw: Raw, folders: Folders<'_>) -> Result<Inv
         vars.extend(entry.vars.clone());
         let connection = match dialect {
             Dialect::Haflow => entry.connection.clone(),
-            Dialect::Ansible | Dialect::AnsibleList => ansible::connection(file, &mut vars)?,
+            Dialect::Ansible | Dialect::AnsibleList => ansible::connection(file, &name, &mut vars, warnings)?,
         };
         let mut host = host(file, &name, connection, folders)?;
         host.vars = vars.into_iter().map(|(name, (value, _))| (name, value)).collect();
@@ -74,7 +83,7 @@ pub(super) fn resolve(file: &File, raw: Raw, folders: Folders<'_>) -> Result<Inv
 }
 
 fn host(file: &File, name: &HostName, connection: Connection, folders: Folders<'_>) -> Result<Host, Diagnostic> {
-    let Connection { address, port, user, key, known_hosts, jump, run_as } = connection;
+    let Connection { address, port, user, key, known_hosts, jump, run_as, transport, options, config } = connection;
     let argument = |word: Option<Word>, what: &str| match word {
         None => Ok(None),
         Some(word) => check_argument(file, &word, what, name).map(|()| Some(word.text)),
@@ -87,6 +96,9 @@ fn host(file: &File, name: &HostName, connection: Connection, folders: Folders<'
         known_hosts: known_hosts.map(|word| path(file, &word, "known_hosts", name, folders)).transpose()?,
         jump: argument(jump, "jump host")?,
         run_as: argument(run_as, "user to become")?,
+        connection: transport.map_or(Transport::Ssh, |word| word.text.into()),
+        ssh_options: options.into_iter().map(|word| ssh_option(file, word, name)).collect::<Result<_, _>>()?,
+        ssh_config: config.map(|word| path(file, &word, "the configuration of ssh", name, folders)).transpose()?,
         ..Host::named(name.clone())
     })
 }
@@ -106,6 +118,27 @@ fn check_argument(file: &File, word: &Word, what: &str, host: &HostName) -> Resu
     };
     let help = "it is handed to ssh as it is: remove that, or the whole setting";
     Err(file.wrong(word.at, format!("the {what} of host `{host}` {bad}"), "").help(help))
+}
+
+/// A host that has a table and no group, and whose name is almost that of one which is in a group: a slip, often.
+fn misspelt(hosts: &[Entry], members: &[BTreeSet<usize>], warnings: &mut Warnings) {
+    let grouped: BTreeSet<usize> = members.iter().flatten().copied().collect();
+    let known = || grouped.iter().map(|host| hosts[*host].name.text.as_str());
+    for (_, host) in hosts.iter().enumerate().filter(|(index, _)| !grouped.contains(index)) {
+        if let Some(near) = nearest(&host.name.text, known()) {
+            let what = format!("host `{}` is in no group; did you mean `{near}`?", host.name.text);
+            warnings.of_all(host.name.at, what);
+        }
+    }
+}
+
+/// One of ssh's options: a line of a configuration, so it must be one.
+fn ssh_option(file: &File, word: Word, host: &HostName) -> Result<String, Diagnostic> {
+    if word.text.chars().any(char::is_control) {
+        let message = format!("an option of ssh's of host `{host}` contains a control character");
+        return Err(file.wrong(word.at, message, "").help("write it on one line"));
+    }
+    Ok(word.text)
 }
 
 /// `[::1]` without its brackets, as ssh takes addresses.

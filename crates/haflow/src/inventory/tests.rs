@@ -2,9 +2,10 @@
 
 use super::file::File;
 use super::resolve::Folders;
-use super::{hosts, read_file, resolve};
+use super::warnings::Warnings;
+use super::{Read, hosts, read_file, resolve};
 use crate::report::{diagnostic, golden};
-use haflow_model::{Diagnostic, Inventory};
+use haflow_model::Diagnostic;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -25,7 +26,10 @@ fn every_case_reads_as_expected() {
         let home = Some(Path::new("/home/me"));
         let read = if inventory.extension().is_some_and(|extension| extension == "hosts") {
             let file = File::new("--hosts", fs::read_to_string(&inventory).unwrap().trim_end());
-            hosts::read(&file).and_then(|raw| resolve::resolve(&file, raw, Folders { own: None, home }))
+            let mut warnings = Warnings::default();
+            let folders = Folders { own: None, home };
+            let inventory = hosts::read(&file).and_then(|raw| resolve::resolve(&file, raw, folders, &mut warnings));
+            inventory.map(|inventory| Read { inventory, warnings: warnings.told(&file) })
         } else {
             read_file(&inventory, home, Duration::from_secs(1))
         };
@@ -45,12 +49,15 @@ fn what_isnt_there_or_is_a_folder_is_said() {
 }
 
 /// One line for each host and group, or the diagnostic.
-fn tell(read: Result<Inventory, Diagnostic>) -> String {
-    let inventory = match read {
+fn tell(read: Result<Read, Diagnostic>) -> String {
+    let Read { inventory, warnings } = match read {
         Err(wrong) => return diagnostic(&wrong, false, 100),
-        Ok(inventory) => inventory,
+        Ok(read) => read,
     };
     let mut text = String::new();
+    for warning in warnings {
+        writeln!(text, "warning: {warning}").unwrap();
+    }
     for host in &inventory.hosts {
         writeln!(text, "{}", serde_json::to_string(host).unwrap()).unwrap();
     }

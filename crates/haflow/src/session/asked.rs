@@ -78,7 +78,9 @@ impl Choice {
         }
         let hosts: BTreeMap<&HostName, &Host> = graph.hosts().iter().map(|host| (&host.name, host)).collect();
         let named = |pattern: &String, host: &HostName| {
-            matches(pattern, host.as_str()) || hosts.get(host).is_some_and(|host| host.groups.contains(pattern))
+            pattern == "all"
+                || matches(pattern, host.as_str())
+                || hosts.get(host).is_some_and(|host| host.groups.contains(pattern))
         };
         let (out, only): (Vec<&String>, Vec<&String>) = self.limit.iter().partition(|pattern| pattern.starts_with('!'));
         let out: Vec<String> = out.into_iter().map(|pattern| pattern[1..].to_owned()).collect();
@@ -88,7 +90,9 @@ impl Choice {
                     .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                 return Err(Error::Usage {
                     message: format!("--limit {pattern} fits no host of this playbook{near}"),
-                    help: "give names, groups or patterns such as `rabbit*`".into(),
+                    help: "give names, groups or patterns such as `rabbit*`, with commas between them and `!` before what is left out; \
+                           Ansible's `a:b`, `a:&b`, `a[0]`, `~regex` and `@file` aren't there"
+                        .into(),
                 });
             }
         }

@@ -2,7 +2,7 @@
 
 use super::asked::Playbook;
 use crate::error::Error;
-use crate::inventory::{self, Source};
+use crate::inventory::{self, Read, Source};
 use clap::Args;
 use haflow_lab::{Lab, Progress};
 use haflow_model::{Host, Inventory};
@@ -54,7 +54,11 @@ impl Where {
             (None, Some(list)) => Source::Hosts(list.clone()),
             (None, None) => return Ok(None),
         };
-        Ok(Some(inventory::read(&source)?))
+        let Read { inventory, warnings } = inventory::read(&source)?;
+        for warning in warnings {
+            super::warn(&warning);
+        }
+        Ok(Some(inventory))
     }
 
     /// The inventory for a playbook that reaches no host: the one that was named, if one was.

@@ -87,6 +87,7 @@ mod tests {
             None,
             [].into(),
             jiff::Timestamp::UNIX_EPOCH,
+            crate::guess::Guess::Like,
             None,
             channel().0,
         ));

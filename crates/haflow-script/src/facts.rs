@@ -3,7 +3,7 @@
 //!
 //! The facts of a host that can't be reached aren't known. The stdlib asks for a host's facts to declare tasks of that host, and
 //! none of those will run: it gets a stand-in, so that the other hosts' tasks are declared as ever. A playbook's own code decides
-//! by facts what it likes, and is refused.
+//! by facts what it likes: it gets a guess, and is run again with other ones ([`crate::declare`]).
 
 use crate::hosts::HostHandle;
 use crate::modules::stdlib;
@@ -11,14 +11,14 @@ use crate::natives::Natives;
 use crate::options::Options;
 use crate::place::Site;
 use crate::raise::{Call, Problem, Raise, Stop, complete};
-use crate::request::{FactFailure, FactQuery, FactsRead, Unreached};
+use crate::request::{DeclareError, FactFailure, FactQuery, FactsRead, Unreached};
 use crate::session::{Session, State};
 use crate::tasks;
 use crate::values::{from_value, to_value};
 use haflow_model::{Diagnostic, Host, HostName, NodeId, Param, Value};
 use rhai::Dynamic;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -81,34 +81,87 @@ fn known_or_read(
         return Ok(value);
     }
     let for_stdlib = is_embedded(&call.site().file);
-    let unreached = || session.state().unreached.contains_key(&host.name);
-    if unreached() {
-        match otherwise.clone() {
-            // Whoever defined the fact has said what holds then.
-            Some(value) => return Ok(value),
-            None if !for_stdlib => return Err(refused(session, &host.name)),
-            None => {}
-        }
+    let unknown = || session.state().is_unknown(&host.name);
+    if unknown()
+        && let Some(value) = otherwise.clone()
+    {
+        // Whoever defined the fact has said what holds then.
+        return Ok(value);
     }
-    let stand_in = known(&session.state().stand_ins, name, &host.name);
+    let stand_in = session.state().stand_ins.get(name).and_then(|values| values.get(&host.name)).cloned();
     let value = if let Some(value) = stand_in {
         value
     } else {
         let query = query();
         read(session, &query)?;
-        if !unreached() {
+        if !unknown() {
             return Ok(known(&session.state().known, name, &host.name).unwrap_or_default());
         }
         if let Some(value) = otherwise {
             return Ok(value);
         }
-        if !for_stdlib {
-            return Err(refused(session, &host.name));
-        }
         stand_in_for(session, host, &query)?
     };
-    lend(session, host, name);
-    Ok(value)
+    if for_stdlib {
+        lend(session, host, name);
+        return Ok(from_value(&value));
+    }
+    guess(call, &host.name);
+    Ok(from_value(&session.guess.of(name == FactQuery::Standard.name(), &value)))
+}
+
+/// Remembers where the playbook's own code asked first for a fact that nobody knows.
+fn guess(call: &Call<'_>, host: &HostName) {
+    let trace = call.trace();
+    let message = format!("{}, and this line asks for its facts", unknown(call.session, host));
+    let mut diagnostic = Diagnostic::new(message).at(trace.place, "").help(wait_for(call.session, host));
+    if let Some(inner) = trace.declared_in {
+        diagnostic = diagnostic.at(inner, "it is called here");
+    }
+    call.session.state().guessed.get_or_insert(Guessed { diagnostic, unreached: vec![], unknown: BTreeSet::new() });
+}
+
+/// What the playbook's own code got in place of facts that nobody knows.
+#[derive(Debug)]
+pub(crate) struct Guessed {
+    /// The line that asked for one first.
+    diagnostic: Diagnostic,
+    /// The hosts that couldn't be reached.
+    unreached: Vec<FactFailure>,
+    /// These, and those that weren't asked.
+    pub(crate) unknown: BTreeSet<HostName>,
+}
+
+impl Guessed {
+    /// A task of a host that is known depends on a guess.
+    pub(crate) fn depends(mut self, task: &str) -> DeclareError {
+        self.diagnostic.message = format!("{}, on which `{task}` depends", self.diagnostic.message);
+        self.refused()
+    }
+
+    /// It can't be told whether one does.
+    pub(crate) fn refused(self) -> DeclareError {
+        let Self { diagnostic, unreached, unknown } = self;
+        let left_out = unknown.into_iter().filter(|host| unreached.iter().all(|failure| failure.host != *host));
+        DeclareError::Unreached { diagnostic: Box::new(diagnostic), left_out: left_out.collect(), hosts: unreached }
+    }
+}
+
+/// What was guessed, if anything was.
+pub(crate) fn guessed(session: &Session) -> Option<Guessed> {
+    let mut state = session.state();
+    let guessed = state.guessed.take()?;
+    let unreached = unreached(session, &state).into_iter().map(|host| host.failure).collect();
+    let unknown = state.unreached.keys().chain(&state.left_out).cloned().collect();
+    Some(Guessed { diagnostic: complete(guessed.diagnostic, &state.sources), unreached, unknown })
+}
+
+/// What is said of a host whose facts nobody knows.
+fn unknown(session: &Session, host: &HostName) -> String {
+    match session.state().left_out.contains(host) {
+        true => format!("{host} isn't asked"),
+        false => format!("{host} can't be reached"),
+    }
 }
 
 fn known(facts: &BTreeMap<String, BTreeMap<HostName, Dynamic>>, name: &str, host: &HostName) -> Option<Dynamic> {
@@ -121,25 +174,25 @@ fn read(session: &Session, query: &FactQuery) -> Result<(), Raise> {
     let hosts: Vec<Host> = {
         let state = session.state();
         let known = state.facts.get(name);
-        let missing = |host: &&Host| {
-            !known.is_some_and(|known| known.contains_key(&host.name)) && !state.unreached.contains_key(&host.name)
-        };
+        let missing =
+            |host: &&Host| !known.is_some_and(|known| known.contains_key(&host.name)) && !state.is_unknown(&host.name);
         state.hosts.iter().filter(missing).cloned().collect()
     };
     if hosts.is_empty() {
         return Ok(());
     }
-    let FactsRead { mut values, unreached } =
+    let FactsRead { mut values, unreached, left_out } =
         session.ask(query.clone(), hosts.clone()).map_err(|failures| Raise::Stop(Stop::Facts(failures)))?;
     let mut state = session.state();
     for failure in unreached {
         state.unreached.insert(failure.host.clone(), Unreached { failure, like: None });
     }
+    state.left_out.extend(left_out);
     for Host { name: host, .. } in hosts {
         if let Some(value) = values.remove(&host) {
             state.known.entry(name.to_owned()).or_default().insert(host.clone(), from_value(&value));
             state.facts.entry(name.to_owned()).or_default().insert(host, value);
-        } else if !state.unreached.contains_key(&host) {
+        } else if !state.is_unknown(&host) {
             let why = format!("no answer about fact `{name}`");
             return Err(Raise::Stop(Stop::Facts(vec![FactFailure { host, why, hint: None }])));
         }
@@ -147,8 +200,8 @@ fn read(session: &Session, query: &FactQuery) -> Result<(), Raise> {
     Ok(())
 }
 
-/// What the stdlib gets for a fact of a host that can't be reached: what the first host has that was read. It stays that.
-fn stand_in_for(session: &Session, host: &Host, query: &FactQuery) -> Result<Dynamic, Raise> {
+/// What stands in for a fact of a host that can't be reached: what the first host has that was read. It stays that.
+fn stand_in_for(session: &Session, host: &Host, query: &FactQuery) -> Result<Value, Raise> {
     let name = query.name();
     let mut state = session.state();
     let read = in_order(session, &state)
@@ -168,7 +221,6 @@ fn stand_in_for(session: &Session, host: &Host, query: &FactQuery) -> Result<Dyn
     if let Some(unreached) = state.unreached.get_mut(&host.name) {
         unreached.like = unreached.like.take().or(like);
     }
-    let value = from_value(&value);
     state.stand_ins.entry(name.to_owned()).or_default().insert(host.name.clone(), value.clone());
     Ok(value)
 }
@@ -196,16 +248,11 @@ fn is_embedded(file: &str) -> bool {
     stdlib().iter().flat_map(|module| module.parts).any(|part| part.file == file)
 }
 
-fn refused(session: &Session, host: &HostName) -> Raise {
-    let message = format!("{host} can't be reached, and this line asks for its facts");
-    session.state().refused = Some(message.clone());
-    Problem::new(message).help(wait_for(host)).into()
-}
-
-fn wait_for(host: &HostName) -> String {
-    format!(
-        "take {host} out of the inventory until it can be reached; `--limit` isn't enough, for the script sees all hosts"
-    )
+fn wait_for(session: &Session, host: &HostName) -> String {
+    match session.state().left_out.contains(host) {
+        true => format!("take {host} into `--limit`"),
+        false => format!("take {host} out of the inventory until it can be reached"),
+    }
 }
 
 /// A stand-in for a playbook's own fact, which a call into the stdlib has got.
@@ -217,28 +264,37 @@ pub(crate) struct Lent {
     host: HostName,
     /// The first node that may depend on it.
     next: NodeId,
+    /// Whether no host has it: it was assumed.
+    made_up: bool,
 }
 
-/// Remembers which call has got a stand-in. Of the standard facts only the hostname tells hosts apart, and it isn't another's.
-fn lend(session: &Session, host: &HostHandle, fact: &str) {
-    if fact == FactQuery::Standard.name() {
-        return;
+impl Lent {
+    /// Whether it isn't true of any host.
+    pub(crate) fn is_made_up(&self) -> bool {
+        self.made_up
     }
+}
+
+/// Remembers which call has got a stand-in.
+fn lend(session: &Session, host: &HostHandle, fact: &str) {
     let mut state = session.state();
     let Some(depth) = state.crossings.iter().rposition(|site| !is_embedded(&site.file)) else { return };
     let next = state.draft.next_id();
-    state.lent.push(Lent { depth, fact: fact.to_owned(), host: host.name.clone(), next });
+    let made_up = state.facts.get(fact).is_none_or(BTreeMap::is_empty);
+    state.lent.push(Lent { depth, fact: fact.to_owned(), host: host.name.clone(), next, made_up });
 }
 
 /// A call into the stdlib that has got a stand-in must not have declared a task of a host that can be reached: it might write
 /// there what is true of another host, such as an address.
 pub(crate) fn returned(session: &Session, site: Site) {
     let Some((Lent { fact, host, .. }, of)) = misled(&mut session.state()) else { return };
-    let message = format!("{host} can't be reached, and this line makes a task of {of} depend on its fact `{fact}`");
+    let message =
+        format!("{}, and this line makes a task of {of} depend on its fact `{fact}`", unknown(session, &host));
     let trace = session.trace(site);
-    let mut diagnostic = Diagnostic::new(&message)
-        .at(trace.place.clone(), "")
-        .help(format!("say in the inventory what would be read, such as an `address`; or {}", wait_for(&host)));
+    let mut diagnostic = Diagnostic::new(&message).at(trace.place.clone(), "").help(format!(
+        "say in the inventory what would be read, such as an `address`; or {}",
+        wait_for(session, &host)
+    ));
     if let Some(inner) = trace.declared_in {
         diagnostic = diagnostic.at(inner, "it is called here");
     }
@@ -254,10 +310,15 @@ fn misled(state: &mut State) -> Option<(Lent, HostName)> {
     let depth = state.crossings.len();
     let mut misled = None;
     while let Some(lent) = state.lent.pop_if(|lent| lent.depth >= depth) {
+        // Of the standard facts only the hostname tells hosts apart, and it isn't another's.
+        if lent.fact == FactQuery::Standard.name() {
+            continue;
+        }
         let mut tasks = (lent.next.index()..state.draft.next_id().index()).map(NodeId::from_index);
         let of = tasks.find_map(|id| {
             let task = state.draft.task_mut(id)?;
-            (task.declared_in.is_some() && !state.unreached.contains_key(&task.host)).then(|| task.host.clone())
+            let (inside, host) = (task.declared_in.is_some(), task.host.clone());
+            (inside && !state.is_unknown(&host)).then_some(host)
         });
         misled = of.map(|of| (lent, of)).or(misled);
     }
@@ -268,7 +329,7 @@ fn misled(state: &mut State) -> Option<(Lent, HostName)> {
 pub fn assumed_facts(query: &FactQuery, hosts: &[Host]) -> Result<FactsRead, Vec<FactFailure>> {
     let answer =
         |host: &Host| assumed(query, host).map(|value| (host.name.clone(), value)).map_err(|failure| vec![failure]);
-    Ok(FactsRead { values: hosts.iter().map(answer).collect::<Result<_, _>>()?, unreached: Vec::new() })
+    Ok(FactsRead { values: hosts.iter().map(answer).collect::<Result<_, _>>()?, ..FactsRead::default() })
 }
 
 fn assumed(query: &FactQuery, host: &Host) -> Result<Value, FactFailure> {

@@ -11,6 +11,7 @@ mod docs;
 mod explain;
 mod facts;
 mod files;
+mod guess;
 mod hosts;
 mod jail;
 mod jq;
@@ -43,10 +44,14 @@ pub use request::{
 };
 pub use secrets::name as secret_name;
 
-use haflow_model::{Diagnostic, Place};
+use guess::Guess;
+use haflow_model::{Diagnostic, Host, HostName, Inventory, Place};
+use jiff::Timestamp;
 use session::{Message, Session};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
@@ -54,14 +59,58 @@ use std::thread;
 const STACK: usize = 128 << 20;
 
 /// Runs a playbook, and gives what it declares.
+///
+/// Where the playbook's own code asks for facts of hosts that can't be reached, it is run again with other guesses in their place: what
+/// is declared of the hosts that can be reached must not depend on them.
 pub fn declare(request: Request<'_>) -> Result<Declared, DeclareError> {
     let Request { playbook, inventory, params, facts, now, interrupt } = request;
+    let mut answers: Vec<(FactQuery, Vec<Host>, FactsRead)> = Vec::new();
+    let mut read = |query: &FactQuery, hosts: &[Host]| {
+        if let Some((.., answer)) = answers.iter().find(|(asked, of, _)| asked == query && of == hosts) {
+            return Ok(answer.clone());
+        }
+        let answer = facts(query, hosts)?;
+        answers.push((query.clone(), hosts.to_vec(), answer.clone()));
+        Ok(answer)
+    };
+    let mut declare = |guess| {
+        let (inventory, interrupt) = (inventory.cloned(), interrupt.clone());
+        declare_with(playbook, inventory, params, &mut read, now, interrupt, guess)
+    };
+    let (mut declared, guessed) = declare(Guess::Like)?;
+    let Some(guessed) = guessed else { return Ok(declared) };
+    let known = |host: &HostName| !guessed.unknown.contains(host);
+    let mut compared = false;
+    for guess in Guess::OTHERS {
+        // With facts of another kind it may be no playbook at all: that says nothing.
+        let Ok((other, _)) = declare(guess) else { continue };
+        compared = true;
+        if let Some(task) = guess::differing(&declared.graph, &other.graph, known) {
+            return Err(guessed.depends(&task));
+        }
+        // What it says of a made-up version isn't known.
+        let mut said = other.notes;
+        declared.notes.retain(|note| said.iter().position(|other| other == note).map(|at| said.remove(at)).is_some());
+    }
+    if compared { Ok(declared) } else { Err(guessed.refused()) }
+}
+
+/// Runs a playbook once; and where its own code asked for a fact that was guessed, if it did.
+fn declare_with(
+    playbook: &Path,
+    inventory: Option<Inventory>,
+    params: &BTreeMap<String, String>,
+    facts: &mut ReadFacts<'_>,
+    now: Timestamp,
+    interrupt: Option<Arc<AtomicBool>>,
+    guess: Guess,
+) -> Result<(Declared, Option<facts::Guessed>), DeclareError> {
     let name: Arc<str> = playbook.display().to_string().into();
     let text = read(playbook, &name)?;
     let folder = playbook.parent().unwrap_or(Path::new("")).to_owned();
     let (ask, asked) = channel();
     let done = Done(ask.clone());
-    let session = Arc::new(Session::new(name.clone(), folder, inventory.cloned(), params.clone(), now, interrupt, ask));
+    let session = Arc::new(Session::new(name.clone(), folder, inventory, params.clone(), now, guess, interrupt, ask));
     thread::scope(|scope| {
         // A thread of its own, for its stack, and because the interpreter takes nothing that is borrowed.
         let script =

@@ -1,5 +1,6 @@
 //! `fail`, `warn`, `print`, `json` and `options`.
 
+use crate::facts;
 use crate::hosts::text;
 use crate::natives::Natives;
 use crate::options::{as_map, unknown};
@@ -56,7 +57,11 @@ fn printed(call: &Call<'_>, value: Dynamic) -> Result<String, Raise> {
 
 fn note(call: &Call<'_>, kind: NoteKind, text: String) {
     let place = call.trace().place;
-    call.session.state().notes.push(Note { kind, place, text });
+    let mut state = call.session.state();
+    // What a call into the stdlib says that has got a made-up value may be about that, as if it were known.
+    if !state.lent.iter().any(facts::Lent::is_made_up) {
+        state.notes.push(Note { kind, place, text });
+    }
 }
 
 /// Checks the options that a function of a playbook or module was given, and fills in its defaults.

@@ -32,9 +32,11 @@ pub type ReadFacts<'a> = dyn FnMut(&FactQuery, &[Host]) -> Result<FactsRead, Vec
 pub struct FactsRead {
     /// The answers.
     pub values: BTreeMap<HostName, Value>,
-    /// The hosts that can't be reached, and won't be while this declaration's tasks run: the stdlib goes on with another
-    /// host's facts in place of theirs.
+    /// The hosts that can't be reached, and won't be while this declaration's tasks run: another host's facts stand in for
+    /// theirs where no task of a further host depends on them.
     pub unreached: Vec<FactFailure>,
+    /// The hosts that weren't asked, since none of their tasks is wanted. The same holds for them.
+    pub left_out: Vec<HostName>,
 }
 
 /// The facts that a declaration has read: by the name of the query, then by host.
@@ -90,13 +92,15 @@ pub enum DeclareError {
     /// Facts couldn't be read.
     #[error("failed to read facts of {} host(s)", .0.len())]
     Facts(Vec<FactFailure>),
-    /// What is declared would depend on a fact of a host that can't be reached.
+    /// What is declared would depend on a fact of a host that can't be reached, or wasn't asked.
     #[error("{diagnostic}")]
     Unreached {
         /// The line that asks for it.
         diagnostic: Box<Diagnostic>,
         /// All hosts that couldn't be reached.
         hosts: Vec<FactFailure>,
+        /// All hosts that weren't asked.
+        left_out: Vec<HostName>,
     },
     /// The interrupt was set.
     #[error("the declaration was interrupted")]

@@ -96,7 +96,7 @@ pub(crate) fn forbidden(name: &str) -> Option<Problem> {
 }
 
 /// Runs a playbook from its text to its graph.
-pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<Declared, DeclareError> {
+pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<(Declared, Option<facts::Guessed>), DeclareError> {
     session.add_source(&session.playbook, text);
     let file = session.playbook.clone();
     let failed = |engine: &Engine, error: Box<EvalAltResult>| {
@@ -117,7 +117,8 @@ pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<Declared, Declar
     if let Some(diagnostic) = params::unknown(session) {
         return Err(diagnostic.into());
     }
-    seal(session)
+    let guessed = facts::guessed(session);
+    Ok((seal(session)?, guessed))
 }
 
 fn seal(session: &Session) -> Result<Declared, DeclareError> {
@@ -150,6 +151,7 @@ fn declare_error(session: &Session, stop: Stop) -> DeclareError {
             DeclareError::Unreached {
                 diagnostic: Box::new(Arc::unwrap_or_clone(diagnostic)),
                 hosts: facts::unreached(session, &state).into_iter().map(|host| host.failure).collect(),
+                left_out: state.left_out.iter().cloned().collect(),
             }
         }
         Stop::Diagnostic(diagnostic, _) => DeclareError::Playbook(Box::new(Arc::unwrap_or_clone(diagnostic))),

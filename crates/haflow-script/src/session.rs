@@ -1,12 +1,13 @@
 //! What the native functions of one declaration share.
 
 use crate::facts;
+use crate::guess::Guess;
 use crate::place::{Site, Trace};
 use crate::raise::Stop;
 use crate::request::{
     FactFailure, FactQuery, FactsRead, GroupNeed, Note, ParamDecl, RecordedFacts, SecretNeed, Unreached,
 };
-use haflow_model::{Draft, Host, HostName, Inventory, Place, Probe, Sources};
+use haflow_model::{Draft, Host, HostName, Inventory, Place, Probe, Sources, Value};
 use jiff::Timestamp;
 use rhai::{Dynamic, ImmutableString};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -28,6 +29,8 @@ pub(crate) struct Session {
     pub(crate) given: BTreeMap<String, String>,
     /// When keys must hold.
     pub(crate) now: Timestamp,
+    /// What stands in for facts that the playbook's own code asks for and nobody knows.
+    pub(crate) guess: Guess,
     pub(crate) interrupt: Option<Arc<AtomicBool>>,
     started: Instant,
     /// How long the script has waited for facts.
@@ -74,8 +77,12 @@ pub(crate) struct State {
     pub(crate) known: BTreeMap<String, BTreeMap<HostName, Dynamic>>,
     pub(crate) fact_probes: BTreeMap<String, (Probe, String)>,
     pub(crate) unreached: BTreeMap<HostName, Unreached>,
+    /// The hosts that weren't asked, since none of their tasks is wanted.
+    pub(crate) left_out: BTreeSet<HostName>,
+    /// Where the playbook's own code asked first for a fact that nobody knows.
+    pub(crate) guessed: Option<facts::Guessed>,
     /// What the stdlib gets for facts of hosts that can't be reached.
-    pub(crate) stand_ins: BTreeMap<String, BTreeMap<HostName, Dynamic>>,
+    pub(crate) stand_ins: BTreeMap<String, BTreeMap<HostName, Value>>,
     /// Which of these the calls under way have got.
     pub(crate) lent: Vec<facts::Lent>,
     /// The message of the error that is about a fact of a host that can't be reached.
@@ -91,6 +98,13 @@ pub(crate) struct State {
     pub(crate) stop: Option<Stop>,
 }
 
+impl State {
+    /// Whether nobody knows the facts of this host: it can't be reached, or it wasn't asked.
+    pub(crate) fn is_unknown(&self, host: &HostName) -> bool {
+        self.unreached.contains_key(host) || self.left_out.contains(host)
+    }
+}
+
 /// Beyond so many operations a script is taken to be endless.
 pub(crate) const MAX_OPERATIONS: u64 = 50_000_000;
 
@@ -104,6 +118,7 @@ impl Session {
         inventory: Option<Inventory>,
         given: BTreeMap<String, String>,
         now: Timestamp,
+        guess: Guess,
         interrupt: Option<Arc<AtomicBool>>,
         ask: Sender<Message>,
     ) -> Self {
@@ -113,6 +128,7 @@ impl Session {
             inventory,
             given,
             now,
+            guess,
             interrupt,
             operations: AtomicU64::new(0),
             started: Instant::now(),

@@ -3,7 +3,7 @@
 use crate::exit::Exit;
 use crate::report::{self, Format, Options};
 use haflow_lab::LabError;
-use haflow_model::Diagnostic;
+use haflow_model::{Diagnostic, HostName};
 use haflow_script::{DeclareError, FactFailure};
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -36,6 +36,8 @@ pub(crate) enum Error {
         diagnostic: Box<Diagnostic>,
         /// All hosts that can't be reached.
         hosts: Vec<FactFailure>,
+        /// All hosts that weren't asked.
+        left_out: Vec<HostName>,
     },
     /// A plan that can't be applied.
     #[error("{message}")]
@@ -99,7 +101,7 @@ impl From<DeclareError> for Error {
         match error {
             DeclareError::Playbook(diagnostic) => Self::Input(diagnostic),
             DeclareError::Facts(failures) => Self::Facts(failures),
-            DeclareError::Unreached { diagnostic, hosts } => Self::Unreached { diagnostic, hosts },
+            DeclareError::Unreached { diagnostic, hosts, left_out } => Self::Unreached { diagnostic, hosts, left_out },
             DeclareError::Interrupted => Self::Interrupted,
         }
     }
@@ -127,7 +129,7 @@ impl Error {
     pub(crate) fn print(&self) {
         match self {
             Self::Input(diagnostic) => return print(diagnostic),
-            Self::Unreached { diagnostic, hosts } => {
+            Self::Unreached { diagnostic, hosts, .. } => {
                 let mut diagnostic = diagnostic.clone();
                 diagnostic.message += ": nothing was declared, nothing was changed\n";
                 diagnostic.message += &reasons(hosts);

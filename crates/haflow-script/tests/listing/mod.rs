@@ -155,7 +155,7 @@ pub(crate) fn error(error: &DeclareError) -> String {
         DeclareError::Facts(failures) => failures
             .iter()
             .fold("facts:\n".to_owned(), |text, failure| format!("{text}  {}: {}\n", failure.host, failure.why)),
-        DeclareError::Unreached { diagnostic, hosts } => {
+        DeclareError::Unreached { diagnostic, hosts, .. } => {
             hosts.iter().fold(self::diagnostic(diagnostic), |text, host| {
                 format!("{text}  unreached {}: {}\n", host.host, host.why)
             })

@@ -71,21 +71,22 @@ impl Asked {
 }
 
 impl Choice {
+    /// Whether tasks of this host may be chosen.
+    pub(super) fn wants(&self, host: &Host) -> bool {
+        let (out, only): (Vec<&String>, Vec<&String>) = self.limit.iter().partition(|pattern| pattern.starts_with('!'));
+        (only.is_empty() || only.into_iter().any(|pattern| fits(pattern, host)))
+            && !out.into_iter().any(|pattern| fits(&pattern[1..], host))
+    }
+
     /// What is left of the graph. A choice that leaves nothing was a slip.
     pub(super) fn of(&self, graph: Graph) -> Result<Graph, Error> {
         if self.limit.is_empty() && self.tags.is_empty() {
             return Ok(graph);
         }
         let hosts: BTreeMap<&HostName, &Host> = graph.hosts().iter().map(|host| (&host.name, host)).collect();
-        let named = |pattern: &String, host: &HostName| {
-            pattern == "all"
-                || matches(pattern, host.as_str())
-                || hosts.get(host).is_some_and(|host| host.groups.contains(pattern))
-        };
-        let (out, only): (Vec<&String>, Vec<&String>) = self.limit.iter().partition(|pattern| pattern.starts_with('!'));
-        let out: Vec<String> = out.into_iter().map(|pattern| pattern[1..].to_owned()).collect();
-        for pattern in only.iter().copied().chain(&out) {
-            if !hosts.keys().any(|host| named(pattern, host)) {
+        for pattern in &self.limit {
+            let pattern = pattern.strip_prefix('!').unwrap_or(pattern);
+            if !hosts.values().any(|host| fits(pattern, host)) {
                 let near = nearest(pattern, hosts.keys().map(|host| host.as_str()))
                     .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                 return Err(Error::Usage {
@@ -97,8 +98,7 @@ impl Choice {
             }
         }
         let left = graph.only(|task| {
-            (only.is_empty() || only.iter().any(|pattern| named(pattern, &task.host)))
-                && !out.iter().any(|pattern| named(pattern, &task.host))
+            hosts.get(&task.host).is_some_and(|host| self.wants(host))
                 && (self.tags.is_empty() || task.tags.iter().any(|tag| self.tags.contains(tag)))
         });
         if left.tasks().next().is_none() {
@@ -112,6 +112,11 @@ impl Choice {
         }
         Ok(left)
     }
+}
+
+/// Whether a host is meant by a name, a group or a pattern.
+fn fits(pattern: &str, host: &Host) -> bool {
+    pattern == "all" || matches(pattern, host.name.as_str()) || host.groups.iter().any(|group| group == pattern)
 }
 
 /// Whether `text` fits a pattern in which `*` stands for any number of characters.

@@ -15,7 +15,7 @@ use haflow_engine::{Events, Holder, Hosts, Interrupt, Told};
 use haflow_model::{Graph, Host, HostName, Inventory, Param, Secrets, Value};
 use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, RecordedFacts, Unreached};
 use jiff::SignedDuration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,21 +64,35 @@ impl Session {
             source,
         })?;
         let mut unreached = Vec::new();
-        let mut read = |query: &FactQuery, of: &[Host]| {
+        // Hosts that are left out aren't asked, unless what is chosen depends on their facts.
+        let mut leave_out = true;
+        let mut read = |leave_out: bool, query: &FactQuery, of: &[Host]| {
+            let (of, left_out): (Vec<Host>, Vec<Host>) =
+                of.iter().cloned().partition(|host| !leave_out || choice.wants(host));
+            let left_out = left_out.into_iter().map(|host| host.name).collect();
             if let Some(recorded) = recorded {
-                return Ok(remembered(recorded, query, of));
+                return Ok(FactsRead { left_out, ..remembered(recorded, query, &of) });
+            }
+            if of.is_empty() {
+                return Ok(FactsRead { left_out, ..FactsRead::default() });
             }
             let read = runtime.block_on(async {
                 tokio::select! {
                     biased;
-                    read = read_fact(&hosts, query, of, &interrupt) => read,
-                    () = say_what_takes_long(of) => unreachable!("it says so and waits"),
+                    read = read_fact(&hosts, query, &of, &interrupt) => read,
+                    () = say_what_takes_long(&of) => unreachable!("it says so and waits"),
                 }
             })?;
             unreached.extend_from_slice(&read.unreached);
-            Ok(read)
+            Ok(FactsRead { left_out, ..read })
         };
-        let declared = playbook.declare(Some(&inventory), &mut read, Some(stopped));
+        let declared = loop {
+            let mut read = |query: &FactQuery, of: &[Host]| read(leave_out, query, of);
+            match playbook.declare(Some(&inventory), &mut read, Some(Arc::clone(&stopped))) {
+                Err(Error::Unreached { left_out, .. }) if leave_out && !left_out.is_empty() => leave_out = false,
+                declared => break declared,
+            }
+        };
         if let Err(Error::Input(_)) = declared {
             // It may have to do with what is wrong, which speaks of these hosts as if they were known.
             for failure in &unreached {
@@ -286,7 +300,7 @@ fn remembered(recorded: &RecordedFacts, query: &FactQuery, of: &[Host]) -> Facts
             hint: None,
         })
     };
-    let mut read = FactsRead { values: BTreeMap::new(), unreached: Vec::new() };
+    let mut read = FactsRead::default();
     for found in of.iter().map(find) {
         match found {
             Ok((host, value)) => drop(read.values.insert(host, value)),
@@ -319,7 +333,9 @@ async fn read_fact(
         errors.into_iter().map(|error| FactFailure { host: error.host, why: error.why, hint: error.hint }).collect()
     };
     match found {
-        Ok(Facts { values, unreached }) => Ok(FactsRead { values, unreached: failures(unreached) }),
+        Ok(Facts { values, unreached }) => {
+            Ok(FactsRead { values, unreached: failures(unreached), left_out: Vec::new() })
+        }
         Err(errors) => Err(failures(errors)),
     }
 }

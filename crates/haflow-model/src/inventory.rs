@@ -99,7 +99,7 @@ pub struct Host {
     /// What carries scripts to it.
     #[serde(default, skip_serializing_if = "is_ssh")]
     pub connection: Transport,
-    /// Further options of ssh's, as `Name=Value` (ssh_config(5)).
+    /// Further options of ssh's, as `Name=Value` (`ssh_config(5)`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ssh_options: Vec<String>,
     /// The configuration file that ssh reads instead of the user's and the system's.

@@ -6,6 +6,7 @@ use crate::raise::{Problem, complete};
 use crate::reference::NATIVES;
 use crate::runtime::forbidden;
 use crate::session::Session;
+use crate::slips;
 use haflow_model::{Diagnostic, Place, nearest};
 use rhai::{AST, ASTNode, Engine, Expr, FnAccess, FnCallExpr, Position, Stmt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,7 @@ pub(crate) fn check(
         text: &text,
         native: native(engine),
         own: Arities::new(),
+        own_params: BTreeMap::new(),
         keys: BTreeSet::new(),
         aliases: BTreeMap::new(),
     };
@@ -47,6 +49,8 @@ struct Checker<'a> {
     text: &'a str,
     native: Arities,
     own: Arities,
+    /// The longest list of arguments of each of these.
+    own_params: BTreeMap<String, Vec<String>>,
     /// Keys of maps, which may hold functions.
     keys: BTreeSet<String>,
     /// The modules that are imported under each name; `None` where it isn't known which.
@@ -82,6 +86,11 @@ impl Checker<'_> {
                     .help("give your function another name"));
             }
             self.own.entry(name.to_owned()).or_default().insert(arity);
+            let params: Vec<String> = function.params.iter().map(|param| (*param).to_owned()).collect();
+            let longest = self.own_params.entry(name.to_owned()).or_default();
+            if longest.len() <= params.len() {
+                *longest = params;
+            }
         }
         Ok(())
     }
@@ -229,8 +238,11 @@ impl Checker<'_> {
                 _ => ("arguments", counts.join("")),
             };
             let mut problem = Problem::new(format!("`{name}` takes {counts} {noun}, not {given}"));
-            if let Some(native) = NATIVES.iter().find(|native| native.name == name) {
-                problem = problem.help(format!("it is called as {}", native.signature));
+            let takes = |module: &&Module| module.called == Called::ByName && self.takes(module, name, given);
+            if let Some(module) = stdlib().iter().find(takes) {
+                problem = problem.help(format!("did you mean `{}::{name}`?", module.name));
+            } else if let Some(signature) = self.signature(name) {
+                problem = problem.help(format!("it is called as {signature}"));
             }
             return Err(self.wrong(problem, position));
         }
@@ -241,12 +253,50 @@ impl Checker<'_> {
         let module = |module: &&Module| module.called == Called::ByName && self.in_module(module, name);
         Err(self.wrong(
             match (nearest(name, words), stdlib().iter().find(module)) {
+                _ if slips::function(name).is_some() => problem.help(slips::function(name).unwrap_or_default()),
                 (_, Some(module)) => problem.help(format!("did you mean `{}::{name}`?", module.name)),
                 (Some(near), None) => problem.help(format!("did you mean `{near}`?")),
                 (None, None) => problem.help("`haflow docs` lists all functions; your own begin with `fn`"),
             },
             position,
         ))
+    }
+
+    /// How a function is called, by the longest list of its arguments.
+    fn signature(&self, name: &str) -> Option<String> {
+        if let Some(native) = NATIVES.iter().find(|native| native.name == name) {
+            return Some(native.signature.to_owned());
+        }
+        let written = |params: &[&str]| format!("{name}({})", params.join(", "));
+        let longest = |params: Option<Vec<&str>>| params.map(|params| written(&params));
+        if let Some(own) = longest(self.own_params.get(name).map(|params| params.iter().map(String::as_str).collect()))
+        {
+            return Some(own);
+        }
+        let (module, function) = name.split_once("::").unwrap_or(("", name));
+        let module = match self.aliases.get(module) {
+            Some(Some(module)) => module.as_str(),
+            _ => module,
+        };
+        let site = Site::new(self.file.clone(), Position::NONE);
+        let plain = stdlib().iter().filter(|_| module.is_empty()).filter(|module| module.called == Called::Plainly);
+        let names = plain.map(|module| module.name).chain(Some(module).filter(|module| !module.is_empty()));
+        names.into_iter().find_map(|module| {
+            let parsed = self.modules.parse(self.engine, module, &site).ok()?;
+            let functions = parsed.parts.iter().flat_map(|part| part.ast.iter_functions());
+            let params = functions
+                .filter(|of| of.name == function && of.access == FnAccess::Public)
+                .map(|of| of.params.clone())
+                .max_by_key(Vec::len)?;
+            Some(written(&params))
+        })
+    }
+
+    /// Whether a module has a function of that name with so many arguments.
+    fn takes(&self, module: &Module, name: &str, given: usize) -> bool {
+        let site = Site::new(self.file.clone(), Position::NONE);
+        let parsed = self.modules.parse(self.engine, module.name, &site);
+        parsed.is_ok_and(|parsed| public(&parsed).get(name).is_some_and(|arities| arities.contains(&given)))
     }
 
     fn in_module(&self, module: &Module, name: &str) -> bool {

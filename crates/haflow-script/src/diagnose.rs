@@ -4,6 +4,7 @@ use crate::explain::{explain, explain_syntax, raced};
 use crate::place::{Site, offset, places_of, unclosed};
 use crate::raise::{Problem, Stop, complete};
 use crate::session::Session;
+use crate::slips;
 use haflow_model::{Diagnostic, Place};
 use rhai::{Engine, EvalAltResult, ParseError, Position};
 use std::sync::Arc;
@@ -116,8 +117,9 @@ fn label(session: &Session, problem: Problem, sites: &[(Site, String)]) -> Diagn
 
 /// What is wrong with a text that can't be parsed.
 pub(crate) fn syntax(error: &ParseError, file: &Arc<str>, text: &str) -> Diagnostic {
-    let problem = explain_syntax(error.err_type(), text);
     let place: Place = Site::new(file.clone(), error.position()).into();
+    let problem = slips::syntax(error.err_type(), text, &place);
+    let problem = problem.unwrap_or_else(|| explain_syntax(error.err_type(), text));
     let mut diagnostic = Diagnostic::new(problem.message);
     diagnostic = match unclosed(text, file).filter(|_| offset(text, &place).is_none()) {
         Some(opening) => diagnostic.at(opening, "this isn't closed"),

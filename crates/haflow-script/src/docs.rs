@@ -87,7 +87,6 @@ mod tests {
             None,
             [].into(),
             jiff::Timestamp::UNIX_EPOCH,
-            crate::guess::Guess::Like,
             None,
             channel().0,
         ));

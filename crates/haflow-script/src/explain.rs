@@ -178,9 +178,12 @@ fn unknown_key(session: &Session, name: &str, text: &str) -> Problem {
     match nearest(name, known.filter(|known| *known != name)) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None if session.inventory.is_none() => problem.help(format!(
-            "`\"{name}\" in map` asks whether it is there; imagined hosts have no vars, an inventory's hosts may"
+            "`map.get(\"{name}\") ?? value` is that value where it isn't there, and `\"{name}\" in map` asks; \
+             imagined hosts have no vars, an inventory's hosts may"
         )),
-        None => problem.help(format!("`\"{name}\" in map` asks whether it is there")),
+        None => problem.help(format!(
+            "`map.get(\"{name}\") ?? value` is that value where it isn't there, and `\"{name}\" in map` asks"
+        )),
     }
 }
 

@@ -158,9 +158,10 @@ pub(crate) fn guessed(session: &Session) -> Option<Guessed> {
 
 /// What is said of a host whose facts nobody knows.
 fn unknown(session: &Session, host: &HostName) -> String {
-    match session.state().left_out.contains(host) {
-        true => format!("{host} isn't asked"),
-        false => format!("{host} can't be reached"),
+    if session.state().left_out.contains(host) {
+        format!("{host} isn't asked")
+    } else {
+        format!("{host} can't be reached")
     }
 }
 
@@ -249,9 +250,10 @@ fn is_embedded(file: &str) -> bool {
 }
 
 fn wait_for(session: &Session, host: &HostName) -> String {
-    match session.state().left_out.contains(host) {
-        true => format!("take {host} into `--limit`"),
-        false => format!("take {host} out of the inventory until it can be reached"),
+    if session.state().left_out.contains(host) {
+        format!("take {host} into `--limit`")
+    } else {
+        format!("take {host} out of the inventory until it can be reached")
     }
 }
 

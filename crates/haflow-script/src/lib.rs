@@ -31,6 +31,7 @@ mod request;
 mod runtime;
 mod secrets;
 mod session;
+mod slips;
 mod tasks;
 mod templates;
 mod values;
@@ -110,7 +111,9 @@ fn declare_with(
     let folder = playbook.parent().unwrap_or(Path::new("")).to_owned();
     let (ask, asked) = channel();
     let done = Done(ask.clone());
-    let session = Arc::new(Session::new(name.clone(), folder, inventory, params.clone(), now, guess, interrupt, ask));
+    let mut session = Session::new(name.clone(), folder, inventory, params.clone(), now, interrupt, ask);
+    session.guess = guess;
+    let session = Arc::new(session);
     thread::scope(|scope| {
         // A thread of its own, for its stack, and because the interpreter takes nothing that is borrowed.
         let script =

@@ -25,6 +25,14 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
             to_value(&value).map_err(|why| Problem::new(format!("`json` can't write that: {why}")).help(BY_ITSELF))?;
         Ok(value.to_string().into())
     });
+    natives.add("join", |call, [list, separator]| {
+        let separator = text(&separator, "join")?;
+        let Ok(list) = list.into_array() else {
+            return Err(Problem::new("`join` wants a list").help("it is called as list.join(\", \")").into());
+        };
+        let texts: Result<Vec<String>, Raise> = list.into_iter().map(|item| printed(call, item)).collect();
+        Ok(texts?.join(&separator).into())
+    });
     natives.add("options", options);
     // The interpreter has one of each for every type, which would come first.
     let types = [

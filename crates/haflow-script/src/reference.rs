@@ -119,6 +119,11 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
     ),
     native("json", "json(value)", "A value as JSON text, without blanks."),
     native(
+        "join",
+        "join(list, separator)",
+        "The elements of a list as one text, with `separator` between them: `names.join(\", \")`.",
+    ),
+    native(
         "options",
         "options(function, given, defaults)",
         "For functions of one's own that take options: checks the map `given` against `defaults`, a key that is wrong or of \

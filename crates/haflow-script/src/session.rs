@@ -118,7 +118,6 @@ impl Session {
         inventory: Option<Inventory>,
         given: BTreeMap<String, String>,
         now: Timestamp,
-        guess: Guess,
         interrupt: Option<Arc<AtomicBool>>,
         ask: Sender<Message>,
     ) -> Self {
@@ -128,7 +127,7 @@ impl Session {
             inventory,
             given,
             now,
-            guess,
+            guess: Guess::Like,
             interrupt,
             operations: AtomicU64::new(0),
             started: Instant::now(),

@@ -23,6 +23,7 @@ impl Check {
     pub(super) fn run(self) -> Result<Exit, Error> {
         let inventory = self.place.imagined(&self.playbook)?;
         let declared = self.playbook.imagine(inventory.as_ref())?;
+        super::syntax::check(&declared.graph, &declared.sources)?;
         let hosts: BTreeSet<_> = declared.graph.tasks().map(|(_, task)| &task.host).collect();
         let host = if inventory.is_none() { "imagined host" } else { "host" };
         let mut text = format!(

@@ -14,6 +14,7 @@ mod run;
 mod runs;
 mod secret;
 mod show;
+mod syntax;
 mod why;
 
 use crate::error::Error;

@@ -242,11 +242,11 @@ pub(super) fn connection(
     for name in ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"] {
         if let Some((Value::String(arguments), at)) = vars.get(name) {
             for left_out in ssh_arguments::read(file, &mut connection, name, arguments, *at)? {
-                let what = match left_out.to_ascii_lowercase().starts_with("stricthostkeychecking") {
-                    true => format!(
-                        "`{left_out}` in `{name}` is left out: haflow checks host keys always (`--accept-new` takes new ones)"
-                    ),
-                    false => format!("`{left_out}` in `{name}` is left out: haflow doesn't do that"),
+                let left_out_of = format!("`{left_out}` in `{name}` is left out");
+                let what = if left_out.to_ascii_lowercase().starts_with("stricthostkeychecking") {
+                    format!("{left_out_of}: haflow checks host keys always (`--accept-new` takes new ones)")
+                } else {
+                    format!("{left_out_of}: haflow doesn't do that")
                 };
                 warnings.of_host(host, *at, what);
             }

@@ -1,4 +1,4 @@
-//! What Ansible's `ansible_ssh_args` and its like say to ssh, as far as it is about the way to a host (ssh(1), ssh_config(5)).
+//! What Ansible's `ansible_ssh_args` and its like say to ssh, as far as it is about the way to a host (`ssh(1)`, `ssh_config(5)`).
 
 use super::file::{At, File, Word};
 use super::raw::Connection;
@@ -87,7 +87,7 @@ pub(super) fn read(
     Ok(left_out)
 }
 
-/// One of ssh_config's options. Their names are told apart without regard to case.
+/// One of the options of `ssh_config(5)`. Their names are told apart without regard to case.
 fn option(connection: &mut Connection, name: &str, value: &str, at: At, left_out: &mut Vec<String>) {
     let word = || Word { text: value.to_owned(), at };
     match name.to_ascii_lowercase().as_str() {

@@ -29,7 +29,7 @@ fn scalars(tree: &mut Tree, other: &impl Fn(At, &Kind) -> Option<Kind>) {
     }
 }
 
-/// What a plain scalar is by YAML 1.1, as PyYAML reads it (its `resolver.py`), but that `22:30` stays a text. `None` where it isn't plain.
+/// What a plain scalar is by YAML 1.1, as `PyYAML` reads it (its `resolver.py`), but that `22:30` stays a text. `None` where it isn't plain.
 fn of_plain(raw: &str, read: &Kind) -> Option<Kind> {
     let raw = raw.trim_end();
     if raw.starts_with(['\'', '"', '|', '>', '!', '*', '&', '[', '{']) || raw.contains(['\n', '#']) {
@@ -78,7 +78,7 @@ fn of_plain(raw: &str, read: &Kind) -> Option<Kind> {
             digits(before)
                 && digits(after)
                 && !before.starts_with('_')
-                && !(before.is_empty() && !after.starts_with(|c: char| c.is_ascii_digit()))
+                && (!before.is_empty() || after.starts_with(|c: char| c.is_ascii_digit()))
         });
     let float = is_float.then(|| raw.replace('_', "").parse::<f64>().ok().and_then(Number::from_f64)).flatten();
     Some(float.map_or_else(|| Kind::Text(raw.to_owned()), Kind::Number))

@@ -484,10 +484,9 @@ const END: Duration = Duration::from_secs(30);
 async fn end_shells(lane: &mut Lane, shells: &[Shell]) -> Result<(), LaneError> {
     const TEXT: &str = r#"
         printf '%s\n' "$shells" | while read -r process started; do
-            line=
-            { read -r line <"/proc/$process/stat"; } 2>/dev/null
-            set -- ${line##*) }
-            [ "${20}" != "$started" ] || kill -KILL "$process"
+            __haflow_process "$process" && [ "$__haflow_start" = "$started" ] || continue
+            __haflow_owner "$process" && [ "$__haflow_owner" = "$__haflow_uid" ] || continue
+            kill -KILL "$process"
         done
     "#;
     let shells: Vec<String> = shells.iter().map(|shell| format!("{} {}", shell.process, shell.started)).collect();

@@ -305,9 +305,19 @@ impl<'h> Lent<'h> {
 
 /// Prints the end of what the step in the folder `$name` has printed.
 const SAID: &str = r#"
-file=$__haflow_run/$name/out
-[ ! -s "$__haflow_run/$name/err" ] || [ "$file" -nt "$__haflow_run/$name/err" ] || file=$__haflow_run/$name/err
-[ ! -s "$file" ] || tail -c 4096 -- "$file"
+folder=$__haflow_run/$name
+newest() {
+  newest=
+  for file in "$folder/$1" "$folder/$1.b"; do [ ! -s "$file" ] || newest=$file; done
+}
+newest out
+out=$newest
+newest err
+if [ -z "$out" ] || { [ -n "$newest" ] && [ ! "$out" -nt "$newest" ]; }; then
+  __haflow_printed "$folder" err 4096
+else
+  __haflow_printed "$folder" out 4096
+fi
 "#;
 
 /// Takes away what is kept of `$steps`.
@@ -338,7 +348,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let asked = || {
             let mut sh = Command::new("sh");
-            sh.env("folder", folder.path().join("step")).args(["-c", include_str!("pick_up.sh")]);
+            let script = concat!(include_str!("lane.sh"), include_str!("pick_up.sh"));
+            sh.env("folder", folder.path().join("step")).args(["-c", script]);
             String::from_utf8(sh.output().expect("sh starts").stdout).expect("UTF-8")
         };
         assert_eq!((asked(), asked()), ("void\n".into(), "void\n".into()));

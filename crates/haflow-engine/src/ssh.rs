@@ -206,8 +206,11 @@ impl Connection {
             Err(_) => self.lane_aside(user).await.ok()?,
         };
         let variable = |name: &str, value: String| (name.to_owned(), value);
+        let of_shell = |number: fn(Shell) -> String| shell.map(number).unwrap_or_default();
         let variables = [
-            variable("group", shell.map_or_else(|| "-".to_owned(), |shell| shell.group.to_string())),
+            variable("shell", of_shell(|shell| shell.process.to_string())),
+            variable("started", of_shell(|shell| shell.started.to_string())),
+            variable("group", of_shell(|shell| shell.group.to_string())),
             variable("name", step.unwrap_or_default().to_owned()),
             variable("grace", (grace.as_millis() / 100).to_string()),
         ];

@@ -47,8 +47,8 @@ for tool in stat sha256sum mktemp sync chown chmod mv readlink; do
 done
 if ! command -v flock >/dev/null; then
   echo 'unlocked=it has no flock'
-elif ! { [ -r /run/lock/haflow.lock ] || [ -w /run/lock ] || [ -r /run/haflow.lock ] || [ -w /run ] || [ -w /tmp ]; }; then
-  echo 'unlocked=neither /run/lock nor /run nor /tmp can be written'
+elif ! { [ -w /run ] || [ -w /run/lock ] || [ -w /tmp ] || [ -w /dev/shm ] || [ -d "/run/lock/haflow-$(id -u)" ]; }; then
+  echo 'unlocked=none of /run, /run/lock, /tmp and /dev/shm can be written'
 fi
 printf '%s\n' "$names" | while IFS= read -r name; do
   [ -z "$name" ] || getent hosts "$name" >/dev/null 2>&1 || printf 'unresolved=%s\n' "$name"

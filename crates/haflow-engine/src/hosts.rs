@@ -2,7 +2,7 @@
 
 use crate::lane::{Lane, LaneError, Script, Shell};
 use crate::lent::{Lent, Locked};
-use crate::ssh::{Connection, Step, Unreachable, control_directory};
+use crate::ssh::{Connection, Control, Step, Unreachable};
 use haflow_model::{Event, Host, HostName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
@@ -10,7 +10,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -61,7 +60,7 @@ pub struct Holder {
 /// How lanes come about.
 enum Way {
     /// Over OpenSSH, with the sockets in this folder; whether keys of new hosts are accepted.
-    Ssh(TempDir, bool),
+    Ssh(Control, bool),
     /// As the caller says: without a network.
     Given(OpenLane),
 }
@@ -102,7 +101,7 @@ impl Hosts {
     /// Hosts that are reached over SSH, each when it is first needed. `accept_new` adds the keys of hosts that aren't known yet to
     /// the known ones. Fails where no folder for sockets can be made.
     pub fn over_ssh(hosts: &[Host], accept_new: bool) -> io::Result<Self> {
-        Ok(Self::new(hosts, Way::Ssh(control_directory()?, accept_new)))
+        Ok(Self::new(hosts, Way::Ssh(Control::new()?, accept_new)))
     }
 
     /// Hosts whose lanes `open` makes.

@@ -87,8 +87,7 @@ impl<'h> Lent<'h> {
     /// Tries to lock the host for as long as this lane lives.
     pub(crate) async fn lock(&mut self, holder: &Holder, way: &str) -> Result<Locked, LaneError> {
         let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let variables =
-            [variable("run", &holder.run), variable("holder", &holder.says), variable("way", way)];
+        let variables = [variable("run", &holder.run), variable("holder", &holder.says), variable("way", way)];
         let script = Script { text: include_str!("lock.sh"), variables: &variables, process: Process::Lane };
         let output = self.run(script, LOOK_AT_LOCK, &CancellationToken::new()).await?;
         let said = String::from_utf8_lossy(&output.stdout);

@@ -148,7 +148,7 @@ impl Worker<'_> {
         let timeout = task.task.policy.timeout;
         *applying = matches!(before.past, Some(Past::InDoubt { .. }));
         let mut attempt = match before.past {
-            Some(Past::InDoubt { attempt, .. }) => *attempt,
+            Some(Past::InDoubt { attempt, .. } | Past::Tried { attempt }) => *attempt,
             _ => 1,
         };
         if let Some(ended) = self.left_under_way(task, before.past, &mut attempt).await? {

@@ -46,7 +46,7 @@ impl Hosts {
         let reached = runtime.block_on(reach_all(&hosts));
         for reach in &reached {
             match self.format {
-                Told::Json => say(&format!("{}", reach.to_json())),
+                Told::Json => say(&crate::json::text(&reach.to_json())),
                 Told::Plain => print!("{}", clean(&lines(reach))),
             }
         }

@@ -15,13 +15,12 @@ for candidate in "$@"; do
     folder=$candidate
     break
 done
-# For nobody else to open: whoever may read a file may hold a lock on it.
+# Whoever may read a file may hold a lock on it: nobody else may open these. Whose it is and its lanes may be read by all.
 umask 077
-for file in lock turn lanes; do
+for file in lock turn; do
     [ -z "$folder" ] || { [ -f "$folder/$file" ] && [ ! -L "$folder/$file" ] && [ -O "$folder/$file" ]; } || true 2>/dev/null >"$folder/$file" || folder=
 done
 umask 022
-# Whose it is may be read by all: the run, its holder's words, and the boot.
 put() { printf '%s %s\n' "$run" "$holder" 2>/dev/null >"$folder/by"; }
 add() { printf '%s %s %s\n' "$$" "$__haflow_started" "$__haflow_boot" 2>/dev/null >>"$folder/lanes"; }
 whose() {
@@ -39,34 +38,27 @@ turn() {
         sleep "0.$(((($$ + tries * 37) % 80) + 11))" 2>/dev/null || { sleep 1; tries=$((tries + 1)); }
     done
 }
-# How many of its lanes live; with `end` these are ended. Only a shell like this one is: the file is of this user alone, the number and the start fit, and so does what
-# it was started as.
+# How many lanes in the list $1 of the user $2 live; with `end` these are ended. A lane is known by its number, its start and the boot, its user, and what it was
+# started as: like this one.
 look() {
     lanes=0
     __haflow_command $$
     mine=$__haflow_command
     while read -r pid started boot; do
         [ "$pid" != $$ ] && [ "$boot" = "$__haflow_boot" ] && __haflow_process "$pid" && [ "$__haflow_start" = "$started" ] || continue
-        __haflow_owner "$pid" && [ "$__haflow_owner" = "$__haflow_uid" ] && __haflow_command "$pid" && [ "$__haflow_command" = "$mine" ] || continue
+        __haflow_owner "$pid" && [ "$__haflow_owner" = "$2" ] && __haflow_command "$pid" && [ "$__haflow_command" = "$mine" ] || continue
         lanes=$((lanes + 1))
-        [ "$1" != end ] || kill -KILL "$pid" 2>/dev/null
-    done <"$folder/lanes"
+        [ "${3-}" != end ] || kill -KILL "$pid" 2>/dev/null
+    done 2>/dev/null <"$1"
 }
-# Who isn't root can't open root's lock, but the kernel tells everybody whether it is held. Root looks at nobody's: they could keep it out for ever.
+# Who isn't root can't open root's lock, but sees whether lanes of root's live. Root looks at nobody's: they could keep it out for ever.
 roots() {
-    [ "$__haflow_uid" != 0 ] && [ -z "${HAFLOW_LOCK-}" ] && [ -f /run/haflow/lock ] && [ -r /proc/locks ] || return 1
-    set -- $(stat -c '%D %i' /run/haflow/lock 2>/dev/null)
-    [ $# = 2 ] || return 1
-    held=$(printf '%02x:%02x:%s' $((0x$1 >> 8)) $((0x$1 & 255)) "$2")
-    while read -r line; do
-        case $line in *FLOCK*" $held "*)
-            owner= by=
-            { read -r owner by; } 2>/dev/null </run/haflow/by
-            [ "$owner" = "$run" ] || return 0
-            ;;
-        esac
-    done </proc/locks
-    return 1
+    [ "$__haflow_uid" != 0 ] && [ -z "${HAFLOW_LOCK-}" ] && [ -r /run/haflow/by ] && [ -r /run/haflow/lanes ] || return 1
+    owner= by=
+    read -r owner by </run/haflow/by
+    [ "$owner" != "$run" ] || return 1
+    look /run/haflow/lanes 0
+    [ "$lanes" -gt 0 ]
 }
 if [ -z "$folder" ] || ! command -v flock >/dev/null || ! command exec 8<>"$folder/turn" || ! command exec 9<>"$folder/lock"; then
     printf 'none\n'
@@ -93,7 +85,7 @@ else
     if [ "$owner" = "$run" ]; then
         # What is left of the same run, which died: its lanes aren't needed, its steps go on.
         if [ "$way" = resumed ] && [ "$by" != "$holder" ]; then
-            look end
+            look "$folder/lanes" "$__haflow_uid" end
             put
         fi
         flock -s 9
@@ -101,7 +93,7 @@ else
         add
     else
         # Where of its lanes none lives, a step that goes on holds it, or somebody who couldn't write down whose it is.
-        look
+        look "$folder/lanes" "$__haflow_uid"
         exec 9<&-
         if [ "$lanes" -gt 0 ]; then printf 'held %s\n' "$by"; else printf 'held %s\n' "${by:+a step that went on after the end of $by}"; fi
     fi

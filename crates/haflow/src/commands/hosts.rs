@@ -90,6 +90,9 @@ fn lines(reach: &Reach) -> String {
             if !shell.unresolved.is_empty() {
                 let _ = writeln!(text, "    it can't resolve {}", shell.unresolved.join(", "));
             }
+            if !shell.looked_up {
+                text.push_str("    looking up the other hosts' names there took too long, so not all were\n");
+            }
         }
         Err((step, why, hint)) => {
             let _ = writeln!(text, "{}  not reached ({}): {why}", reach.host, step.as_str());

@@ -27,6 +27,7 @@ mod lab;
 mod lock;
 mod logins;
 mod openstack;
+mod own;
 mod plan;
 mod rabbit_config;
 mod refusals;

@@ -331,3 +331,34 @@ async fn pump(
         Err(error) => Err(LaneError::Lost(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Stdio;
+
+    /// What a large script's here-document is read from. bash may make a file for it; others make a pipe.
+    #[tokio::test]
+    async fn scripts_stay_in_memory_where_sh_is_bash() {
+        let sh = tokio::process::Command::new("bash")
+            .arg("--posix")
+            .env_remove("TMPDIR")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        // Not everywhere.
+        let Ok(mut sh) = sh else { return };
+        let streams = (sh.stdin.take(), sh.stdout.take(), sh.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = streams else { panic!("all three are piped") };
+        let mut lane = Lane::open(stdin, stdout, stderr, sh).await.expect("it answers");
+        let variables = [("secret".to_owned(), "s3cret ".repeat(50_000))];
+        let text = "readlink /proc/$$/fd/3; env | grep TMPDIR";
+        let script = Script { text, variables: &variables, process: Process::Own };
+        let mut said = String::new();
+        let each = |output: Output| said = String::from_utf8_lossy(&output.stdout).into_owned();
+        lane.run(&[script], Duration::from_mins(1), each).await.expect("it runs");
+        assert!(said.starts_with("/dev/shm/") || said.starts_with("pipe:"), "a secret was in {said}");
+        assert!(!said.contains("TMPDIR"), "scripts have another environment: {said}");
+    }
+}

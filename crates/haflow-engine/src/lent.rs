@@ -356,4 +356,27 @@ mod tests {
         };
         assert_eq!((asked(), asked()), ("void\n".into(), "void\n".into()));
     }
+
+    /// In `/tmp` everybody may make folders.
+    #[test]
+    fn a_folder_of_somebody_else_is_no_result() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let step = folder.path().join("step");
+        std::fs::create_dir(&step).expect("a folder");
+        std::fs::write(step.join("exit"), "0\n").expect("a file");
+        let asked = |step: &std::path::Path| {
+            let mut sh = Command::new("sh");
+            let script = concat!(include_str!("lane.sh"), include_str!("pick_up.sh"));
+            sh.env("folder", step).args(["-c", script]);
+            String::from_utf8(sh.output().expect("sh starts").stdout).expect("UTF-8")
+        };
+        assert_eq!(asked(&step), "ended 0\n");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&step, &link).expect("a link");
+        assert_eq!(asked(&link), "gone\n");
+        // Only root can give it to somebody else.
+        if std::os::unix::fs::chown(&step, Some(65534), None).is_ok() {
+            assert_eq!(asked(&step), "gone\n");
+        }
+    }
 }

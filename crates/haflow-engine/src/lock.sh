@@ -21,6 +21,7 @@ for file in lock turn; do
     [ -z "$folder" ] || { [ -f "$folder/$file" ] && [ ! -L "$folder/$file" ] && [ -O "$folder/$file" ]; } || true 2>/dev/null >"$folder/$file" || folder=
 done
 umask 022
+new=
 put() { printf '%s %s\n' "$run" "$holder" 2>/dev/null >"$folder/by"; }
 add() { printf '%s %s %s\n' "$$" "$__haflow_started" "$__haflow_boot" 2>/dev/null >>"$folder/lanes"; }
 whose() {
@@ -75,6 +76,7 @@ elif flock -n -x 9; then
         exec 9<&-
     else
         # Where it can't be written down whose it is, the first lane is the only one to hold it.
+        new=yes
         put && true 2>/dev/null >"$folder/lanes"
         flock -s 9
         whose
@@ -99,12 +101,12 @@ else
     fi
 fi
 exec 8<&-
-# What is kept of steps that nobody has picked up for a day.
-if [ "$way" = first ]; then
-    for folder in "$__haflow_run"/haflow-step-*; do
-        __haflow_own "$folder" && [ -n "$(find "$folder" -prune -type d -mtime +0)" ] || continue
+# What is kept of steps that nobody has picked up for a day: by the run's first lane here, with one look at all of it.
+if [ -n "$new" ] && [ "$way" = first ]; then
+    find "$__haflow_run/." ! -name . -prune -name 'haflow-step-*' -type d -user "$__haflow_uid" -mtime +0 2>/dev/null | while IFS= read -r folder; do
+        __haflow_own "$folder" || continue
         pid=
         [ ! -s "$folder/pid" ] || read -r pid <"$folder/pid"
-        __haflow_keeps "$pid" "$folder" || rm -rf -- "$folder"
+        __haflow_keeps "$pid" "${folder##*/}" || rm -rf -- "$folder"
     done
 fi

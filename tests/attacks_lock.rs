@@ -100,9 +100,6 @@ fn a_step_that_is_killed_takes_nothing_of_others_with_it() {
     world.sh("web1", "apt-get install -qy perl-base >/dev/null; perl -v >/dev/null");
     world.bob(&format!(
         r#"mkdir -p /tmp/a
-start=$(sed 's/.*) //' /proc/{pid}/stat | cut -d' ' -f20)
-for group in $(seq 1 40); do :; done
-touch -- "/tmp/a/$(printf '1\n{pid} 1 1 %s sleep\n2' "$start")" "/tmp/a/$(printf '1\n{pid} 1 %s sleep' "$start")"
 cat >/tmp/named.pl <<'PERL'
 open my $file, ">", "/proc/self/comm"; syswrite $file, $ARGV[0]; close $file; sleep 33334;
 PERL
@@ -112,7 +109,9 @@ for name in "x) /tmp/a/*
 cat >/tmp/watch.sh <<'WATCH'
 for n in $(seq 600); do
     for folder in /run/haflow-step-*; do
-        [ -e "$folder" ] || continue
+        keeper=$(pgrep -of "$folder") || continue
+        start=$(sed 's/.*) //' /proc/VICTIM/stat | cut -d' ' -f20)
+        touch /tmp/a/0 "/tmp/a/$(printf '1\nVICTIM %s %s %s sleep\n2' "$keeper" "$keeper" "$start")"
         HAFLOW_STEP=$folder setsid suid-sleep 33335 &
         HAFLOW_STEP=$folder setsid sleep 33336 &
         setsid bash -c 'exec -a "sh $0" sleep 33337' "$folder" &
@@ -121,6 +120,7 @@ for n in $(seq 600); do
     sleep 0.05
 done
 WATCH
+sed -i "s/VICTIM/{pid}/" /tmp/watch.sh
 PATH=$PATH:/usr/local/bin setsid bash /tmp/watch.sh </dev/null >/dev/null 2>&1 &"#
     ));
     let count = |seconds: &str| world.sh("web1", &format!("pgrep -fc '[{}]{}' || true", &seconds[..1], &seconds[1..]));

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 use std::io::{self, Write};
 
-/// serde_json escapes what JSON asks for: what is below a blank. Hosts print more than that.
+/// `serde_json` escapes what JSON asks for: what is below a blank. Hosts print more than that.
 struct Escaped;
 
 impl Formatter for Escaped {

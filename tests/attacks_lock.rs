@@ -161,13 +161,13 @@ fn nobody_else_can_hold_or_take_a_lock_or_have_somebody_killed_by_it() {
     let Some(world) = World::with_users("locker") else { return };
     // Whatever bob makes first, and holds for as long as he likes.
     world.bob(
-        r#"for place in /run/lock /tmp /dev/shm; do
+        r"for place in /run/lock /tmp /dev/shm; do
     for name in haflow.lock haflow.lock.turn; do (umask 0; : > $place/$name); setsid flock -s $place/$name sleep 33338 & done
     mkdir -m 777 $place/haflow-0; (umask 0; : > $place/haflow-0/lock; : > $place/haflow-0/turn)
     setsid flock -x $place/haflow-0/lock sleep 33338 & setsid flock -x $place/haflow-0/turn sleep 33338 &
     ln -s /etc/passwd $place/haflow-link
 done </dev/null >/dev/null 2>&1
-mkdir /run/haflow"#,
+mkdir /run/haflow",
     );
     assert!(world.sh("web1", "pgrep -fc '[s]leep 33338'").parse::<u32>().expect("a number") >= 12);
     let run = world.slow();
@@ -176,13 +176,14 @@ mkdir /run/haflow"#,
         "root 755\nroot 600\nroot 600\nroot 644"
     );
     let tried = world.bob(
-        r#"flock -n -s /run/haflow/lock true && echo TOOK; flock -n -s /run/haflow/turn true && echo TOOK
+        r"flock -n -s /run/haflow/lock true && echo TOOK; flock -n -s /run/haflow/turn true && echo TOOK
 exec 7</run/haflow/lock && echo OPENED; : >>/run/haflow/by && echo WROTE; : >>/run/haflow/lanes && echo WROTE
-rm -rf /run/haflow; mv /run/haflow /run/h; ln -sf /tmp /run/haflow; echo done"#,
+rm -rf /run/haflow; mv /run/haflow /run/h; ln -sf /tmp /run/haflow; echo done",
     );
     for word in ["TOOK", "OPENED", "WROTE"] {
         assert!(!tried.contains(word), "{tried}");
     }
+    assert!(tried.ends_with("done"), "not all was tried: {tried}");
     assert!(world.sh("web1", "ls /run/haflow").contains("lock"), "{tried}");
     world.is_refused(&world.other("inventory.toml"));
     world.step("bob can't hold root's lock, nor take it away");

@@ -47,15 +47,16 @@ impl Resume {
         let Some(mut journal) = Journal::reopen(kept.journal())? else {
             return Err(Error::Busy { message: format!("run {run} is still under way") });
         };
-        if kept.ended()?.is_some_and(|counts| counts.succeeded()) {
-            eprintln!("run {run} has ended, and everything that it was for is done");
-            return Ok(Exit::Done);
-        }
+        // What can't be read in the middle isn't taken for done because of its end.
         let mut input = kept.input()?;
         input.asked.keys = self.keys;
         let mut events = kept.events()?;
         let used = input.used();
         let records = events.rest(|record| without_the_unused(record, used.as_ref()))?;
+        if kept.ended()?.is_some_and(|counts| counts.succeeded()) {
+            eprintln!("run {run} has ended, and everything that it was for is done");
+            return Ok(Exit::Done);
+        }
         let mut past = haflow_engine::past(&records);
         self.decided(&mut past)?;
         let session = declare(&kept, &input)?;

@@ -89,7 +89,7 @@ fn users_of_all_kinds_log_in_or_are_told_why_not() {
     world.step("every login shell, and what a login script does, is survived");
 
     // Killing goes by a command of its own, in the login shell's language.
-    world.sh("web1", "rm /run/lock/haflow.lock");
+    world.sh("web1", "rm -rf /run/haflow /run/lock/haflow-*");
     world.write(
         "long.rhai",
         "for node in hosts() { act(node, #{ name: \"long\", reason: \"a test\", timeout: \"1s\", apply: \"exec sleep 4242\" }); }",
@@ -98,7 +98,7 @@ fn users_of_all_kinds_log_in_or_are_told_why_not() {
     for (user, more) in [("fish", become_root), ("csh", become_root), ("homeless", become_root), ("chatty", "")] {
         world.users(&[(user, more)]);
         assert_eq!(world.told("run", "long.rhai", &[]).exits(1).with("failed"), [format!("{user}/act:long")]);
-        world.sh("web1", "rm /run/lock/haflow.lock");
+        world.sh("web1", "rm -rf /run/haflow /run/lock/haflow-*");
     }
     assert_eq!(world.sh("web1", "pgrep -fc '[s]leep 4242' || true"), "0");
     world.step("what takes too long is killed, whatever the login shell");

@@ -15,6 +15,7 @@ mod world;
 
 mod apply;
 mod apt;
+mod attacks_lock;
 mod bad_input;
 mod faults;
 mod faults_hosts;
@@ -26,6 +27,7 @@ mod lab;
 mod lock;
 mod logins;
 mod openstack;
+mod own;
 mod plan;
 mod rabbit_config;
 mod refusals;

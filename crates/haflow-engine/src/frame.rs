@@ -22,14 +22,54 @@ pub(crate) const END: &str = "end";
 pub(crate) const FOLDER: &str = "haflow-step-";
 /// Runs the script, which it is given as its third descriptor, and keeps what it prints and its exit code in the folder `$1`. Only where they can't be
 /// written does its own exit code tell.
-const KEEPER: &str =
-    r#"'echo $$ >"$1/pid"; sh /dev/fd/3 >"$1/out" 2>"$1/err" 9<&-; set -- "$1" $?; echo $2 >"$1/exit"; exit $2'"#;
+///
+/// What is printed goes through pipes, so that a host's memory isn't filled by it: of each stream the first MiB is kept (`out`), and at least the last
+/// one (`out.a`, `out.b`). Who takes it up never stops while somebody may write: nothing is ended by SIGPIPE, also what a step leaves running. Such a
+/// process keeps the pipe open; then all has been taken up once the reader sleeps.
+const KEEPER: &str = r#"'echo $$ >"$1/pid"
+take() {
+  trap "" XFSZ TERM INT HUP
+  ulimit -f 2048
+  file=$1/$2
+  until cat <&5 >"$file" 2>/dev/null & echo $! >"$1/$2.pid"; wait $!; do
+    [ -d "$1" ] || exec cat <&5 >/dev/null
+    [ "$file" = "$1/$2" ] || mv -f -- "$file" "$1/$2.a"
+    file=$1/$2.b
+  done
+  : >"$1/$2.end"
+}
+if mkfifo -m 600 "$1/o" "$1/e"; then
+  take "$1" out 5<"$1/o" 3<&- 9<&- &
+  set -- "$1" $!
+  take "$1" err 5<"$1/e" 3<&- 9<&- &
+  echo $2 $! >"$1/writers"
+  sh /dev/fd/3 >"$1/o" 2>"$1/e" 9<&-
+  set -- "$1" $? 0 0
+  for stream in out err; do
+    until [ -e "$1/$stream.end" ]; do
+      set -- "$1" $2 $(($3 + 1)) $4
+      [ $3 -gt 300 ] || continue
+      pid= line="gone) S "
+      read -r pid <"$1/$stream.pid"
+      [ -z "$pid" ] || read -r line <"/proc/$pid/stat"
+      case $line in *") S "*) set -- "$1" $2 $3 $(($4 + 1)) ;; *) set -- "$1" $2 $3 0 ;; esac
+      [ $4 -lt 3 ] || break
+      sleep 0.01 || sleep 1
+    done
+    set -- "$1" $2 $3 0
+  done
+else
+  sh /dev/fd/3 >"$1/out" 2>"$1/err" 9<&-
+  set -- "$1" $?
+fi
+echo $2 >"$1/exit"
+exit $2'"#;
 /// Waits for the keeper, and prints what it kept. Where it was killed itself, nobody knows the script's end.
 const FETCH: &str = r#"wait $!
 __haflow=$?
 if [ -s "$__haflow_step/exit" ]; then read -r __haflow <"$__haflow_step/exit"; elif [ "$__haflow" -gt 128 ]; then __haflow=gone; fi
-[ ! -s "$__haflow_step/out" ] || cat -- "$__haflow_step/out"
-[ ! -s "$__haflow_step/err" ] || cat -- "$__haflow_step/err" >&2
+__haflow_printed "$__haflow_step" out
+__haflow_printed "$__haflow_step" err >&2
 "#;
 
 /// What is sent to a lane and how its answer is told from the output of the script.

@@ -2,16 +2,14 @@
 
 use crate::lane::{Lane, LaneError, Script, Shell};
 use crate::lent::{Lent, Locked};
-use crate::ssh::{Connection, Step, Unreachable, control_directory};
+use crate::ssh::{Connection, Control, Step, Unreachable};
 use haflow_model::{Event, Host, HostName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -62,7 +60,7 @@ pub struct Holder {
 /// How lanes come about.
 enum Way {
     /// Over OpenSSH, with the sockets in this folder; whether keys of new hosts are accepted.
-    Ssh(TempDir, bool),
+    Ssh(Control, bool),
     /// As the caller says: without a network.
     Given(OpenLane),
 }
@@ -76,10 +74,10 @@ pub(crate) struct Reached {
     width: Mutex<usize>,
     /// The shells of lanes that broke, and their users: they may not know it yet.
     broken: Mutex<Vec<(Option<String>, Shell)>>,
-    /// The file of its lock, once it is held.
-    pub(crate) lock: Mutex<Option<String>>,
-    /// Whether only one lane can hold its lock, since nobody can write down whose it is.
-    pub(crate) alone: AtomicBool,
+    /// The users whose lanes have held its lock: each has one of their own there.
+    pub(crate) locked: Mutex<BTreeSet<Option<String>>>,
+    /// Those of whose lanes only one can hold it, since they can't write down whose it is, or none.
+    pub(crate) alone: Mutex<BTreeSet<Option<String>>>,
     /// Steps that are kept there, by the ids of their tasks, and their users.
     pub(crate) kept: Mutex<HashMap<String, Vec<KeptStep>>>,
     /// Those whose ends have been told: they can go.
@@ -103,7 +101,7 @@ impl Hosts {
     /// Hosts that are reached over SSH, each when it is first needed. `accept_new` adds the keys of hosts that aren't known yet to
     /// the known ones. Fails where no folder for sockets can be made.
     pub fn over_ssh(hosts: &[Host], accept_new: bool) -> io::Result<Self> {
-        Ok(Self::new(hosts, Way::Ssh(control_directory()?, accept_new)))
+        Ok(Self::new(hosts, Way::Ssh(Control::new()?, accept_new)))
     }
 
     /// Hosts whose lanes `open` makes.
@@ -121,8 +119,8 @@ impl Hosts {
                     slots: Arc::new(Semaphore::new(LANES_PER_HOST)),
                     width: Mutex::new(LANES_PER_HOST),
                     broken: Mutex::default(),
-                    lock: Mutex::default(),
-                    alone: AtomicBool::new(false),
+                    locked: Mutex::default(),
+                    alone: Mutex::default(),
                     kept: Mutex::default(),
                     told: Mutex::default(),
                 };
@@ -183,14 +181,14 @@ impl Hosts {
     /// A lane as by [`Hosts::lane`] where one can be had at once, and nobody waits for it or depends on it.
     pub(crate) async fn spare_lane(&self, host: &HostName, user: Option<&str>) -> Option<Lent<'_>> {
         let reached = &*self.all[host];
+        let user = user.or(reached.host.run_as.as_deref()).map(str::to_owned);
         // The one that holds the lock might be lost over it.
-        if reached.alone.load(Ordering::SeqCst) {
+        if guard(&reached.alone).contains(&user) {
             return None;
         }
         let slot = Arc::clone(&reached.slots).try_acquire_owned().ok()?;
         let link = reached.link();
         let Some(Ok((connection, _))) = link.connection.get() else { return None };
-        let user = user.or(reached.host.run_as.as_deref()).map(str::to_owned);
         let idle = guard(&link.idle).get_mut(&user).and_then(Vec::pop);
         let lane = match idle {
             Some(lane) => lane,
@@ -291,7 +289,7 @@ impl Hosts {
             tries += 1;
             if held.is_empty() {
                 // From here on there is no lane without the lock.
-                let _ = self.holder.set(Holder { resumed: false, ..holder.clone() });
+                let _ = self.holder.set(holder.clone());
                 return held;
             }
             // Whoever waits for others keeps nobody waiting.
@@ -484,10 +482,9 @@ const END: Duration = Duration::from_secs(30);
 async fn end_shells(lane: &mut Lane, shells: &[Shell]) -> Result<(), LaneError> {
     const TEXT: &str = r#"
         printf '%s\n' "$shells" | while read -r process started; do
-            line=
-            { read -r line <"/proc/$process/stat"; } 2>/dev/null
-            set -- ${line##*) }
-            [ "${20}" != "$started" ] || kill -KILL "$process"
+            __haflow_process "$process" && [ "$__haflow_start" = "$started" ] || continue
+            __haflow_owner "$process" && [ "$__haflow_owner" = "$__haflow_uid" ] || continue
+            kill -KILL "$process"
         done
     "#;
     let shells: Vec<String> = shells.iter().map(|shell| format!("{} {}", shell.process, shell.started)).collect();
@@ -515,6 +512,11 @@ impl Reached {
     pub(crate) fn take_told(&self, user: Option<&String>) -> Vec<String> {
         let mut told = guard(&self.told);
         told.extract_if(.., |(of, _)| of.as_ref() == user).map(|(_, step)| step).collect()
+    }
+
+    /// These weren't taken away: somebody else has to.
+    pub(crate) fn told_again(&self, user: Option<&String>, steps: Vec<String>) {
+        guard(&self.told).extend(steps.into_iter().map(|step| (user.cloned(), step)));
     }
 
     /// Takes one slot for good, if that isn't the last.

@@ -123,6 +123,9 @@ pub struct Lane {
 const WELCOME: &str = "PATH=\"${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin\" LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive; \
                        export PATH LC_ALL DEBIAN_FRONTEND; unset ENV CDPATH; umask 022; cd /";
 
+/// What it knows from then on.
+pub(crate) const LANE: &str = include_str!("lane.sh");
+
 /// Empty lines that come first: a login script that reads its input takes these.
 const FOR_LOGIN_SCRIPTS: &str = "\n\n\n\n\n\n\n\n";
 
@@ -152,15 +155,17 @@ impl Lane {
         let mut out = hello.collector();
         let mut err = hello.collector();
         let marker = &lane.nonce;
-        // Behind the name in brackets the third field is the process group, and the twentieth the time of the start. A container shares its
-        // machine's boot id: its first process tells its boots apart.
+        // A container shares its machine's boot id: its first process tells its boots apart. bash may put a large here-document, which holds a script's
+        // values, into a file: where nobody asked for another place, that is in memory.
         let text = format!(
-            "{FOR_LOGIN_SCRIPTS}{WELCOME}; for __haflow_run in /run /tmp /dev/shm; do [ ! -w \"$__haflow_run\" ] || break; done; \
-             __haflow=; read -r __haflow 2>/dev/null </proc/1/stat; set -- ${{__haflow##*) }}; __haflow_boot=${{20:-0}}; \
+            "{FOR_LOGIN_SCRIPTS}{WELCOME}\n{LANE}\
+             for __haflow_run in /run /tmp /dev/shm; do [ ! -w \"$__haflow_run\" ] || break; done; \
+             if [ -n \"${{BASH_VERSION-}}\" ] && [ -z \"${{TMPDIR-}}\" ] && [ -w /dev/shm ]; then TMPDIR=/dev/shm; fi; \
+             __haflow_start=; __haflow_process 1; __haflow_boot=${{__haflow_start:-0}}; \
              __haflow=; read -r __haflow 2>/dev/null </proc/sys/kernel/random/boot_id; __haflow_boot=$__haflow_boot-${{__haflow%%-*}}; \
-             __haflow=; read -r __haflow 2>/dev/null </proc/$$/stat; set -- ${{__haflow##*) }}; __haflow_started=${{20:-0}}; \
+             __haflow_group=; __haflow_start=; __haflow_process $$; __haflow_started=${{__haflow_start:-0}}; \
              if command -v setsid >/dev/null && [ -w \"$__haflow_run\" ]; then __haflow=keeps; else __haflow=; fi; \
-             printf '{marker}.1 %s %s %s %s %s\\n' \"${{3:-0}}\" \"$$\" \"$__haflow_started\" \"$__haflow_boot\" \"$__haflow\"; \
+             printf '{marker}.1 %s %s %s %s %s\\n' \"${{__haflow_group:-0}}\" \"$$\" \"$__haflow_started\" \"$__haflow_boot\" \"$__haflow\"; \
              printf '{marker}.1 end\\n' >&2\n"
         );
         // A shell that isn't there closes its streams: reading tells why, the broken pipe doesn't.
@@ -324,5 +329,36 @@ async fn pump(
             Err(LaneError::Lost(if said.is_empty() { "the remote shell ended".into() } else { said }))
         }
         Err(error) => Err(LaneError::Lost(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Stdio;
+
+    /// What a large script's here-document is read from. bash may make a file for it; others make a pipe.
+    #[tokio::test]
+    async fn scripts_stay_in_memory_where_sh_is_bash() {
+        let sh = tokio::process::Command::new("bash")
+            .arg("--posix")
+            .env_remove("TMPDIR")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        // Not everywhere.
+        let Ok(mut sh) = sh else { return };
+        let streams = (sh.stdin.take(), sh.stdout.take(), sh.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = streams else { panic!("all three are piped") };
+        let mut lane = Lane::open(stdin, stdout, stderr, sh).await.expect("it answers");
+        let variables = [("secret".to_owned(), "s3cret ".repeat(50_000))];
+        let text = "readlink /proc/$$/fd/3; env | grep TMPDIR";
+        let script = Script { text, variables: &variables, process: Process::Own };
+        let mut said = String::new();
+        let each = |output: Output| said = String::from_utf8_lossy(&output.stdout).into_owned();
+        lane.run(&[script], Duration::from_mins(1), each).await.expect("it runs");
+        assert!(said.starts_with("/dev/shm/") || said.starts_with("pipe:"), "a secret was in {said}");
+        assert!(!said.contains("TMPDIR"), "scripts have another environment: {said}");
     }
 }

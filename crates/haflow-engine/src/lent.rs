@@ -5,7 +5,6 @@ use crate::hosts::{Holder, Hosts, Link, Reached, guard};
 use crate::lane::{Lane, LaneError, Output, Process, Script, Stopped};
 use crate::ssh::{Killed, Step, Unreachable};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -88,20 +87,13 @@ impl<'h> Lent<'h> {
     /// Tries to lock the host for as long as this lane lives.
     pub(crate) async fn lock(&mut self, holder: &Holder, way: &str) -> Result<Locked, LaneError> {
         let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let file = guard(&self.reached.lock).clone();
-        let variables = [
-            variable("run", &holder.run),
-            variable("holder", &holder.says),
-            variable("way", way),
-            // Another user's lane might choose another one.
-            variable("lock", &file.unwrap_or_default()),
-        ];
+        let variables = [variable("run", &holder.run), variable("holder", &holder.says), variable("way", way)];
         let script = Script { text: include_str!("lock.sh"), variables: &variables, process: Process::Lane };
         let output = self.run(script, LOOK_AT_LOCK, &CancellationToken::new()).await?;
         let said = String::from_utf8_lossy(&output.stdout);
         let locked = match said.trim_end().split_once(' ').unwrap_or((said.trim_end(), "")) {
-            ("taken", file) => {
-                *guard(&self.reached.lock) = Some(file.to_owned());
+            ("taken", _) => {
+                guard(&self.reached.locked).insert(self.user.clone());
                 Locked::Taken
             }
             ("alone", _) => Locked::Alone,
@@ -113,7 +105,7 @@ impl<'h> Lent<'h> {
             lane.locks = matches!(locked, Locked::Taken | Locked::Alone);
         }
         if matches!(locked, Locked::Alone | Locked::Impossible) {
-            self.reached.alone.store(true, Ordering::SeqCst);
+            guard(&self.reached.alone).insert(self.user.clone());
         }
         Ok(locked)
     }
@@ -121,17 +113,22 @@ impl<'h> Lent<'h> {
     /// Sees to it that this lane holds the host's lock, as the others of the run do.
     pub(crate) async fn lock_again(&mut self, holder: &Holder) -> Result<(), Unreachable> {
         let has = self.lane.as_ref().is_none_or(|lane| lane.locks);
-        if has || self.reached.alone.load(Ordering::SeqCst) {
+        if has || guard(&self.reached.alone).contains(&self.user) {
             return Ok(());
         }
-        // Where the first attempt came to nothing, nobody has been there since.
-        let way = if guard(&self.reached.lock).is_some() { "again" } else { "first" };
+        // Where this user has held none, or the first attempt came to nothing, nobody has been there since.
+        let way = match guard(&self.reached.locked).contains(&self.user) {
+            true => "again",
+            false if holder.resumed => "resumed",
+            false => "first",
+        };
         let name = &self.reached.host.name;
         let message = match self.lock(holder, way).await {
             Ok(Locked::Taken | Locked::Alone | Locked::Impossible) => return Ok(()),
-            Ok(Locked::Held(by) | Locked::Lost(by)) => {
+            Ok(Locked::Held(by) | Locked::Lost(by)) if way == "again" => {
                 format!("the lock of {name} was lost with the connection, and another run was there since: {by}")
             }
+            Ok(Locked::Held(by) | Locked::Lost(by)) => format!("another run is at work on {name}: {by}"),
             Err(LaneError::Lost(why)) => {
                 return Err(Unreachable { step: Step::Network, message: why, hint: None });
             }
@@ -176,7 +173,12 @@ impl<'h> Lent<'h> {
         all.extend_from_slice(scripts);
         let mut first = true;
         let rest = |output| if std::mem::take(&mut first) { drop(output) } else { each(output) };
-        self.run_or_end(&all, step.map(|(step, index)| (step, index + 1)), timeout, kill, rest).await
+        let ran = self.run_or_end(&all, step.map(|(step, index)| (step, index + 1)), timeout, kill, rest).await;
+        if first {
+            // Nobody knows whether they are gone.
+            self.reached.told_again(self.user.as_ref(), told);
+        }
+        ran
     }
 
     /// The same; what is ended includes this step, unless more outputs than these have come: then it has ended.
@@ -305,9 +307,19 @@ impl<'h> Lent<'h> {
 
 /// Prints the end of what the step in the folder `$name` has printed.
 const SAID: &str = r#"
-file=$__haflow_run/$name/out
-[ ! -s "$__haflow_run/$name/err" ] || [ "$file" -nt "$__haflow_run/$name/err" ] || file=$__haflow_run/$name/err
-[ ! -s "$file" ] || tail -c 4096 -- "$file"
+folder=$__haflow_run/$name
+newest() {
+  newest=
+  for file in "$folder/$1" "$folder/$1.b"; do [ ! -s "$file" ] || newest=$file; done
+}
+newest out
+out=$newest
+newest err
+if [ -z "$out" ] || { [ -n "$newest" ] && [ ! "$out" -nt "$newest" ]; }; then
+  __haflow_printed "$folder" err 4096
+else
+  __haflow_printed "$folder" out 4096
+fi
 "#;
 
 /// Takes away what is kept of `$steps`.
@@ -338,9 +350,33 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let asked = || {
             let mut sh = Command::new("sh");
-            sh.env("folder", folder.path().join("step")).args(["-c", include_str!("pick_up.sh")]);
+            let script = concat!(include_str!("lane.sh"), include_str!("pick_up.sh"));
+            sh.env("folder", folder.path().join("step")).args(["-c", script]);
             String::from_utf8(sh.output().expect("sh starts").stdout).expect("UTF-8")
         };
         assert_eq!((asked(), asked()), ("void\n".into(), "void\n".into()));
+    }
+
+    /// In `/tmp` everybody may make folders.
+    #[test]
+    fn a_folder_of_somebody_else_is_no_result() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let step = folder.path().join("step");
+        std::fs::create_dir(&step).expect("a folder");
+        std::fs::write(step.join("exit"), "0\n").expect("a file");
+        let asked = |step: &std::path::Path| {
+            let mut sh = Command::new("sh");
+            let script = concat!(include_str!("lane.sh"), include_str!("pick_up.sh"));
+            sh.env("folder", step).args(["-c", script]);
+            String::from_utf8(sh.output().expect("sh starts").stdout).expect("UTF-8")
+        };
+        assert_eq!(asked(&step), "ended 0\n");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&step, &link).expect("a link");
+        assert_eq!(asked(&link), "gone\n");
+        // Only root can give it to somebody else.
+        if std::os::unix::fs::chown(&step, Some(65534), None).is_ok() {
+            assert_eq!(asked(&step), "gone\n");
+        }
     }
 }

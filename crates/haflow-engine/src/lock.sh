@@ -1,95 +1,112 @@
-# Runs in the lane's own shell: the lock is held for as long as that lives, or a keeper of a step that it has begun. All lanes of a run share it; a run
-# that comes wants it for itself first. Whoever looks or takes holds the turn.
-# The file is $lock, which another lane of the run has taken, or the first that can be had.
-set -- "${HAFLOW_LOCK:-/run/lock/haflow.lock}" /run/haflow.lock /tmp/haflow.lock
-[ -z "$lock" ] || set -- "$lock"
-lock=
+# Runs in the lane's own shell: the lock is held for as long as that lives, or a keeper of a step that it has begun. All lanes of a run that are the same user's share
+# it; a run that comes wants it for itself first. Whoever looks or takes holds the turn.
+# It is in a folder that only this user writes: nobody else can hold it, take it away, or say whose it is. Others' folders are left alone, and so are links.
+folder=
+case $__haflow_uid in
+    0) set -- /run/haflow /run/lock/haflow-0 /tmp/haflow-0 /dev/shm/haflow-0 ;;
+    *) set -- "/run/lock/haflow-$__haflow_uid" "/tmp/haflow-$__haflow_uid" "/dev/shm/haflow-$__haflow_uid" "/run/user/$__haflow_uid/haflow" ;;
+esac
+[ -z "${HAFLOW_LOCK-}" ] || set -- "$HAFLOW_LOCK"
 for candidate in "$@"; do
-    # Made by whoever comes first, and opened to read by all.
-    for file in "$candidate" "$candidate.turn"; do
-        [ -e "$file" ] || [ -L "$file" ] || (umask 0; set -C; : > "$file") 2>/dev/null
-    done
-    if [ -f "$candidate" ] && [ ! -L "$candidate" ] && [ -r "$candidate" ] && [ -f "$candidate.turn" ] && [ -r "$candidate.turn" ]; then
-        lock=$candidate
-        break
-    fi
+    [ -e "$candidate" ] || [ -L "$candidate" ] || mkdir -m 755 -- "$candidate" 2>/dev/null
+    __haflow_own "$candidate" || continue
+    # Not one that others may write.
+    case $(ls -ld -- "$candidate" 2>/dev/null) in d????-??-*) ;; *) continue ;; esac
+    folder=$candidate
+    break
 done
-# Where sticky folders are protected, only dd doesn't ask for a file of somebody else to be made.
-put() {
-    printf '%s %s\n' "$run" "$holder" 2>/dev/null > "$lock" || printf '%s %s\n' "$run" "$holder" | dd of="$lock" conv=nocreat 2>/dev/null
+# Whoever may read a file may hold a lock on it: nobody else may open these. Whose it is and its lanes may be read by all.
+umask 077
+for file in lock turn; do
+    [ -z "$folder" ] || { [ -f "$folder/$file" ] && [ ! -L "$folder/$file" ] && [ -O "$folder/$file" ]; } || true 2>/dev/null >"$folder/$file" || folder=
+done
+umask 022
+new=
+put() { printf '%s %s\n' "$run" "$holder" 2>/dev/null >"$folder/by"; }
+add() { printf '%s %s %s\n' "$$" "$__haflow_started" "$__haflow_boot" 2>/dev/null >>"$folder/lanes"; }
+whose() {
+    owner= by=
+    [ ! -s "$folder/by" ] || read -r owner by <"$folder/by"
 }
-add() {
-    printf '%s %s\n' "$$" "$__haflow_started" 2>/dev/null >> "$lock" ||
-        printf '%s %s\n' "$$" "$__haflow_started" | dd of="$lock" conv=nocreat,notrunc oflag=append 2>/dev/null
-}
-# Not every flock can wait.
+# Others' turns last for milliseconds. Not every flock can wait, and not all who wait may come back at the same moment.
 turn() {
+    ! flock -n 8 || return 0
+    case $(flock --help 2>&1) in *-w*) flock -w 35 8; return ;; esac
     tries=0
     until flock -n 8; do
         tries=$((tries + 1))
-        [ "$tries" -lt 20 ] || return 1
-        sleep 1
+        [ "$tries" -lt 80 ] || return 1
+        sleep "0.$(((($$ + tries * 37) % 80) + 11))" 2>/dev/null || { sleep 1; tries=$((tries + 1)); }
     done
 }
-# The run that the file speaks of, and how many of its lanes live; with `end` these are ended.
+# How many lanes in the list $1 of the user $2 live; with `end` these are ended. A lane is known by its number, its start and the boot, its user, and what it was
+# started as: like this one.
 look() {
-    owner= by= lanes=0
-    {
-        read -r owner by
-        while read -r pid started; do
-            line=
-            { read -r line < "/proc/$pid/stat"; } 2>/dev/null
-            set -- "$1" ${line##*) }
-            [ "$pid" != $$ ] && [ -n "$started" ] && [ "${21}" = "$started" ] || continue
-            lanes=$((lanes + 1))
-            [ "$1" != end ] || kill -KILL "$pid" 2>/dev/null
-        done
-    } < "$lock"
+    lanes=0
+    __haflow_command $$
+    mine=$__haflow_command
+    while read -r pid started boot; do
+        [ "$pid" != $$ ] && [ "$boot" = "$__haflow_boot" ] && __haflow_process "$pid" && [ "$__haflow_start" = "$started" ] || continue
+        __haflow_owner "$pid" && [ "$__haflow_owner" = "$2" ] && __haflow_command "$pid" && [ "$__haflow_command" = "$mine" ] || continue
+        lanes=$((lanes + 1))
+        [ "${3-}" != end ] || kill -KILL "$pid" 2>/dev/null
+    done 2>/dev/null <"$1"
 }
-if [ -z "$lock" ] || ! command -v flock >/dev/null || ! command exec 8< "$lock.turn" || ! command exec 9< "$lock"; then
+# Who isn't root can't open root's lock, but sees whether lanes of root's live. Root looks at nobody's: they could keep it out for ever.
+roots() {
+    [ "$__haflow_uid" != 0 ] && [ -z "${HAFLOW_LOCK-}" ] && [ -r /run/haflow/by ] && [ -r /run/haflow/lanes ] || return 1
+    owner= by=
+    read -r owner by </run/haflow/by
+    [ "$owner" != "$run" ] || return 1
+    look /run/haflow/lanes 0
+    [ "$lanes" -gt 0 ]
+}
+if [ -z "$folder" ] || ! command -v flock >/dev/null || ! command exec 8<>"$folder/turn" || ! command exec 9<>"$folder/lock"; then
     printf 'none\n'
 elif ! turn; then
     exec 9<&-
     printf 'held\n'
+elif roots; then
+    exec 9<&-
+    printf 'held %s\n' "${by:-a run of the user root}"
+elif flock -n -x 9; then
+    whose
+    if [ "$way" = again ] && [ -n "$owner" ] && [ "$owner" != "$run" ]; then
+        printf 'lost %s\n' "$by"
+        exec 9<&-
+    else
+        # Where it can't be written down whose it is, the first lane is the only one to hold it.
+        new=yes
+        put && true 2>/dev/null >"$folder/lanes"
+        flock -s 9
+        whose
+        if [ "$owner" = "$run" ]; then printf 'taken\n'; add; else printf 'alone\n'; fi
+    fi
 else
-    look
-    if flock -n -x 9; then
-        if [ "$way" = again ] && [ -n "$owner" ] && [ "$owner" != "$run" ]; then
-            printf 'lost %s\n' "$by"
-            exec 9<&-
-        else
-            # Where nobody can write down whose it is, the first lane is the only one to hold it.
-            put
-            flock -s 9
-            look
-            if [ "$owner" = "$run" ]; then printf 'taken %s\n' "$lock"; add; else printf 'alone\n'; fi
-        fi
-    elif [ "$owner" = "$run" ]; then
+    whose
+    if [ "$owner" = "$run" ]; then
         # What is left of the same run, which died: its lanes aren't needed, its steps go on.
         if [ "$way" = resumed ] && [ "$by" != "$holder" ]; then
-            look end
+            look "$folder/lanes" "$__haflow_uid" end
             put
         fi
         flock -s 9
-        printf 'taken %s\n' "$lock"
+        printf 'taken\n'
         add
-    elif [ "$lanes" -gt 0 ]; then
-        printf 'held %s\n' "$by"
-        exec 9<&-
     else
-        # Of its lanes none lives: a step that goes on holds it, or somebody who couldn't write down whose it is.
-        printf 'held %s\n' "${by:+a step that went on after the end of $by}"
+        # Where of its lanes none lives, a step that goes on holds it, or somebody who couldn't write down whose it is.
+        look "$folder/lanes" "$__haflow_uid"
         exec 9<&-
+        if [ "$lanes" -gt 0 ]; then printf 'held %s\n' "$by"; else printf 'held %s\n' "${by:+a step that went on after the end of $by}"; fi
     fi
 fi
 exec 8<&-
-# What is kept of steps that nobody has picked up for a day.
-if [ "$way" = first ]; then
-    for folder in "$__haflow_run"/haflow-step-*; do
-        [ -O "$folder" ] && [ -n "$(find "$folder" -prune -type d -mtime +0)" ] || continue
-        pid= line=
-        [ ! -s "$folder/pid" ] || read -r pid < "$folder/pid"
-        { read -r line < "/proc/$pid/cmdline"; } 2>/dev/null
-        case $line in *"$folder"*) ;; *) rm -rf -- "$folder" ;; esac
+# What is kept of steps that nobody has picked up for a day: by the run's first lane here, with one look at all of it.
+if [ -n "$new" ] && [ "$way" = first ]; then
+    find "$__haflow_run/." ! -name . -prune -name 'haflow-step-*' -type d -user "$__haflow_uid" -mtime +0 2>/dev/null | while IFS= read -r folder; do
+        __haflow_own "$folder" || continue
+        pid=
+        [ ! -s "$folder/pid" ] || read -r pid <"$folder/pid"
+        __haflow_keeps "$pid" "${folder##*/}" || rm -rf -- "$folder"
     done
 fi

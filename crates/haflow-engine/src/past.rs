@@ -14,7 +14,10 @@ pub enum Past {
         output: Option<Value>,
     },
     /// It was being applied, and that failed or was killed.
-    Tried,
+    Tried {
+        /// Which attempt is the next, from 1.
+        attempt: u32,
+    },
     /// It was being applied, and nobody knows what came of it.
     InDoubt {
         /// Under which id its result is kept on the host, if it is.
@@ -37,14 +40,20 @@ pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Strin
                 let (step, attempt) = (step.clone(), (*attempt).max(1));
                 past.insert(task.id.clone(), Past::InDoubt { step, attempt, at: record.at, again: false });
             }
-            Event::TaskRetried { task, .. } => drop(past.insert(task.id.clone(), Past::Tried)),
+            Event::TaskRetried { task, attempt, .. } => {
+                past.insert(task.id.clone(), Past::Tried { attempt: attempt.saturating_add(1) });
+            }
             Event::TaskFinished { task, outcome, output, .. } => match outcome {
                 Outcome::Ok | Outcome::Changed { .. } => {
                     let output = output.clone().filter(|output| !is_redacted(output));
                     past.insert(task.id.clone(), Past::Ended { outcome: outcome.clone(), output });
                 }
                 Outcome::Failed { .. } => {
-                    past.entry(task.id.clone()).and_modify(|past| *past = Past::Tried);
+                    // It has all its attempts again, unless it was in the pause before one.
+                    past.entry(task.id.clone()).and_modify(|past| match past {
+                        Past::Tried { .. } => {}
+                        _ => *past = Past::Tried { attempt: 1 },
+                    });
                 }
                 // Its apply had begun: what is known of that stays.
                 Outcome::InDoubt { .. } => drop(past.entry(task.id.clone()).or_insert(Past::InDoubt {
@@ -100,7 +109,7 @@ fn is_redacted(value: &Value) -> bool {
 pub(crate) fn in_doubt(task: &Task, past: Option<&Past>) -> Option<String> {
     let Action::Act(_) = &task.action else { return None };
     let why = match past? {
-        Past::Tried | Past::InDoubt { again: true, .. } => return None,
+        Past::Tried { .. } | Past::InDoubt { again: true, .. } => return None,
         Past::InDoubt { .. } => "it was cut off while it was being applied, and whether it was done can't be probed",
         Past::Ended { .. } => {
             "it was done before the run died, and what it printed, which others use, held a secret and wasn't kept"
@@ -120,6 +129,21 @@ mod tests {
         let task = r#""task":"a/act:x","host":"a","kind":"act","name":"x","place":{"file":"p","line":1,"column":1}"#;
         let text = format!(r#"{{"at":1,"event":"{event}",{task},{more}}}"#);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn attempts_are_counted_across_deaths() {
+        let begun = |attempt: u32| record("apply_started", &format!(r#""attempt":{attempt},"step":"s""#));
+        let retried =
+            |attempt: u32| record("task_retried", &format!(r#""attempt":{attempt},"of":3,"pause_ms":1,"why":"w""#));
+        let failed = || record("task_finished", r#""outcome":"failed","failure":{"message":"m"},"took_ms":1"#);
+        let next = |records: &[Record]| past(records)["a/act:x"].clone();
+        assert_eq!(next(&[begun(1), retried(1), begun(2), retried(2)]), Past::Tried { attempt: 3 });
+        // Interrupted in the pause.
+        assert_eq!(next(&[begun(1), retried(1), failed()]), Past::Tried { attempt: 2 });
+        // It had all that it may have.
+        assert_eq!(next(&[begun(1), retried(1), begun(2), failed()]), Past::Tried { attempt: 1 });
+        assert!(matches!(next(&[begun(1), retried(1), begun(2)]), Past::InDoubt { attempt: 2, .. }));
     }
 
     #[test]

@@ -6,6 +6,11 @@ if mkdir -m 700 -- "$folder" 2>/dev/null; then
   printf 'void\n'
   exit 0
 fi
+# Where everybody may make one, it may be somebody else's.
+if ! __haflow_own "$folder"; then
+  printf 'gone\n'
+  exit 0
+fi
 if [ -e "$folder/void" ]; then
   printf 'void\n'
   exit 0
@@ -14,18 +19,14 @@ fi
 runs() {
   pid=
   [ ! -s "$folder/pid" ] || read -r pid <"$folder/pid"
-  if [ -z "$pid" ]; then
-    # It hasn't said its number yet, or couldn't.
-    for file in /proc/[0-9]*/cmdline; do
-      line=
-      { read -r line <"$file"; } 2>/dev/null
-      case $line in *"$folder"*) return 0 ;; esac
-    done
-    return 1
+  if [ -n "$pid" ]; then
+    __haflow_keeps "$pid" "$folder"
+    return
   fi
-  line=
-  { read -r line <"/proc/$pid/cmdline"; } 2>/dev/null
-  case $line in *"$folder"*) return 0 ;; esac
+  # It hasn't said its number yet, or couldn't.
+  for pid in /proc/[0-9]*; do
+    ! __haflow_keeps "${pid#/proc/}" "$folder" || return 0
+  done
   return 1
 }
 missed=0
@@ -40,6 +41,6 @@ until [ -s "$folder/exit" ]; do
 done
 read -r exit <"$folder/exit"
 printf 'ended %s\n' "$exit"
-[ ! -s "$folder/out" ] || cat -- "$folder/out"
-[ ! -s "$folder/err" ] || cat -- "$folder/err" >&2
+__haflow_printed "$folder" out
+__haflow_printed "$folder" err >&2
 exit 0

@@ -1,7 +1,7 @@
 //! What would get in the way on each host, before anything is tried: for `haflow hosts`.
 
 use crate::hosts::Hosts;
-use crate::lane::{Process, Script};
+use crate::lane::{LaneError, Process, Script};
 use crate::ssh::Step;
 use haflow_model::{HostName, Value};
 use std::collections::BTreeMap;
@@ -30,6 +30,8 @@ pub struct Shell {
     pub clock_ahead: f64,
     /// Names of other hosts of the inventory that it can't resolve.
     pub unresolved: Vec<String>,
+    /// Whether all names were looked up: a host without a name server may take longer than anybody waits.
+    pub looked_up: bool,
     /// Programs that haflow needs and that it lacks.
     pub missing: Vec<String>,
     /// How many scripts can run there at once: what its sshd allows (`MaxSessions`), up to what haflow uses.
@@ -47,14 +49,29 @@ for tool in stat sha256sum mktemp sync chown chmod mv readlink; do
 done
 if ! command -v flock >/dev/null; then
   echo 'unlocked=it has no flock'
-elif ! { [ -r /run/lock/haflow.lock ] || [ -w /run/lock ] || [ -r /run/haflow.lock ] || [ -w /run ] || [ -w /tmp ]; }; then
-  echo 'unlocked=neither /run/lock nor /run nor /tmp can be written'
+elif ! { [ -w /run ] || [ -w /run/lock ] || [ -w /tmp ] || [ -w /dev/shm ] || [ -d "/run/lock/haflow-$(id -u)" ]; }; then
+  echo 'unlocked=none of /run, /run/lock, /tmp and /dev/shm can be written'
 fi
-printf '%s\n' "$names" | while IFS= read -r name; do
-  [ -z "$name" ] || getent hosts "$name" >/dev/null 2>&1 || printf 'unresolved=%s\n' "$name"
-done
 exit 0
 "#;
+
+/// Looks up several names at once: one that can't be resolved may take seconds.
+const NAMES: &str = r#"
+count=0
+while IFS= read -r name; do
+  [ -n "$name" ] || continue
+  { getent hosts "$name" >/dev/null 2>&1 || printf 'unresolved=%s\n' "$name"; } &
+  count=$((count + 1))
+  [ $((count % 32)) != 0 ] || wait
+done <<END
+$names
+END
+wait
+exit 0
+"#;
+
+/// How long that may take.
+const LOOK_UP: Duration = Duration::from_secs(30);
 
 /// Reaches every host, all at once.
 pub async fn reach_all(hosts: &Hosts) -> Vec<Reach> {
@@ -69,15 +86,13 @@ async fn reach(hosts: &Hosts, host: HostName, names: &str) -> Reach {
     let shell = async {
         let mut lane = hosts.lane(&host, None).await.map_err(|error| (error.step, error.message, error.hint))?;
         let took = started.elapsed();
-        let variables = [("names".to_owned(), names.to_owned())];
         let sent = SystemTime::now();
-        let script = Script { text: SCRIPT, variables: &variables, process: Process::Own };
+        let script = Script { text: SCRIPT, variables: &[], process: Process::Own };
         let kill = CancellationToken::new();
         let output = lane
             .run(script, Duration::from_mins(1), &kill)
             .await
             .map_err(|error| (Step::Shell, error.to_string(), None))?;
-        // Resolving may take long; the clock is read first, so that only the way there counts.
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
@@ -86,6 +101,18 @@ async fn reach(hosts: &Hosts, host: HostName, names: &str) -> Reach {
         let list =
             |name: &str| found.get(name).into_iter().flatten().map(|value| (*value).to_owned()).collect::<Vec<_>>();
         let first = |name: &str| list(name).into_iter().next().unwrap_or_default();
+        let variables = [("names".to_owned(), names.to_owned())];
+        let script = Script { text: NAMES, variables: &variables, process: Process::Own };
+        let (said, looked_up) = match lane.run(script, LOOK_UP, &kill).await {
+            Ok(output) => (output.stdout, true),
+            // Killed for it; what it had found by then stays.
+            Err(LaneError::TimedOut { stdout, .. }) => (stdout, false),
+            Err(_) => (Vec::new(), false),
+        };
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let mut unresolved: Vec<String> =
+            said.lines().filter_map(|line| line.strip_prefix("unresolved=")).map(str::to_owned).collect();
+        unresolved.sort();
         let here = sent.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let there = first("now").parse::<f64>().unwrap_or(here);
         Ok(Shell {
@@ -93,7 +120,8 @@ async fn reach(hosts: &Hosts, host: HostName, names: &str) -> Reach {
             user: first("user"),
             system: first("system"),
             clock_ahead: there - here,
-            unresolved: list("unresolved"),
+            unresolved,
+            looked_up,
             missing: list("missing"),
             sessions: hosts.sessions(&host).await,
             unlocked: first("unlocked"),
@@ -114,7 +142,7 @@ impl Reach {
         match &self.shell {
             Ok(shell) => serde_json::json!({
                 "host": self.host, "reached": true, "took_ms": crate::millis(shell.took), "user": shell.user, "system": shell.system,
-                "clock_ahead_s": shell.clock_ahead, "unresolved": shell.unresolved, "missing": shell.missing,
+                "clock_ahead_s": shell.clock_ahead, "unresolved": shell.unresolved, "looked_up": shell.looked_up, "missing": shell.missing,
                 "sessions": shell.sessions, "unlocked": shell.unlocked,
             }),
             Err((step, why, hint)) => serde_json::json!({

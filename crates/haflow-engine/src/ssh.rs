@@ -1,16 +1,17 @@
 //! Connections over OpenSSH: one master per host, lanes as its sessions, and errors that say what it was.
 
 mod client;
+mod control;
 mod why;
 
 use crate::lane::{Lane, LaneError, Process, Script, Shell, Stopped};
 use client::Client;
+pub(crate) use control::Control;
 use haflow_model::Host;
 use openssh::{Session, Stdio};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// Why no task can run on a host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,18 +81,10 @@ pub(crate) struct Connection {
     log: PathBuf,
 }
 
-/// A new folder for control sockets, which goes when it is dropped. Only the user may see into it: whoever can open a socket
-/// is logged in on its host. Its path is short, because a socket's must stay under 108 bytes.
-pub(crate) fn control_directory() -> std::io::Result<TempDir> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let parent = runtime.filter(|folder| folder.as_os_str().len() < 40 && folder.is_dir());
-    tempfile::Builder::new().prefix("haflow-").tempdir_in(parent.unwrap_or_else(std::env::temp_dir))
-}
-
 impl Connection {
     /// Connects. A host's key must be known, or new where `accept_new` says so. Tries for a while where sshd is only too busy.
     pub(crate) async fn open(host: &Host, control: &Path, accept_new: bool) -> Result<Self, Unreachable> {
-        let folder = tempfile::Builder::new().prefix("h").tempdir_in(control).map_err(|error| Unreachable {
+        let folder = control::of_host(control).map_err(|error| Unreachable {
             step: Step::Client,
             message: format!("there can be no folder for sockets in {}: {error}", control.display()),
             hint: None,
@@ -208,8 +201,11 @@ impl Connection {
             Err(_) => self.lane_aside(user).await.ok()?,
         };
         let variable = |name: &str, value: String| (name.to_owned(), value);
+        let of_shell = |number: fn(Shell) -> String| shell.map(number).unwrap_or_default();
         let variables = [
-            variable("group", shell.map_or_else(|| "-".to_owned(), |shell| shell.group.to_string())),
+            variable("shell", of_shell(|shell| shell.process.to_string())),
+            variable("started", of_shell(|shell| shell.started.to_string())),
+            variable("group", of_shell(|shell| shell.group.to_string())),
             variable("name", step.unwrap_or_default().to_owned()),
             variable("grace", (grace.as_millis() / 100).to_string()),
         ];

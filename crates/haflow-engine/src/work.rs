@@ -223,7 +223,7 @@ impl<'t> Turn<'t> {
         let timeout = task.task.policy.timeout;
         self.applying = matches!(before.past, Some(Past::InDoubt { .. }));
         let mut attempt = match before.past {
-            Some(Past::InDoubt { attempt, .. }) => *attempt,
+            Some(Past::InDoubt { attempt, .. } | Past::Tried { attempt }) => *attempt,
             _ => 1,
         };
         if let Some(ended) = self.left_under_way(before.past, &mut attempt).await? {

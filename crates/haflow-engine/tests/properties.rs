@@ -536,7 +536,7 @@ fn known(world: &World, journal: &[Record]) -> BTreeMap<String, Past> {
             *past = if log.contains(&format!("end {}", task.name)) {
                 Past::Ended { outcome: Outcome::Changed { diff: Diff::default() }, output: Some(json!(task.name)) }
             } else {
-                Past::Tried
+                Past::Tried { attempt: 1 }
             };
         }
     }

@@ -43,6 +43,7 @@ pub fn supported() -> Result<()> {
     let place = place.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
     let dir = tempfile::Builder::new()
         .prefix(".haflow-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
         .tempdir_in(place)
         .map_err(LabError::io("make a directory in", place))?;
     if !missing("unshare") {

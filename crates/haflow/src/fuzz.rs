@@ -1,7 +1,7 @@
 //! What the fuzz targets call: each takes any bytes, and must come back.
 
 use crate::inventory;
-use crate::journal::{History, events_of};
+use crate::journal::{History, Reader};
 use crate::plan_file::Saved;
 use crate::report::{self, Options};
 use haflow_model::{Graph, Sources};
@@ -21,16 +21,23 @@ pub fn inventory(data: &[u8]) {
 
 /// A journal: it is read, and told as `resume` and `why` take it.
 pub fn journal(data: &[u8]) {
-    let Ok(events) = events_of(data, Path::new("events.jsonl")) else { return };
-    assert!(events.end <= data.len() as u64);
+    let read = |data: &[u8]| {
+        let mut reader = Reader::new(std::io::Cursor::new(data), Path::new("events.jsonl"));
+        reader.rest(Some).map(|records| (records, reader.end))
+    };
+    let Ok((records, end)) = read(data) else { return };
+    assert!(end <= data.len() as u64);
     // What is kept of it is a journal that reads the same: so much of it stays when a run goes on.
-    let whole = &data[..usize::try_from(events.end).expect("it is a part")];
-    let again = events_of(whole, Path::new("events.jsonl")).expect("it was read before");
-    assert_eq!(again.records, events.records);
-    haflow_engine::past(&events.records);
+    let whole = &data[..usize::try_from(end).expect("it is a part")];
+    assert_eq!(read(whole).expect("it was read before").0, records);
+    haflow_engine::past(&records);
+    for record in &records {
+        let told = crate::json::text(record);
+        assert_eq!(&serde_json::from_str::<haflow_model::Record>(&told).expect("it was told"), record);
+    }
     for alive in [false, true] {
-        let nodes = crate::journal::told(&events.records);
-        let history = History::new("r", &nodes, &events.records, alive, false);
+        let nodes = crate::journal::told(&records);
+        let history = History::new("r", &nodes, &records, alive, false);
         for node in &nodes {
             let options = Options { verbose: false, color: false, width: 80 };
             report::of_run(&history, node, Sources::new(), options);

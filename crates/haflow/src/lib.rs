@@ -7,6 +7,7 @@ mod exit;
 pub mod fuzz;
 mod inventory;
 mod journal;
+mod json;
 mod plan_file;
 mod reference;
 mod report;

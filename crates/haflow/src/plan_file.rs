@@ -18,7 +18,9 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The version of the file's form.
@@ -190,7 +192,7 @@ impl Saved {
         serde_json::to_writer(&mut file, &envelope).map_err(|error| failed(error.into()))?;
         file.write_all(b"\n").and_then(|()| file.as_file().sync_all()).map_err(failed)?;
         file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        sync_folder(folder).map_err(failed)
     }
 
     /// Keeps it as the last plan that was made.
@@ -199,11 +201,7 @@ impl Saved {
         self.asked.playbook.params.clear();
         let path = last()?;
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|source| Error::Io {
-                doing: "make",
-                path: folder.into(),
-                source,
-            })?;
+            private_folder(folder).map_err(|source| Error::Io { doing: "make", path: folder.into(), source })?;
         }
         self.write(&path)
     }
@@ -340,8 +338,8 @@ pub(crate) fn use_up(id: &str, path: &Path, run: &str) -> Result<(), Error> {
     let folder = state_folder()?.join("applied");
     let mark = folder.join(id);
     let failed = |source| Error::Io { doing: "note that the plan is applied in", path: folder.clone(), source };
-    std::fs::create_dir_all(&folder).map_err(failed)?;
-    let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).open(&mark) {
+    private_folder(&folder).map_err(failed)?;
+    let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&mark) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(used(path, &std::fs::read_to_string(&mark).unwrap_or_default()));
@@ -350,6 +348,7 @@ pub(crate) fn use_up(id: &str, path: &Path, run: &str) -> Result<(), Error> {
     };
     writeln!(file, "{run} at {}", Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"))
         .and_then(|()| file.sync_all())
+        .and_then(|()| sync_folder(&folder))
         .map_err(failed)
 }
 
@@ -372,6 +371,25 @@ pub(crate) fn state_folder() -> Result<PathBuf, Error> {
         message: "there is no folder for what haflow has to remember".into(),
         help: "set HOME or XDG_STATE_HOME".into(),
     })
+}
+
+/// Makes a folder for what haflow keeps, which nobody else can look into whatever the umask is, and sees to it that those above it that are haflow's are
+/// so too: older versions left them open.
+pub(crate) fn private_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let top = state_folder().ok();
+    let own = folder.ancestors().take_while(|folder| top.as_ref().is_some_and(|top| folder.starts_with(top)));
+    for folder in own {
+        if folder.metadata()?.permissions().mode() & 0o777 != 0o700 {
+            std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is in a folder is found there after a power cut.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// Sees early that a file can be made there: a plan takes time.

@@ -200,7 +200,7 @@ async fn a_run_is_resumed_from_any_of_its_events() {
                 *known = if log.contains(name) {
                     Past::Ended { outcome: Outcome::Changed { diff: Diff::default() }, output: Some(json!(name)) }
                 } else {
-                    Past::Tried
+                    Past::Tried { attempt: 1 }
                 };
             }
         }

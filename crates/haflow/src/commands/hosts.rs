@@ -46,7 +46,7 @@ impl Hosts {
         let reached = runtime.block_on(reach_all(&hosts));
         for reach in &reached {
             match self.format {
-                Told::Json => say(&format!("{}", reach.to_json())),
+                Told::Json => say(&crate::json::text(&reach.to_json())),
                 Told::Plain => print!("{}", clean(&lines(reach))),
             }
         }
@@ -89,6 +89,9 @@ fn lines(reach: &Reach) -> String {
             }
             if !shell.unresolved.is_empty() {
                 let _ = writeln!(text, "    it can't resolve {}", shell.unresolved.join(", "));
+            }
+            if !shell.looked_up {
+                text.push_str("    looking up the other hosts' names there took too long, so not all were\n");
             }
         }
         Err((step, why, hint)) => {

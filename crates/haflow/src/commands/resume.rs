@@ -8,7 +8,7 @@ use clap::Args;
 use haflow_engine::{Past, Settings};
 use haflow_model::{Diff, Event, Outcome, Record, Secrets, Task, nearest};
 use haflow_script::Unreached;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const EXAMPLE: &str = "\
 For example:
@@ -47,21 +47,24 @@ impl Resume {
         let Some(mut journal) = Journal::reopen(kept.journal())? else {
             return Err(Error::Busy { message: format!("run {run} is still under way") });
         };
-        let events = kept.events()?;
-        if events.finished().is_some_and(|counts| counts.succeeded()) {
+        // What can't be read in the middle isn't taken for done because of its end.
+        let mut input = kept.input()?;
+        input.asked.keys = self.keys;
+        let mut events = kept.events()?;
+        let used = input.used();
+        let records = events.rest(|record| without_the_unused(record, used.as_ref()))?;
+        if kept.ended()?.is_some_and(|counts| counts.succeeded()) {
             eprintln!("run {run} has ended, and everything that it was for is done");
             return Ok(Exit::Done);
         }
-        let mut input = kept.input()?;
-        input.asked.keys = self.keys;
-        let mut past = haflow_engine::past(&events.records);
+        let mut past = haflow_engine::past(&records);
         self.decided(&mut past)?;
         let session = declare(&kept, &input)?;
         let mut secrets = Secrets::default();
         session.secrets(&mut secrets)?;
         same_secrets(&kept, &input, &secrets)?;
         self.others.lock_again(&session, &run)?;
-        let told = haflow_engine::told_steps(&events.records);
+        let told = haflow_engine::told_steps(&records);
         for (_, task) in session.declared.graph.tasks() {
             for step in told.get(&task.id()).into_iter().flatten() {
                 session.hosts.left(&task.host, task.user.as_deref(), step);
@@ -105,11 +108,25 @@ impl Resume {
                 _ if option == "--done" => *known = Past::Ended { outcome: done(), output: None },
                 // Its step may still be under way: that is seen first.
                 Past::InDoubt { again, .. } => *again = true,
-                _ => *known = Past::Tried,
+                Past::Tried { .. } => {}
+                Past::Ended { .. } => *known = Past::Tried { attempt: 1 },
             }
         }
         Ok(())
     }
+}
+
+/// An event with so much as is needed to go on: outputs that others use.
+fn without_the_unused(mut record: Record, used: Option<&BTreeSet<String>>) -> Option<Record> {
+    let output = match &mut record.event {
+        Event::TaskFinished { task, output, .. } if used.is_none_or(|used| used.contains(&task.id)) => output.take(),
+        _ => None,
+    };
+    let mut record = journal::slim(record)?;
+    if let Event::TaskFinished { output: kept, .. } = &mut record.event {
+        *kept = output;
+    }
+    Some(record)
 }
 
 /// The outcome of a task of which the user says that it was done.

@@ -3,7 +3,7 @@ use crate::exit::Exit;
 use crate::journal;
 use crate::report::{count, say};
 use clap::Args;
-use haflow_model::{Event, RunCounts};
+use haflow_model::RunCounts;
 use std::fmt::Write as _;
 
 /// List the runs that are kept, the newest first.
@@ -33,15 +33,17 @@ impl Runs {
                 ),
                 Err(_) => ("?".into(), "?".into()),
             };
-            let how = match kept.events() {
-                Ok(events) if kept.is_running() => match events.records.iter().rev().find_map(|r| tasks(&r.event)) {
-                    Some(tasks) => format!("under way, {}", count(tasks, "task")),
-                    None => "under way".into(),
-                },
-                Ok(events) => {
-                    events.finished().map_or_else(|| "died: it can be resumed".to_owned(), |counts| told(&counts))
+            // Asked first: what is written before the run ends is read after.
+            let how = if kept.is_running() {
+                match kept.tasks() {
+                    Ok(Some(tasks)) => format!("under way, {}", count(tasks, "task")),
+                    _ => "under way".into(),
                 }
-                Err(_) => "its journal can't be read".into(),
+            } else {
+                match kept.ended() {
+                    Ok(ended) => ended.map_or_else(|| "died: it can be resumed".to_owned(), |counts| told(&counts)),
+                    Err(_) => "its journal can't be read".into(),
+                }
             };
             rows.push([kept.run.clone(), made, how, playbook]);
         }
@@ -56,13 +58,6 @@ impl Runs {
         }
         say(&crate::report::clean(&text));
         Ok(Exit::Done)
-    }
-}
-
-fn tasks(event: &Event) -> Option<usize> {
-    match event {
-        Event::RunStarted { tasks, .. } | Event::RunResumed { tasks, .. } => Some(*tasks),
-        _ => None,
     }
 }
 

@@ -28,17 +28,15 @@ impl Show {
         // What has happened isn't drawn anew ten times a second.
         let format = self.format.unwrap_or(Format::Plain);
         let mut reporter = Reporter::new(format, sources, Options::detect(format, self.verbose));
-        let mut told = 0;
+        let mut events = kept.events()?;
         loop {
             // Asked first: what is written before the run ends is read after.
             let running = kept.is_running();
-            let events = kept.events()?;
-            for record in events.records.iter().skip(told) {
-                reporter.event(record);
+            while let Some(record) = events.record()? {
+                reporter.event(&record);
             }
-            told = events.records.len();
             if !running {
-                if events.finished().is_none() {
+                if kept.ended()?.is_none() {
                     eprintln!("run {} died here; `haflow resume {}` goes on with it", kept.run, kept.run);
                 }
                 break;

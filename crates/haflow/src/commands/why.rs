@@ -1,11 +1,11 @@
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::journal::{self, History, Kept};
+use crate::json;
 use crate::plan_file::{Saved, last};
 use crate::report::{self, Format, Options, count, say};
 use clap::Args;
-use haflow_model::{Sources, nearest};
-use serde_json::json;
+use haflow_model::{Record, Sources, nearest};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -87,7 +87,7 @@ fn of_plan(plan: &Path, task: &str, format: Format, options: Options) -> Result<
     let name = find(tasks.map(|node| node.name.as_str()), task, &whose, "`haflow plan -v` lists them")?;
     let node = saved.nodes.iter().find(|node| node.name == name).expect("it was found");
     if format == Format::Json {
-        return Ok(format!("{}\n", json!(node)));
+        return Ok(json::text(node) + "\n");
     }
     // A line is shown if its file is what it was.
     let mut sources = Sources::new();
@@ -101,20 +101,24 @@ fn of_run(kept: &Kept, task: &str, format: Format, options: Options) -> Result<S
     let input = kept.input()?;
     // Asked first: what is written before the run ends is read after.
     let alive = kept.is_running();
-    let records = kept.events()?.records;
     let whose = format!("run {}", kept.run);
     let mut nodes = input.nodes.clone();
     if nodes.is_empty() {
         eprintln!("note: {whose} is of haflow {}, which didn't keep what tasks wait for", input.haflow);
-        nodes = journal::told(&records);
+        nodes = journal::told(&kept.events()?.rest(journal::slim)?);
     }
     let tasks = nodes.iter().filter(|node| !node.barrier).map(|node| node.name.as_str());
     let help = format!("`haflow show -v {}` lists them", kept.run);
     let name = find(tasks, task, &whose, &help)?;
     let node = nodes.iter().find(|node| !node.barrier && node.name == name).expect("it was found");
+    // Of the others it is enough how they ended.
+    let keep = |record: Record| {
+        if journal::is_of(&record.event, &name) { Some(record) } else { journal::slim(record) }
+    };
+    let records = kept.events()?.rest(keep)?;
     let history = History::new(&kept.run, &nodes, &records, alive, input.fail_fast);
     if format == Format::Json {
-        return Ok(format!("{}\n", report::run_as_json(&history, node)));
+        return Ok(json::text(&report::run_as_json(&history, node)) + "\n");
     }
     Ok(report::of_run(&history, node, input.sources(), options))
 }

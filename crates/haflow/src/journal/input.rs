@@ -5,7 +5,7 @@ use crate::plan_file::{Before, hash};
 use crate::secrets::marks::Marks;
 use crate::session::{Asked, Session};
 use haflow_engine::Settings;
-use haflow_model::{Graph, Inventory, Node, NodeId, Place, Plan, Sources};
+use haflow_model::{EdgeKind, Graph, Inventory, Node, NodeId, Place, Plan, Sources};
 use haflow_script::{RecordedFacts, stdlib};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -124,6 +124,14 @@ impl Input {
             changed.push(format!("haflow's own modules (the run is of haflow {})", self.haflow));
         }
         changed
+    }
+
+    /// The ids of the tasks whose outputs others use; `None` where that wasn't kept.
+    pub(crate) fn used(&self) -> Option<BTreeSet<String>> {
+        let data = |before: &&Before| before.kind == EdgeKind::Data;
+        let used = self.nodes.iter().flat_map(|node| node.after.iter().filter(data));
+        let names = used.filter_map(|before| Some(self.nodes.get(before.node as usize)?.name.clone()));
+        (!self.nodes.is_empty()).then(|| names.collect())
     }
 
     /// Whether it is the graph that was run.

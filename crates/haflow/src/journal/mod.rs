@@ -13,6 +13,7 @@ mod write;
 pub(crate) use history::{History, State, told};
 pub(crate) use input::{Input, Linked};
 #[cfg(fuzzing)]
-pub(crate) use read::events_of;
+pub(crate) use read::Reader;
+pub(crate) use read::{is_of, slim};
 pub(crate) use runs::{Kept, all, find};
 pub(crate) use write::{Journal, Writer};

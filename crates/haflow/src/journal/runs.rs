@@ -1,20 +1,20 @@
 //! The folder of all runs.
 
 use super::input::Input;
-use super::read::{self, Events};
+use super::read::{self, Reader};
 use crate::error::Error;
-use crate::plan_file::state_folder;
-use haflow_model::nearest;
+use crate::plan_file::{private_folder, state_folder, sync_folder};
+use haflow_model::{Event, RunCounts, nearest};
 use std::cmp::Reverse;
 use std::fs::{DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, BufReader, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const INPUT: &str = "input.json";
 pub(super) const EVENTS: &str = "events.jsonl";
 
-/// So many runs are kept.
+/// So many runs are kept of those that there is no going on with.
 const MOST: usize = 200;
 
 /// A run that is kept.
@@ -39,8 +39,28 @@ impl Kept {
     }
 
     /// What happened so far.
-    pub(crate) fn events(&self) -> Result<Events, Error> {
-        read::events(&self.journal())
+    pub(crate) fn events(&self) -> Result<Reader<BufReader<File>>, Error> {
+        Reader::open(&self.journal())
+    }
+
+    /// How it ended, if it has, whether it was resumed or not.
+    pub(crate) fn ended(&self) -> Result<Option<RunCounts>, Error> {
+        read::ended(&self.journal())
+    }
+
+    /// How many tasks it has, once it has begun.
+    pub(crate) fn tasks(&self) -> Result<Option<usize>, Error> {
+        Ok(match self.events()?.record()?.map(|record| record.event) {
+            Some(Event::RunStarted { tasks, .. } | Event::RunResumed { tasks, .. }) => Some(tasks),
+            _ => None,
+        })
+    }
+
+    /// Whether it was cut off: it can be resumed, and what it left under way may be known from its journal alone.
+    fn is_interrupted(&self) -> bool {
+        let cut_off = |counts: RunCounts| counts.cancelled + counts.in_doubt > 0;
+        // What can't be read may be that as well.
+        self.ended().map_or(true, |ended| ended.is_none_or(cut_off))
     }
 
     /// The file of its events.
@@ -113,7 +133,7 @@ pub(super) fn create(run: &str, input: &Input) -> Result<PathBuf, Error> {
         let path = mine.clone();
         move |source| Error::Io { doing, path, source }
     };
-    DirBuilder::new().recursive(true).mode(0o700).create(&all).map_err(failed("make"))?;
+    private_folder(&all).map_err(failed("make"))?;
     DirBuilder::new().mode(0o700).create(&mine).map_err(failed("make"))?;
     let mut file = tempfile::NamedTempFile::new_in(&mine).map_err(failed("write the journal in"))?;
     serde_json::to_writer(&mut file, input)
@@ -123,18 +143,18 @@ pub(super) fn create(run: &str, input: &Input) -> Result<PathBuf, Error> {
         .map_err(failed("write the journal in"))?;
     file.persist(mine.join(INPUT)).map_err(|error| failed("write the journal in")(error.error))?;
     sync_folder(&all).map_err(failed("write the journal in"))?;
+    // The first run's folder is new itself.
+    all.parent().map_or(Ok(()), sync_folder).map_err(failed("write the journal in"))?;
     Ok(mine)
 }
 
-/// What is in a folder is found there after a power cut.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Removes the oldest runs where there are too many. What can't be removed stays.
+/// Removes the oldest runs where there are too many, but none that was cut off. What can't be removed stays.
 pub(super) fn forget_old() {
     let Ok(runs) = all() else { return };
-    for old in runs.into_iter().skip(MOST).filter(|old| !old.is_running()) {
+    if runs.len() <= MOST {
+        return;
+    }
+    for old in runs.into_iter().filter(|kept| !kept.is_interrupted()).skip(MOST).filter(|old| !old.is_running()) {
         let _ = std::fs::remove_dir_all(&old.folder);
     }
 }

@@ -3,6 +3,8 @@
 use super::input::Input;
 use super::runs;
 use crate::error::Error;
+use crate::json;
+use crate::plan_file::sync_folder;
 use haflow_engine::Told;
 use haflow_model::Record;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -28,7 +30,7 @@ impl Journal {
         let failed = |source| Error::Io { doing: "write the journal", path: path.clone(), source };
         let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path).map_err(failed)?;
         lock(&file).map_err(failed)?;
-        runs::sync_folder(&folder).map_err(failed)?;
+        sync_folder(&folder).map_err(failed)?;
         runs::forget_old();
         Ok(Self { path, file })
     }
@@ -53,7 +55,7 @@ impl Journal {
             self.file.set_len(end)?;
             self.file.seek(SeekFrom::Start(end))?;
             for record in records {
-                self.file.write_all((serde_json::to_string(record)? + "\n").as_bytes())?;
+                self.file.write_all((json::text(record) + "\n").as_bytes())?;
             }
             self.file.sync_data()
         };
@@ -115,7 +117,7 @@ fn write(mut file: File, events: &Receiver<Told>, told: &UnboundedSender<Record>
         if kept.is_ok() {
             lines.clear();
             for event in &batch {
-                serde_json::to_writer(&mut lines, &event.record)?;
+                json::write(&mut lines, &event.record)?;
                 lines.push(b'\n');
             }
             kept = file.write_all(&lines);

@@ -110,12 +110,9 @@ impl Reporter {
     /// Takes in one event, and tells it.
     pub(crate) fn event(&mut self, record: &Record) {
         if let Sink::Json(out) = &mut self.sink {
-            if let Ok(mut line) = serde_json::to_string(record) {
-                line.push('\n');
-                // A reader that went away mustn't stop a run.
-                let _ = out.write_all(line.as_bytes());
-                let _ = out.flush();
-            }
+            // A reader that went away mustn't stop a run.
+            let _ = out.write_all((crate::json::text(record) + "\n").as_bytes());
+            let _ = out.flush();
             return;
         }
         self.state.take(record);

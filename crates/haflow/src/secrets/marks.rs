@@ -1,14 +1,13 @@
 //! By what to see later that a secret is another one.
 
 use crate::error::Error;
-use crate::plan_file::{hash, state_folder};
+use crate::plan_file::{hash, private_folder, state_folder, sync_folder};
 use haflow_model::Secrets;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
 use zeroize::Zeroizing;
 
 /// What is kept of secrets: digests that begin with a key of this user on this machine. Without the key, which is kept elsewhere, a secret can't
@@ -58,7 +57,7 @@ fn key() -> Result<Zeroizing<String>, Error> {
     let path = folder.join("secrets.key");
     let failed = |source| Error::Io { doing: "keep a key for digests of secrets in", path: path.clone(), source };
     if !path.exists() {
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
+        private_folder(&folder).map_err(failed)?;
         let mut bits = Zeroizing::new([0_u8; 32]);
         File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut *bits)).map_err(failed)?;
         let key = Zeroizing::new(hash(&Zeroizing::new(format!("{:?}", *bits))));
@@ -67,7 +66,7 @@ fn key() -> Result<Zeroizing<String>, Error> {
         match file.persist_noclobber(&path) {
             // Another haflow may have been first.
             Err(error) if error.error.kind() != ErrorKind::AlreadyExists => return Err(failed(error.error)),
-            _ => {}
+            _ => sync_folder(&folder).map_err(failed)?,
         }
     }
     std::fs::read_to_string(&path).map(Zeroizing::new).map_err(failed)

@@ -4,7 +4,7 @@ use crate::content;
 use crate::jq;
 use crate::lane::Output;
 use crate::state::{Known, failed};
-use haflow_model::{Change, Content, Decision, Diff, Failure, File, FileState, Value, pinned};
+use haflow_model::{Change, Content, Decision, Diff, Failure, File, FileState, Value, pinned, pinned_looks};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use zeroize::Zeroizing;
@@ -110,7 +110,7 @@ pub(crate) type Variables = Vec<(String, String)>;
 impl Wanted<'_> {
     /// The script that shows what is at the path, and its variables.
     pub(crate) fn probe(&self) -> (String, Variables) {
-        (format!("{}{PROBE}", pinned()), self.probed())
+        (format!("{}{PROBE}", pinned_looks()), self.probed())
     }
 
     /// The variables of the probe.

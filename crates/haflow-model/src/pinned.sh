@@ -6,7 +6,7 @@
 # moment, so what is new is made in a folder of our own (mode 0700) and moved from there, and what is there already is held by a
 # link to it in that folder, which nobody else can take away.
 #
-# All names begin with pin_. Public: pin_write, pin_own, pin_folder, pin_remove, pin_read, pin_trusted; each is a shell of its own.
+# All names begin with pin_. Public: pin_write, pin_own, pin_folder, pin_copy, pin_remove, pin_read, pin_see, pin_trusted; each is a shell of its own.
 pin_newline='
 '
 
@@ -80,16 +80,6 @@ pin_find() {
         case $pin_target in /*) ;; *) pin_target=${PWD%/}/$pin_target ;; esac
         pin_go "$pin_target" || return 1
     done
-}
-
-# The same; ends where there is no such folder.
-pin_enter() {
-    pin_find "$1" && return
-    pin_lack=${PWD%/}/$pin_part
-    if [ -d "./$pin_part" ]; then pin_refuse "$pin_lack can't be entered: permission denied"; fi
-    if [ -e "./$pin_part" ]; then pin_refuse "$pin_lack isn't a folder"; fi
-    pin_lack=${1%/*}
-    pin_refuse "there is no folder $pin_lack" "declare it before this: folder(host, \"$pin_lack\")"
 }
 
 # Says of the working directory whether it is trusted ($pin_trust) and else why not ($pin_says); whose it is ($pin_owner), if it is
@@ -175,6 +165,57 @@ pin_hard_links_are_safe() {
     pin_protected=0
     read -r pin_protected 2>/dev/null </proc/sys/fs/protected_hardlinks || :
     [ "$pin_protected" = 1 ]
+}
+
+# Prints which of the system's folders $1 is, if it is one.
+pin_system() {
+    pin_mine=
+    stat -c '%d:%i %n' -- "$1" $pin_system_folders 2>/dev/null | while read -r pin_inode pin_line; do
+        if [ -z "$pin_mine" ]; then pin_mine=$pin_inode; elif [ "$pin_inode" = "$pin_mine" ]; then printf '%s' "$pin_line"; break; fi
+    done
+}
+
+# Prints the content of the regular file ./$pin_name, at most $1 bytes of it. After pin_judge "$pin_name". In a folder that isn't
+# trusted only what those may read who may write there. Fails, silently, where that is nothing.
+pin_bytes() {
+    if [ "$pin_trust" = yes ]; then
+        if [ "$pin_size" -le "$1" ]; then cat -- "./$pin_name"; else head -c "$1" -- "./$pin_name"; fi
+        return
+    fi
+    if [ -O / ]; then
+        # The kernel decides: it is read as that user.
+        case $pin_owner in
+            many) chroot --userspec=+65534:+65534 --groups= --skip-chdir / \
+                dd "if=./$pin_name" iflag=nofollow,nonblock,count_bytes "count=$1" bs=64k status=none 2>/dev/null ;;
+            *) chroot "--userspec=+$pin_owner" --skip-chdir / \
+                dd "if=./$pin_name" iflag=nofollow,nonblock,count_bytes "count=$1" bs=64k status=none 2>/dev/null ;;
+        esac
+        return
+    fi
+    pin_hard_links_are_safe || return 1
+    [ "$pin_uid" = "$pin_owner" ] || case $pin_mode in *[4567]) ;; *) return 1 ;; esac
+    pin_raw "$1"
+}
+
+# The same, of whatever is readable: for what is compared only.
+pin_raw() {
+    if [ "$pin_trust" = yes ]; then
+        cat -- "./$pin_name"
+    else
+        dd "if=./$pin_name" iflag=nofollow,nonblock,count_bytes "count=$1" bs=64k status=none 2>/dev/null
+    fi
+}
+
+# So far nothing is changed: a look needs no more.
+
+# The same; ends where there is no such folder.
+pin_enter() {
+    pin_find "$1" && return
+    pin_lack=${PWD%/}/$pin_part
+    if [ -d "./$pin_part" ]; then pin_refuse "$pin_lack can't be entered: permission denied"; fi
+    if [ -e "./$pin_part" ]; then pin_refuse "$pin_lack isn't a folder"; fi
+    pin_lack=${1%/*}
+    pin_refuse "there is no folder $pin_lack" "declare it before this: folder(host, \"$pin_lack\")"
 }
 
 # What is new is made at $pin_new, and goes to $pin_out; what is there is $pin_old. After pin_judge "$pin_name".
@@ -279,6 +320,8 @@ pin_put() {
     if [ "$pin_there" = yes ]; then
         case $pin_kind in
             regular*) ;;
+            symbolic*) pin_refuse "there is a link at $1, where a file is wanted" \
+                "the option \`follow: true\` works through it, if nobody else could have made it" ;;
             *) pin_refuse "there is a $pin_kind at $1, where a file is wanted" ;;
         esac
     fi
@@ -426,45 +469,6 @@ pin_take() {
     sync -- . || exit 1
 }
 
-# Prints which of the system's folders $1 is, if it is one.
-pin_system() {
-    pin_mine=
-    stat -c '%d:%i %n' -- "$1" $pin_system_folders 2>/dev/null | while read -r pin_inode pin_line; do
-        if [ -z "$pin_mine" ]; then pin_mine=$pin_inode; elif [ "$pin_inode" = "$pin_mine" ]; then printf '%s' "$pin_line"; break; fi
-    done
-}
-
-# Prints the content of the regular file ./$pin_name, at most $1 bytes of it. After pin_judge "$pin_name". In a folder that isn't
-# trusted only what those may read who may write there. Fails, silently, where that is nothing.
-pin_bytes() {
-    if [ "$pin_trust" = yes ]; then
-        if [ "$pin_size" -le "$1" ]; then cat -- "./$pin_name"; else head -c "$1" -- "./$pin_name"; fi
-        return
-    fi
-    if [ -O / ]; then
-        # The kernel decides: it is read as that user.
-        case $pin_owner in
-            many) chroot --userspec=+65534:+65534 --groups= --skip-chdir / \
-                dd "if=./$pin_name" iflag=nofollow,nonblock,count_bytes "count=$1" bs=64k status=none 2>/dev/null ;;
-            *) chroot "--userspec=+$pin_owner" --skip-chdir / \
-                dd "if=./$pin_name" iflag=nofollow,nonblock,count_bytes "count=$1" bs=64k status=none 2>/dev/null ;;
-        esac
-        return
-    fi
-    pin_hard_links_are_safe || return 1
-    [ "$pin_uid" = "$pin_owner" ] || case $pin_mode in *[4567]) ;; *) return 1 ;; esac
-    pin_raw "$1"
-}
-
-# The same, of whatever is readable: for what is compared only.
-pin_raw() {
-    if [ "$pin_trust" = yes ]; then
-        cat -- "./$pin_name"
-    else
-        dd "if=./$pin_name" iflag=nofollow,nonblock,count_bytes "count=$1" bs=64k status=none 2>/dev/null
-    fi
-}
-
 # pin_write PATH OWNER GROUP MODE: see pin_put.
 pin_write() ( pin_put "$@" )
 
@@ -473,6 +477,30 @@ pin_own() ( pin_attributes "$@" )
 
 # pin_folder PATH OWNER GROUP MODE: see pin_make.
 pin_folder() ( pin_make "$@" )
+
+# pin_copy PATH OWNER GROUP MODE FROM: a new folder with all that is in the folder FROM, or an empty one where there is none.
+pin_copy() (
+    pin_enter "$1"
+    pin_judge "$pin_name"
+    [ "$pin_there" = no ] || pin_refuse "there is a $pin_kind at $1 already"
+    pin_begin
+    umask 077
+    if [ -d "$5" ]; then cp -R -- "$5" "$pin_new"; else mkdir -- "$pin_new"; fi || exit 1
+    # The folder itself comes last: until then nobody else gets in.
+    chmod -- "$4" "$pin_new" && chown -Rh -- "$2:$3" "$pin_new" || exit 1
+    pin_end
+)
+
+# pin_see PATH: prints KIND USER GROUP MODE UID GID of what is there, or `absent`; of a kind only the first word (`regular`).
+pin_see() (
+    if ! pin_find "$1" || { [ ! -e "./$pin_name" ] && [ ! -L "./$pin_name" ]; }; then
+        echo absent
+        exit 0
+    fi
+    pin_judge "$pin_name"
+    [ "$pin_there" = yes ] || { echo absent; exit 0; }
+    printf '%s\n' "${pin_kind%% *} $pin_user $pin_group $pin_mode $pin_uid $pin_gid"
+)
 
 # pin_remove PATH: see pin_take.
 pin_remove() ( pin_take "$@" )
@@ -492,6 +520,8 @@ pin_read() (
     [ "$pin_there" = yes ] || exit 1
     case $pin_kind in
         regular*) ;;
+        symbolic*) pin_refuse "there is a link at $1, where a file is wanted" \
+            "the option \`follow: true\` works through it, if nobody else could have made it" ;;
         *) pin_refuse "there is a $pin_kind at $1, where a file is wanted" ;;
     esac
     if [ "${2-}" = any ] && { [ "$pin_trust" = yes ] || pin_hard_links_are_safe; }; then

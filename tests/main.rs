@@ -15,6 +15,7 @@ mod world;
 
 mod apply;
 mod apt;
+mod attacks;
 mod bad_input;
 mod faults;
 mod faults_hosts;

@@ -393,8 +393,12 @@ pub(crate) fn parse(output: &Output) -> Result<FileSeen, Failure> {
 /// An edit would show what whoever may write there can't read.
 fn withheld(path: &str) -> Failure {
     Failure {
-        message: format!("{path} can't be edited: others may write in its folder who can't read it, or it changes all the time"),
-        hint: Some("give it its content as a whole, or let the task run as the folder's owner, with the option `user`".into()),
+        message: format!(
+            "{path} can't be edited: others may write in its folder who can't read it, or it changes all the time"
+        ),
+        hint: Some(
+            "give it its content as a whole, or let the task run as the folder's owner, with the option `user`".into(),
+        ),
         ..Failure::default()
     }
 }

@@ -103,7 +103,9 @@ impl Prepared<'_> {
 /// The read-only script of a task; an act has none.
 fn probe<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
     match probe_of(task) {
-        Some(probe) => Some(Prepared { text: (&probe.script).into(), variables: task.variables(), process: Process::Own }),
+        Some(probe) => {
+            Some(Prepared { text: (&probe.script).into(), variables: task.variables(), process: Process::Own })
+        }
         None => task.file().map(|wanted| {
             let (text, variables) = wanted.probe();
             Prepared { text: text.into(), variables: Variables(variables), process: Process::Forked }

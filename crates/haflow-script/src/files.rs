@@ -10,7 +10,8 @@ use haflow_model::{Action, Content, File, FileState, Param, SYSTEM_FOLDERS, Valu
 use rhai::Dynamic;
 
 const FILE: [&str; 13] = [
-    "kind", "name", "params", "content", "edit", "folder", "link", "absent", "mode", "owner", "group", "follow", "secret",
+    "kind", "name", "params", "content", "edit", "folder", "link", "absent", "mode", "owner", "group", "follow",
+    "secret",
 ];
 
 /// What says what shall be there: one of these at most.

@@ -288,7 +288,15 @@ async fn files_are_written_whole_with_their_attributes() {
     let mut world = World::new();
     let content = format!("it's $(touch x) `y` \\ \"ü\"\n{}", "line\n".repeat(200_000));
     let file = |path: PathBuf, state: FileState, mode: Option<u32>| {
-        Action::File(File { path: path.to_str().unwrap().into(), state, mode, owner: None, group: None, follow: false, secret: false })
+        Action::File(File {
+            path: path.to_str().unwrap().into(),
+            state,
+            mode,
+            owner: None,
+            group: None,
+            follow: false,
+            secret: false,
+        })
     };
     let text = |text: &str| FileState::Content(Content::Is(Param::Value(text.into())));
     let folder = world.path("folder/deep");

@@ -15,6 +15,7 @@ mod world;
 
 mod apply;
 mod apt;
+mod attacks;
 mod attacks_lock;
 mod bad_input;
 mod faults;

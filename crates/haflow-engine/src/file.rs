@@ -4,7 +4,7 @@ use crate::content;
 use crate::jq;
 use crate::lane::Output;
 use crate::state::{Known, failed};
-use haflow_model::{Change, Content, Decision, Diff, Failure, File, FileState, Value};
+use haflow_model::{Change, Content, Decision, Diff, Failure, File, FileState, Value, pinned, pinned_looks};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use zeroize::Zeroizing;
@@ -25,9 +25,6 @@ const SHORT: usize = 1 << 10;
 const MOST_SHOWN: usize = 256 << 10;
 /// Content up to this size can be edited, in bytes.
 const MOST_EDITED: usize = 4 << 20;
-
-/// The mode of a file that is made new, where none is given.
-const NEW_MODE: u32 = 0o644;
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -112,7 +109,12 @@ pub(crate) type Variables = Vec<(String, String)>;
 
 impl Wanted<'_> {
     /// The script that shows what is at the path, and its variables.
-    pub(crate) fn probe(&self) -> (&'static str, Variables) {
+    pub(crate) fn probe(&self) -> (String, Variables) {
+        (format!("{}{PROBE}", pinned_looks()), self.probed())
+    }
+
+    /// The variables of the probe.
+    fn probed(&self) -> Variables {
         let (show, digest, most) = match (&self.file.state, self.content) {
             (FileState::Content(Content::Edit(_)), _) => ("always", String::new(), MOST_EDITED),
             (FileState::Content(Content::Is(_)), Some(content)) => {
@@ -121,17 +123,30 @@ impl Wanted<'_> {
             _ => ("never", String::new(), 0),
         };
         let given = self.content.map(Known::variable).filter(|content| show == "different" && content.len() <= SHORT);
-        let links = matches!(self.file.state, FileState::Link(_) | FileState::Absent);
+        let (kind, _) = self.kind();
         let variables = [
             ("path", self.file.path.clone()),
-            ("links", if links { "yes" } else { "no" }.into()),
+            ("kind", kind.into()),
+            ("follow", if self.file.follow { "yes" } else { "no" }.into()),
+            ("owner", self.file.owner.clone().unwrap_or_default()),
+            ("group", self.file.group.clone().unwrap_or_default()),
             ("show", show.into()),
             ("digest", digest),
             ("most", most.to_string()),
             ("short", given.as_ref().map(|content| content.len().to_string()).unwrap_or_default()),
             ("content", given.unwrap_or_default()),
         ];
-        (PROBE, variables.map(|(name, value)| (name.to_owned(), value)).into())
+        variables.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    /// The word for what shall be there, and a link's target.
+    fn kind(&self) -> (&'static str, &str) {
+        match &self.file.state {
+            FileState::Folder => ("folder", ""),
+            FileState::Link(target) => ("link", target),
+            FileState::Absent => ("absent", ""),
+            FileState::Content(_) | FileState::Present => ("present", ""),
+        }
     }
 
     /// Compares what is there with what is wanted.
@@ -147,43 +162,28 @@ impl Wanted<'_> {
     /// code is the apply's where that fails. With a guard it first makes sure that what was seen is still there.
     pub(crate) fn apply_and_probe(&self, seen: &FileSeen, guarded: bool) -> Result<(String, Variables), Failure> {
         let (apply, mut variables) = self.apply(seen)?;
-        let (probe, more) = self.probe();
-        variables.extend(more);
+        variables.extend(self.probed());
+        let pinned = pinned();
         if guarded {
             variables.push(("was".into(), seen.line()));
-            let look = format!("look() (\nshow=digest\n{probe}\n)\n");
-            return Ok((format!("{look}{GUARD}{apply}set +eu\n{probe}"), variables));
+            let look = format!("look() (\nshow=digest\n{PROBE}\n)\n");
+            return Ok((format!("{pinned}{look}{GUARD}{apply}{PROBE}"), variables));
         }
         // The apply ends the shell where it fails (`set -e`).
-        Ok((format!("{apply}set +eu\n{probe}"), variables))
+        Ok((format!("{pinned}{apply}{PROBE}"), variables))
     }
 
     fn apply(&self, seen: &FileSeen) -> Result<(&'static str, Variables), Failure> {
         let file = self.file;
         let mut variables: Variables = vec![
-            ("path".into(), file.path.clone()),
-            ("owner".into(), file.owner.clone().unwrap_or_default()),
-            ("group".into(), file.group.clone().unwrap_or_default()),
-            ("mode".into(), file.mode.map(|mode| format!("{mode:04o}")).unwrap_or_default()),
+            // Of a folder, chmod clears bits by five digits only.
+            ("mode".into(), file.mode.map(|mode| format!("{mode:05o}")).unwrap_or_default()),
         ];
         if let Some(mut content) = self.new_content(seen)? {
-            let mode = file.mode.unwrap_or(NEW_MODE);
-            let plain = seen.kind == Kind::Absent && file.owner.is_none() && file.group.is_none() && mode & !0o666 == 0;
-            variables.push(("plain".into(), if plain { "yes" } else { "no" }.into()));
-            variables.push(("mask".into(), format!("{:04o}", 0o777 & !mode)));
-            if file.mode.is_none() && seen.kind == Kind::Absent {
-                variables.push(("mode".into(), format!("{NEW_MODE:04o}")));
-            }
             variables.push(("wanted".into(), std::mem::take(&mut *content)));
             return Ok((WRITE, variables));
         }
-        let (kind, target) = match &file.state {
-            FileState::Folder => ("folder", ""),
-            FileState::Link(target) => ("link", target.as_str()),
-            FileState::Absent => ("absent", ""),
-            FileState::Content(_) | FileState::Present => ("present", ""),
-        };
-        variables.push(("kind".into(), kind.into()));
+        let (_, target) = self.kind();
         variables.push(("target".into(), target.into()));
         Ok((ATTRIBUTES, variables))
     }
@@ -210,6 +210,7 @@ impl Wanted<'_> {
             (Kind::File, Some(bytes)) => std::str::from_utf8(bytes)
                 .map(Value::from)
                 .map_err(|_| refused(format!("{} isn't UTF-8 text, so it can't be edited", self.file.path)))?,
+            (Kind::File, None) if seen.size <= MOST_EDITED as u64 => return Err(withheld(&self.file.path)),
             (Kind::File, None) => {
                 return Err(refused(format!(
                     "{} has {} bytes, too many to edit (at most {MOST_EDITED})",
@@ -248,10 +249,18 @@ impl Wanted<'_> {
                     file.path,
                     wanted.as_str()
                 ),
-                hint: Some(format!(
-                    "haflow doesn't replace it by itself: take it away first, with `absent(host, \"{}\")`",
-                    file.path
-                )),
+                hint: Some(if seen.kind == Kind::Link && wanted != Kind::Absent {
+                    format!(
+                        "it leads to {}; the option `follow: true` works there, if nobody else could have made the link; \
+                         `absent(host, \"{}\")` takes the link away",
+                        seen.detail, file.path
+                    )
+                } else {
+                    format!(
+                        "haflow doesn't replace it by itself: take it away first, with `absent(host, \"{}\")`",
+                        file.path
+                    )
+                }),
                 ..Failure::default()
             });
         }
@@ -366,6 +375,8 @@ pub(crate) fn parse(output: &Output) -> Result<FileSeen, Failure> {
     let [_, mode, owner, group, uid, gid, size] = words[..] else { return Err(odd()) };
     let size = size.parse().map_err(|_| odd())?;
     let rest = lines.next().unwrap_or_default();
+    // In a folder that others may write, it can be another file than the one whose digest was taken.
+    let whole = kind == Kind::File && rest.len() as u64 == size && (detail == "-" || sha256(rest) == detail);
     Ok(FileSeen {
         kind,
         mode: u32::from_str_radix(mode, 8).map_err(|_| odd())?,
@@ -375,8 +386,21 @@ pub(crate) fn parse(output: &Output) -> Result<FileSeen, Failure> {
         gid: gid.to_owned(),
         size,
         detail,
-        content: (kind == Kind::File && rest.len() as u64 == size).then(|| rest.to_vec()),
+        content: whole.then(|| rest.to_vec()),
     })
+}
+
+/// An edit would show what whoever may write there can't read.
+fn withheld(path: &str) -> Failure {
+    Failure {
+        message: format!(
+            "{path} can't be edited: others may write in its folder who can't read it, or it changes all the time"
+        ),
+        hint: Some(
+            "give it its content as a whole, or let the task run as the folder's owner, with the option `user`".into(),
+        ),
+        ..Failure::default()
+    }
 }
 
 fn field(name: &str, was: Option<String>, want: Option<String>) -> Change {

@@ -1,39 +1,72 @@
 # Prints what is at $path: a line KIND MODE OWNER GROUP UID GID SIZE, a line with a link's target or the content's digest, then
 # the content where $show asks for it: `different` (than $digest) or `always`, up to $most bytes; `never` leaves the digest out too.
 # The shell can tell by itself, without a process, that nothing is there, where it may look into the folder.
-if [ ! -e "$path" ] && [ ! -L "$path" ] && [ -d "${path%/*}" ] && [ -x "${path%/*}" ]; then
+pin_follow=$follow
+if ! pin_find "$path"; then
+  if [ -d "./$pin_part" ]; then pin_refuse "${PWD%/}/$pin_part can't be entered: permission denied"; fi
   printf 'absent\n-\n'
   exit 0
 fi
-follow=-L
-[ "$links" = no ] || follow=
-if ! seen=$(stat $follow -c '%F/%a %U %G %u %g %s' -- "$path" 2>&1); then
+if [ ! -e "./$pin_name" ] && [ ! -L "./$pin_name" ]; then
+  printf 'absent\n-\n'
+  exit 0
+fi
+pin_judge "$pin_name"
+if [ "$pin_there" = no ]; then
+  # It went just now, or can't be seen.
+  if seen=$(stat -- "./$pin_name" 2>&1); then pin_refuse "$path came back while it was looked at"; fi
   case $seen in
     *'No such file or directory'* | *'Not a directory'*) printf 'absent\n-\n'; exit 0 ;;
   esac
   printf '%s\n' "$seen" >&2
   exit 1
 fi
-case $seen in
-  'symbolic link/'*) printf 'link %s\n' "${seen#*/}"; readlink -- "$path"; exit 0 ;;
-  directory/*) printf 'folder %s\n-\n' "${seen#*/}"; exit 0 ;;
-  'regular file/'* | 'regular empty file/'*) printf 'file %s\n' "${seen#*/}" ;;
-  *) printf 'other %s\n-\n' "${seen#*/}"; exit 0 ;;
+# Two names for one number are one owner.
+if [ -n "$owner" ] && [ "$owner" != "$pin_user" ] && [ "$owner" != "$pin_uid" ]; then
+  if [ "$(id -u -- "$owner" 2>/dev/null)" = "$pin_uid" ]; then pin_user=$owner; fi
+fi
+if [ -n "$group" ] && [ "$group" != "$pin_group" ] && [ "$group" != "$pin_gid" ]; then
+  entry=$(getent group "$group" 2>/dev/null)
+  entry=${entry#*:*:}
+  if [ "${entry%%:*}" = "$pin_gid" ]; then pin_group=$group; fi
+fi
+seen="$pin_mode $pin_user $pin_group $pin_uid $pin_gid $pin_size"
+case $pin_kind in
+  'symbolic link') printf 'link %s\n' "$seen"; readlink -- "./$pin_name"; exit 0 ;;
+  directory)
+    if [ "$kind" = absent ]; then
+      system=$(pin_system "./$pin_name")
+      if [ -n "$system" ]; then pin_refuse "$path is $system, which belongs to the system and isn't removed"; fi
+    fi
+    printf 'folder %s\n-\n' "$seen"
+    exit 0
+    ;;
+  regular*) printf 'file %s\n' "$seen" ;;
+  *) printf 'other %s\n-\n' "$seen"; exit 0 ;;
 esac
 [ "$show" != never ] || { printf -- '-\n'; exit 0; }
-# A short content, of $short bytes, is compared without a process. The size tells what the shell drops: NUL.
-if [ -n "$short" ] && [ "${seen##* }" = "$short" ]; then
-  there=
-  while IFS= read -r line; do there="$there$line
-"; done < "$path"
-  if [ "$there$line" = "$content" ]; then printf '%s\n' "$digest"; exit 0; fi
+if [ "$pin_trust" = yes ]; then
+  # A short content, of $short bytes, is compared without a process. The size tells what the shell drops: NUL.
+  if [ -n "$short" ] && [ "$pin_size" = "$short" ]; then
+    there=
+    while IFS= read -r line; do there="$there$line
+"; done < "./$pin_name"
+    if [ "$there$line" = "$content" ]; then printf '%s\n' "$digest"; exit 0; fi
+  fi
+  sum=$(sha256sum < "./$pin_name") || exit 1
+elif pin_hard_links_are_safe || [ "$pin_uid" = "$pin_owner" ]; then
+  # Whoever may write here can swap it: no link and no pipe is opened.
+  sum=$(pin_raw "$pin_size" | sha256sum) || exit 1
+else
+  printf -- '-\n'
+  exit 0
 fi
-sum=$(sha256sum < "$path") || exit 1
 sum=${sum%% *}
 printf '%s\n' "$sum"
-[ "${seen##* }" -le "$most" ] || exit 0
+[ "$pin_size" -le "$most" ] || exit 0
 case $show in
   digest) exit 0 ;;
   different) [ "$sum" != "$digest" ] || exit 0 ;;
 esac
-cat -- "$path"
+# Where those who may write here couldn't read it, nothing follows.
+pin_bytes "$pin_size" || exit 0

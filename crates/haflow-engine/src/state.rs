@@ -76,8 +76,22 @@ const FULL: &str = "No space left on device";
 /// Lines of each stream that a failure shows.
 const TAIL: usize = 12;
 
+/// The exit code of a script that refused to work on a path, after a line that says why.
+const REFUSED: i32 = 77;
+
+/// What a script said before it refused: its message, and what to do.
+fn refusal(output: &Output) -> Option<Failure> {
+    let stderr = tail(&output.stderr, TAIL);
+    let said = |word: &str| stderr.lines().rev().find_map(|line| line.strip_prefix(word)).map(str::to_owned);
+    let message = said("haflow: ").filter(|_| output.exit == REFUSED)?;
+    Some(Failure { message, exit: Some(output.exit), hint: said("hint: "), ..Failure::default() })
+}
+
 /// A failure with what a script left.
 pub(crate) fn failed(message: impl Into<String>, output: &Output) -> Failure {
+    if let Some(failure) = refusal(output) {
+        return failure;
+    }
     let stderr = tail(&output.stderr, TAIL);
     let hint = match output.exit {
         _ if stderr.contains(FULL) => Some("make room there: `df -h` shows which disk it is".to_owned()),

@@ -6,11 +6,13 @@ use crate::options::Options;
 use crate::raise::{Call, Problem, Raise};
 use crate::tasks::{COMMON, Head, param};
 use crate::values::{shown, type_word};
-use haflow_model::{Action, Content, File, FileState, Param, Value};
+use haflow_model::{Action, Content, File, FileState, Param, SYSTEM_FOLDERS, Value};
 use rhai::Dynamic;
 
-const FILE: [&str; 12] =
-    ["kind", "name", "params", "content", "edit", "folder", "link", "absent", "mode", "owner", "group", "secret"];
+const FILE: [&str; 13] = [
+    "kind", "name", "params", "content", "edit", "folder", "link", "absent", "mode", "owner", "group", "follow",
+    "secret",
+];
 
 /// What says what shall be there: one of these at most.
 const STATES: [&str; 5] = ["content", "edit", "folder", "link", "absent"];
@@ -18,11 +20,12 @@ const STATES: [&str; 5] = ["content", "edit", "folder", "link", "absent"];
 pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.add("file", file);
     natives.add("file", |call, [host, path]| file(call, [host, path, Dynamic::UNIT]));
+    natives.add("pinned", |_, []| Ok(Dynamic::from(haflow_model::pinned().to_owned())));
 }
 
 fn file(call: &Call<'_>, [host, path, options]: [Dynamic; 3]) -> Result<Dynamic, Raise> {
     let mut options = Options::new("file", options, FILE.into_iter().chain(COMMON))?;
-    let path = absolute(&path)?;
+    let (path, slash) = absolute(&path)?;
     let name = options.text("name")?.map_or_else(|| path.clone(), Into::into);
     let head = Head::named(&host, "file", Some("file"), &name, &mut options)?;
     let state = state(call, &head, &mut options)?;
@@ -31,14 +34,27 @@ fn file(call: &Call<'_>, [host, path, options]: [Dynamic; 3]) -> Result<Dynamic,
         return Err(Problem::new("a link has no mode of its own").option("mode").into());
     }
     let secret = options.bool("secret")?.unwrap_or(false);
-    let file = File { path, state, mode, owner: options.account("owner")?, group: options.account("group")?, secret };
+    let follow = options.bool("follow")?.unwrap_or(false);
+    if follow && matches!(state, FileState::Link(_) | FileState::Absent) {
+        return Err(Problem::new("a link that shall be there, or shall not, isn't followed").option("follow").into());
+    }
+    if slash && matches!(state, FileState::Content(_) | FileState::Link(_)) {
+        let what = if matches!(state, FileState::Link(_)) { "link" } else { "file" };
+        return Err(Problem::new(format!("a {what}'s path doesn't end in `/`, and `{path}/` does")).into());
+    }
+    if state == FileState::Absent && SYSTEM_FOLDERS.contains(&path.as_str()) {
+        return Err(Problem::new(format!("`{path}` belongs to the system and isn't removed")).into());
+    }
+    let (owner, group) = (options.account("owner")?, options.account("group")?);
+    let file = File { path, state, mode, owner, group, follow, secret };
     if file.state == FileState::Absent && (file.mode.is_some() || file.owner.is_some() || file.group.is_some()) {
         return Err(Problem::new("what shall be absent can't have a mode or an owner").option("absent").into());
     }
     head.declare(call, Action::File(file), options)
 }
 
-fn absolute(path: &Dynamic) -> Result<String, Problem> {
+/// One spelling for one path, without a `/` at its end, and whether it had one.
+fn absolute(path: &Dynamic) -> Result<(String, bool), Problem> {
     let Ok(text) = path.as_immutable_string_ref() else {
         return Err(Problem::new(format!("`file` wants the path as a text, not {}", shown(path))));
     };
@@ -51,7 +67,21 @@ fn absolute(path: &Dynamic) -> Result<String, Problem> {
         return Err(Problem::new(format!("the path {:?} has a control character", text.as_str()))
             .help("write the path without it: \\n and \\t in quotes are a line break and a tab"));
     }
-    Ok(text.to_string())
+    let bare = text.trim_end_matches('/');
+    if let Some(part) = bare.split('/').skip(1).find(|part| matches!(*part, "" | "." | "..")) {
+        let mut parts = Vec::new();
+        for part in bare.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        let what = if part.is_empty() { "two `/` in a row".to_owned() } else { format!("a part `{part}`") };
+        return Err(Problem::new(format!("the path `{}` has {what}", *text))
+            .help(format!("one place, one path: write `/{}` if that is meant", parts.join("/"))));
+    }
+    Ok(if bare.is_empty() { ("/".into(), false) } else { (bare.into(), bare.len() < text.len()) })
 }
 
 fn state(call: &Call<'_>, head: &Head, options: &mut Options) -> Result<FileState, Problem> {

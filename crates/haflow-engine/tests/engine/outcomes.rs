@@ -97,6 +97,7 @@ async fn outputs_flow_and_secrets_stay_hidden() {
         mode: Some(0o400),
         owner: None,
         group: None,
+        follow: false,
         secret: false,
     };
     world.add("b", "copy", Action::File(file), |_| {});
@@ -130,7 +131,7 @@ async fn a_secret_goes_where_the_graph_names_it_and_comes_back_nowhere() {
         let mut world = World::new();
         let path = world.path("copy").to_str().unwrap().to_owned();
         let state = FileState::Content(Content::Is(Param::Secret(text.clone())));
-        let file = File { path, state, mode: Some(0o400), owner: None, group: None, secret: false };
+        let file = File { path, state, mode: Some(0o400), owner: None, group: None, follow: false, secret: false };
         world.add("a", "copy", Action::File(file), |_| {});
         world.add("a", name, act(script), |task| {
             task.params.insert("key".into(), Param::Secret(SecretText::of("key")));
@@ -287,7 +288,15 @@ async fn files_are_written_whole_with_their_attributes() {
     let mut world = World::new();
     let content = format!("it's $(touch x) `y` \\ \"ü\"\n{}", "line\n".repeat(200_000));
     let file = |path: PathBuf, state: FileState, mode: Option<u32>| {
-        Action::File(File { path: path.to_str().unwrap().into(), state, mode, owner: None, group: None, secret: false })
+        Action::File(File {
+            path: path.to_str().unwrap().into(),
+            state,
+            mode,
+            owner: None,
+            group: None,
+            follow: false,
+            secret: false,
+        })
     };
     let text = |text: &str| FileState::Content(Content::Is(Param::Value(text.into())));
     let folder = world.path("folder/deep");
@@ -325,6 +334,7 @@ async fn what_is_in_the_way_is_refused_and_kept() {
         mode: None,
         owner: None,
         group: None,
+        follow: false,
         secret: false,
     };
     world.add("a", "thing", Action::File(file), |_| {});

@@ -1,0 +1,112 @@
+//! `pinned.sh` in the shells that hosts have: what it writes, and what it refuses, in folders of its own and of others.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The shells of hosts, as far as they are installed here.
+fn shells() -> Vec<Vec<&'static str>> {
+    let all = [vec!["dash"], vec!["busybox", "ash"], vec!["bash", "--posix"]];
+    let there = |shell: &Vec<&str>| {
+        let ran = Command::new(shell[0]).args(&shell[1..]).args(["-c", ":"]).status();
+        let there = ran.is_ok_and(|status| status.success());
+        if !there {
+            eprintln!("skipped: {} isn't installed here", shell.join(" "));
+        }
+        there
+    };
+    all.into_iter().filter(there).collect()
+}
+
+fn run(shell: &[&str], folder: &Path, script: &str) -> Output {
+    let mut text = format!("{}t='{}'\ncd /\n", haflow_model::pinned(), folder.display());
+    let _ = writeln!(text, "pin_fill() {{ echo \"new $n\"; }}\n{script}");
+    Command::new(shell[0]).args(&shell[1..]).args(["-c", &text]).env("LC_ALL", "C").output().expect("it starts")
+}
+
+/// What a script prints in each shell, in a folder that only the test's user may write.
+#[track_caller]
+fn prints(script: &str, expected: &str) {
+    for shell in shells() {
+        // Not in /tmp, where others may write: that is a way through only.
+        let folder = tempfile::Builder::new().prefix("pinned").tempdir().expect("a folder");
+        let path = folder.path().canonicalize().expect("a path");
+        let output = run(&shell, &path, script);
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(told.replace(path.to_str().expect("UTF-8"), "T"), expected, "{shell:?}");
+    }
+}
+
+/// Whether another user's folder can be made: only root gives something away.
+fn is_root() -> bool {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0);
+    if !root {
+        eprintln!("skipped: only root can work in others' folders");
+    }
+    root
+}
+
+#[test]
+fn in_a_trusted_folder_files_are_written_and_links_on_the_way_followed() {
+    prints(
+        "n=1; pin_write $t/a '' '' 00640; cat $t/a; stat -c %a $t/a
+         mkdir $t/real; ln -s real $t/way; n=2; pin_write $t/way//b '' '' ''; cat $t/real/b; stat -c %a $t/real/b
+         ln -s real/b $t/link; pin_write $t/link '' '' ''; echo $?
+         pin_follow=yes; n=3; pin_write $t/link '' '' ''; cat $t/real/b; pin_follow=
+         mkdir -m 2775 $t/g; pin_folder $t/g '' '' 00755; stat -c %a $t/g
+         pin_folder $t/x/y/z '' '' 00700; stat -c %a $t/x/y/z
+         pin_remove $t/x; pin_remove $t/none; pin_remove /usr/; echo $?
+         pin_write $t/none/a '' '' ''; echo $?; ls -A $t $t/real",
+        "new 1\n640\nnew 2\n644\n77\nnew 3\n755\n700\n77\n77\nT:\na\ng\nlink\nreal\nway\n\nT/real:\nb\n\
+         haflow: there is a link at T/link, where a file is wanted\n\
+         hint: the option `follow: true` works through it, if nobody else could have made it\n\
+         haflow: /usr/ is /usr, which belongs to the system and isn't removed\n\
+         haflow: there is no folder T/none\nhint: declare it before this: folder(host, \"T/none\")\n",
+    );
+}
+
+#[test]
+fn in_anothers_folder_no_name_leads_elsewhere() {
+    if !is_root() {
+        return;
+    }
+    prints(
+        "chmod 755 $t; mkdir $t/home $t/victim; echo secret > $t/victim/f; chmod 600 $t/victim/f; chown 65534:65534 $t/home
+         ln -s ../victim $t/home/way; ln -s ../victim/f $t/home/link; ln $t/victim/f $t/home/hard; mkfifo $t/home/pipe
+         for p in way/f link pipe; do pin_write $t/home/$p 65534 '' ''; pin_own $t/home/$p 65534 '' 00666; pin_read $t/home/$p; done 2>&1 | grep -c haflow:
+         pin_own $t/home/hard 65534 '' '' 2>/dev/null; echo $?; pin_read $t/home/hard 2>/dev/null; echo $?
+         pin_folder $t/home/way/new '' '' '' 2>/dev/null; echo $?; pin_remove $t/home/way/f 2>/dev/null; echo $?
+         n=1; pin_write $t/home/a 65534 65534 00640; n=2; pin_write $t/home/a '' '' ''; stat -c '%u %g %a %h' $t/home/a; pin_read $t/home/a
+         pin_own $t/home/a 0 '' 00600; stat -c '%u %a %h' $t/home/a; pin_read $t/home/a 2>/dev/null; echo $?
+         chmod 666 $t/home/a; chown 65534 $t/home/a; pin_write $t/home/a 0 '' ''; stat -c '%u %a' $t/home/a
+         cat $t/victim/f; stat -c '%u %a' $t/victim/f; ls -A $t/home $t/victim",
+        "9\n77\n77\n77\n77\n65534 65534 640 1\nnew 2\n0 600 1\n77\n0 644\nsecret\n0 600\n\
+         T/home:\na\nhard\nlink\npipe\nway\n\nT/victim:\nf\n",
+    );
+}
+
+#[test]
+fn an_acl_stays_and_gives_nobody_more() {
+    if !is_root() || Command::new("setfacl").arg("--version").output().is_err() {
+        eprintln!("skipped: setfacl isn't installed here (Debian's package is acl)");
+        return;
+    }
+    prints(
+        "echo old > $t/a; chmod 640 $t/a; setfacl -m u:65534:rw $t/a; n=1; pin_write $t/a '' '' ''; getfacl -cnp $t/a
+         mkdir $t/home; chmod 755 $t; mv $t/a $t/home/a; chown 65534:65534 $t/home $t/home/a
+         n=2; pin_write $t/home/a '' '' ''; getfacl -cnp $t/home/a; cat $t/home/a; ls -A $t/home",
+        "user::rw-\nuser:65534:rw-\ngroup::r--\nmask::rw-\nother::---\n\n\
+         user::rw-\nuser:65534:rw-\ngroup::r--\nmask::rw-\nother::---\n\nnew 2\na\n",
+    );
+}
+
+#[test]
+fn what_is_locked_says_so() {
+    if !is_root() {
+        return;
+    }
+    prints(
+        "echo old > $t/a; if chattr +i $t/a 2>/dev/null; then pin_write $t/a '' '' '' 2>&1 | grep -c -e \"can't be replaced\" -e chattr; chattr -i $t/a; else echo 2; fi; ls -A $t",
+        "2\na\n",
+    );
+}

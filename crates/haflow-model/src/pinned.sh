@@ -1,0 +1,532 @@
+# Works on paths that somebody else may have a hand in: the one place that knows how. haflow's own scripts and stdlib's get this text.
+#
+# A folder is entered once and is the working directory from then on: what is in it is ./NAME, and nobody can put another folder
+# in its way. A folder is *trusted* where it and all above it belong to root, or to whom this runs as, and nobody else may write
+# in them. In a trusted folder a name is as good as what it stands for. Anywhere else a name can be given to something else at any
+# moment, so what is new is made in a folder of our own (mode 0700) and moved from there, and what is there already is held by a
+# link to it in that folder, which nobody else can take away.
+#
+# All names begin with pin_. Public: pin_write, pin_own, pin_folder, pin_copy, pin_remove, pin_read, pin_see, pin_trusted; each is a shell of its own.
+pin_newline='
+'
+
+# Ends with a message and, perhaps, a hint. haflow knows the exit code.
+pin_refuse() {
+    printf 'haflow: %s\n' "$1" >&2
+    [ -z "${2-}" ] || printf 'hint: %s\n' "$2" >&2
+    exit 77
+}
+
+# Goes to the folder of $1 and sets $pin_name. Fails where that folder isn't there, in the last one that is.
+pin_go() {
+    case $1 in /*) ;; *) pin_refuse "$1 isn't an absolute path" ;; esac
+    pin_name=$1
+    while :; do
+        case $pin_name in
+            ?*/) pin_name=${pin_name%/} ;;
+            //*) pin_name=${pin_name#/} ;;
+            *) break ;;
+        esac
+    done
+    pin_rest=${pin_name%/*}
+    pin_name=${pin_name##*/}
+    case $pin_name in '' | . | ..) pin_refuse "$1 can't be worked on: it doesn't end in a name" ;; esac
+    # The shell's cd tells without a process whether there is a link on the way.
+    if cd -P -- "${pin_rest:-/}" 2>/dev/null && [ "$PWD" = "${pin_rest:-/}" ]; then return 0; fi
+    cd / || pin_refuse "/ can't be entered"
+    while [ -n "$pin_rest" ]; do
+        pin_rest=${pin_rest#/}
+        pin_part=${pin_rest%%/*}
+        case $pin_rest in */*) pin_rest=/${pin_rest#*/} ;; *) pin_rest= ;; esac
+        case $pin_part in
+            '' | .) continue ;;
+            ..) cd -P .. || return 1; continue ;;
+        esac
+        if [ -L "./$pin_part" ]; then
+            pin_link "$pin_part"
+            case $pin_target in /*) cd / ;; esac
+            pin_rest=/$pin_target$pin_rest
+        else
+            pin_into "$pin_part" || return 1
+        fi
+    done
+}
+
+# Goes into the folder ./$1, which is no link.
+pin_into() {
+    pin_above=${PWD%/}
+    cd -P -- "./$1" 2>/dev/null || return 1
+    [ "$PWD" = "$pin_above/$1" ] || pin_refuse "$pin_above/$1 became a link while it was looked at"
+}
+
+# Sets $pin_target to where the link ./$1 leads. Only a trusted folder's links lead anywhere.
+pin_link() {
+    pin_links=$((pin_links + 1))
+    [ "$pin_links" -le 20 ] || pin_refuse "$pin_path leads through more than 20 links"
+    pin_judge
+    [ "$pin_trust" = yes ] || pin_refuse "${PWD%/}/$1 is a link on the way to $pin_path, and no link is followed there: $pin_says" \
+        "name the place itself, or let the task run as that user, with the option \`user\`"
+    pin_target=$(readlink -n -- "./$1" && echo .) || pin_refuse "the link ${PWD%/}/$1 can't be read"
+    pin_target=${pin_target%.}
+}
+
+# Goes to the folder of $1, and with $pin_follow to that of what it is a link to. Fails where that isn't there.
+pin_find() {
+    pin_path=$1
+    pin_links=0
+    pin_go "$1" || return 1
+    while [ "${pin_follow-}" = yes ] && [ -L "./$pin_name" ]; do
+        pin_link "$pin_name"
+        case $pin_target in /*) ;; *) pin_target=${PWD%/}/$pin_target ;; esac
+        pin_go "$pin_target" || return 1
+    done
+}
+
+# Says of the working directory whether it is trusted ($pin_trust) and else why not ($pin_says); whose it is ($pin_owner), if it is
+# one user's only; and of ./$1, if that is given, what it is. All of it by one process.
+pin_judge() {
+    pin_of=${1-}
+    set -- /
+    pin_dir=
+    pin_left=${PWD#/}
+    while [ -n "$pin_left" ]; do
+        pin_dir=$pin_dir/${pin_left%%/*}
+        set -- "$@" "$pin_dir"
+        case $pin_left in */*) pin_left=${pin_left#*/} ;; *) pin_left= ;; esac
+    done
+    pin_depth=$#
+    pin_seen=$(stat -c '%u %g %a %d:%i %h %s %U %G %F' -- "$@" . ${pin_of:+"./$pin_of"} 2>/dev/null) || :
+    case $- in *f*) pin_glob=f ;; *) pin_glob= ;; esac
+    pin_ifs=$IFS
+    set -f
+    IFS=$pin_newline
+    set -- $pin_seen
+    IFS=' '
+    pin_trust=yes
+    pin_says=
+    pin_owner=
+    pin_there=no
+    pin_dir=
+    pin_left=$PWD
+    pin_count=0
+    pin_id=
+    for pin_line; do
+        pin_count=$((pin_count + 1))
+        set -- $pin_line
+        if [ "$pin_count" -le "$pin_depth" ]; then
+            pin_here=$4
+            if [ "$pin_count" -gt 1 ]; then
+                pin_left=${pin_left#/}
+                pin_dir=$pin_dir/${pin_left%%/*}
+                pin_left=/${pin_left#*/}
+            fi
+            case $3 in *[2367]? | *[2367]) pin_open=yes ;; *) pin_open=no ;; esac
+            if [ "$1" != 0 ] && [ ! -O "${pin_dir:-/}" ]; then
+                [ -n "$pin_says" ] || pin_says="${pin_dir:-/} belongs to $7"
+                pin_trust=no
+                case $pin_owner in '' | "$1") pin_owner=$1 ;; *) pin_owner=many ;; esac
+                [ "$pin_open" = no ] || pin_owner=many
+            elif [ "$pin_open" = yes ]; then
+                # A sticky folder is a way through: what is in it is its owner's to rename, which is looked at next.
+                case $pin_count/$3 in
+                    "$pin_depth"/* | */??? | */[0246]???)
+                        [ -n "$pin_says" ] || pin_says="others may write in ${pin_dir:-/}"
+                        pin_trust=no
+                        pin_owner=many
+                        ;;
+                esac
+            fi
+        elif [ "$pin_count" -eq $((pin_depth + 1)) ]; then
+            pin_id=$4
+            [ "$4" = "$pin_here" ] || break
+        else
+            pin_there=yes
+            pin_uid=$1
+            pin_gid=$2
+            pin_mode=$3
+            pin_inode=$4
+            pin_hard=$5
+            pin_size=$6
+            pin_user=$7
+            pin_group=$8
+            shift 8
+            pin_kind=$*
+        fi
+    done
+    IFS=$pin_ifs
+    [ -n "$pin_glob" ] || set +f
+    [ -n "$pin_id" ] && [ "$pin_id" = "$pin_here" ] ||
+        pin_refuse "the folder of ${pin_path:-$PWD} was moved while it was looked at" "run it again; who does that?"
+}
+
+# Whether a name here can only be a hard link to what its maker may write, and not to anything.
+pin_hard_links_are_safe() {
+    [ "$pin_hard" -eq 1 ] || return 1
+    pin_protected=0
+    read -r pin_protected 2>/dev/null </proc/sys/fs/protected_hardlinks || :
+    [ "$pin_protected" = 1 ]
+}
+
+# Prints which of the system's folders $1 is, if it is one.
+pin_system() {
+    pin_mine=
+    stat -c '%d:%i %n' -- "$1" $pin_system_folders 2>/dev/null | while read -r pin_inode pin_line; do
+        if [ -z "$pin_mine" ]; then pin_mine=$pin_inode; elif [ "$pin_inode" = "$pin_mine" ]; then printf '%s' "$pin_line"; break; fi
+    done
+}
+
+# Prints the content of the regular file ./$pin_name, at most $1 bytes of it. After pin_judge "$pin_name". In a folder that isn't
+# trusted only what those may read who may write there. Fails, silently, where that is nothing.
+pin_bytes() {
+    if [ "$pin_trust" = yes ]; then
+        if [ "$pin_size" -le "$1" ]; then cat -- "./$pin_name"; else head -c "$1" -- "./$pin_name"; fi
+        return
+    fi
+    if [ -O / ]; then
+        # The kernel decides: it is read as that user.
+        case $pin_owner in
+            many) chroot --userspec=+65534:+65534 --groups= --skip-chdir / \
+                dd "if=./$pin_name" iflag=nofollow,nonblock,count_bytes "count=$1" bs=64k status=none 2>/dev/null ;;
+            *) chroot "--userspec=+$pin_owner" --skip-chdir / \
+                dd "if=./$pin_name" iflag=nofollow,nonblock,count_bytes "count=$1" bs=64k status=none 2>/dev/null ;;
+        esac
+        return
+    fi
+    pin_hard_links_are_safe || return 1
+    [ "$pin_uid" = "$pin_owner" ] || case $pin_mode in *[4567]) ;; *) return 1 ;; esac
+    pin_raw "$1"
+}
+
+# The same, of whatever is readable: for what is compared only.
+pin_raw() {
+    if [ "$pin_trust" = yes ]; then
+        cat -- "./$pin_name"
+    else
+        dd "if=./$pin_name" iflag=nofollow,nonblock,count_bytes "count=$1" bs=64k status=none 2>/dev/null
+    fi
+}
+
+# So far nothing is changed: a look needs no more.
+
+# The same; ends where there is no such folder.
+pin_enter() {
+    pin_find "$1" && return
+    pin_lack=${PWD%/}/$pin_part
+    if [ -d "./$pin_part" ]; then pin_refuse "$pin_lack can't be entered: permission denied"; fi
+    if [ -e "./$pin_part" ]; then pin_refuse "$pin_lack isn't a folder"; fi
+    pin_lack=${1%/*}
+    pin_refuse "there is no folder $pin_lack" "declare it before this: folder(host, \"$pin_lack\")"
+}
+
+# What is new is made at $pin_new, and goes to $pin_out; what is there is $pin_old. After pin_judge "$pin_name".
+pin_begin() {
+    pin_stage=
+    if [ "$pin_trust" = yes ]; then
+        pin_new=./.haflow-$$-new
+        pin_out=./$pin_name
+        pin_old=$pin_out
+        if [ -e "$pin_new" ] || [ -L "$pin_new" ]; then rm -rf -- "$pin_new"; fi
+        trap pin_tidy EXIT
+        trap 'exit 129' HUP INT TERM
+        return
+    fi
+    pin_top=$PWD
+    pin_try=0
+    while ! pin_seen=$(mkdir -m 700 -- "./.haflow-$$-$pin_try" 2>&1); do
+        pin_try=$((pin_try + 1))
+        [ "$pin_try" -lt 20 ] || pin_refuse "nothing can be made in $PWD: $pin_seen"
+    done
+    pin_into ".haflow-$$-$pin_try" || pin_refuse "a folder that was made in $pin_top was taken away at once: $pin_says"
+    # Is it the one that was made, and is what is above it the folder that was entered?
+    pin_seen=$(stat -c '%a %d:%i' -- . ..)
+    case $pin_seen in
+        "700 "*"$pin_newline"*" $pin_id" | "2700 "*"$pin_newline"*" $pin_id") ;;
+        *) pin_refuse "a folder that was made in $pin_top was swapped for another: $pin_says" ;;
+    esac
+    [ -O . ] || pin_refuse "a folder that was made in $pin_top was swapped for another: $pin_says"
+    pin_stage=.haflow-$$-$pin_try
+    pin_new=./new
+    pin_out=../$pin_name
+    pin_old=./old
+    trap pin_tidy EXIT
+    trap 'exit 129' HUP INT TERM
+}
+
+# Holds what is at ./$pin_name as $pin_old.
+pin_hold() {
+    [ -n "$pin_stage" ] || return 0
+    pin_seen=$(ln -P -- "$pin_out" ./old 2>&1) || pin_refuse "$pin_path can't be held on to: $pin_seen" "$pin_says"
+    pin_seen=$(stat -c '%d:%i %u %g %a %h' -- ./old) || exit 1
+    [ "$pin_seen" = "$pin_inode $pin_uid $pin_gid $pin_mode $((pin_hard + 1))" ] ||
+        pin_refuse "$pin_path was changed while it was looked at"
+}
+
+pin_tidy() {
+    trap - EXIT HUP INT TERM
+    if [ -z "$pin_stage" ]; then
+        rm -rf -- "$pin_new"
+    else
+        rm -rf -- ./new ./old
+        cd -P .. && rmdir -- "./$pin_stage" 2>/dev/null || :
+    fi
+}
+
+# Puts $pin_new in its place, and both on the disk.
+pin_end() {
+    if [ ! -L "$pin_new" ]; then sync -- "$pin_new" || exit 1; fi
+    if [ "${pin_never_over-}" = yes ]; then
+        pin_seen=$(ln -T -- "$pin_new" "$pin_out" 2>&1) && rm -f -- "$pin_new" || pin_refuse "$pin_path is there by now: $pin_seen"
+    else
+        pin_seen=$(mv -fT -- "$pin_new" "$pin_out" 2>&1) || pin_stuck
+    fi
+    trap - EXIT HUP INT TERM
+    # The new name is on the disk when its folder is.
+    if [ -n "$pin_stage" ]; then
+        if [ -e ./old ]; then rm -f -- ./old; fi
+        # Whoever moved it aside may keep it: it is empty.
+        cd -P .. && rmdir -- "./$pin_stage" 2>/dev/null || :
+    fi
+    sync -- . || exit 1
+}
+
+# Says why nothing can take the place of what is at $pin_path.
+pin_stuck() {
+    case $pin_seen in
+        *busy*)
+            pin_refuse "something is mounted at $pin_path, so nothing can take its place" \
+                "write what is mounted there, where it comes from, or unmount it"
+            ;;
+        *'not permitted'*)
+            pin_refuse "$pin_path can't be replaced: $pin_seen" \
+                "if \`lsattr -d\` shows an i or a for it or its folder, \`chattr -i -a\` takes that off; in a sticky folder only the owner replaces a file"
+            ;;
+    esac
+    pin_refuse "$pin_path can't be replaced: $pin_seen"
+}
+
+# Gives $1, which nobody else can swap, owner, group and mode, where they are given. A changed owner clears set-user-id: the
+# mode comes last.
+pin_set() {
+    if [ -n "$2$3" ]; then chown -h -- "$2${3:+:$3}" "$1" || exit 1; fi
+    # Of a folder, five digits clear the bits too that are zero.
+    if [ -n "$4" ]; then chmod -- "$4" "$1" || exit 1; fi
+}
+
+# What pin_fill prints becomes the content of the file $1: owner $2, group $3, mode $4, each as it is where empty; a new file's
+# mode is $4 or 0644. With $pin_never_over, nothing may be there yet.
+pin_put() {
+    pin_enter "$1"
+    pin_judge "$pin_name"
+    if [ "$pin_there" = yes ]; then
+        case $pin_kind in
+            regular*) ;;
+            symbolic*) pin_refuse "there is a link at $1, where a file is wanted" \
+                "the option \`follow: true\` works through it, if nobody else could have made it" ;;
+            *) pin_refuse "there is a $pin_kind at $1, where a file is wanted" ;;
+        esac
+    fi
+    pin_begin
+    set -C
+    if [ "$pin_there" = no ]; then
+        set -- "$1" "$2" "$3" "${4:-0644}"
+        if [ -z "$2$3" ] && [ $((0$4 & ~0666)) -eq 0 ]; then
+            # Made with the wanted mode and by the wanted owner: nothing more is to be set.
+            umask "$(printf '%04o' $((0777 & ~0$4)))"
+            pin_fill > "$pin_new" || exit 1
+        else
+            umask 077
+            pin_fill > "$pin_new" || exit 1
+            pin_set "$pin_new" "$2" "$3" "$4"
+        fi
+    else
+        umask 077
+        pin_fill > "$pin_new" || exit 1
+        case $2 in
+            '' | "$pin_user" | "$pin_uid")
+                pin_hold
+                pin_carry
+                # What is as it was needs no process.
+                case $3 in
+                    '' | "$pin_group" | "$pin_gid")
+                        if [ -z "$4" ] || [ $((0$4)) -eq $((0$pin_mode)) ]; then set -- "$1" '' '' ''; else set -- "$1" '' '' "$4"; fi
+                        ;;
+                    *) set -- "$1" '' "$3" "${4:-$pin_mode}" ;;
+                esac
+                ;;
+            *)
+                if [ "$pin_trust" = yes ]; then
+                    pin_carry
+                    set -- "$1" "$2" "$3" "${4:-$pin_mode}"
+                else
+                    # The old owner's ACL and mode aren't for the new one's file.
+                    set -- "$1" "$2" "${3:-$pin_gid}" "${4:-$(printf '%04o' $((0$pin_mode & 0644)))}"
+                fi
+                ;;
+        esac
+        pin_set "$pin_new" "$2" "$3" "$4"
+    fi
+    set +C
+    pin_end
+}
+
+# Gives $pin_new owner, group, mode, ACL and extended attributes of $pin_old.
+pin_carry() {
+    pin_what=mode,ownership,xattr
+    [ ! -e /sys/fs/selinux/enforce ] || pin_what=$pin_what,context
+    # Who isn't root can't give a file away, about which cp is silent.
+    if [ "$pin_uid" != 0 ] && [ ! -O / ] && [ ! -O "$pin_old" ]; then chown -- "$pin_uid" "$pin_new" || exit 1; fi
+    pin_seen=$(cp --attributes-only "--preserve=$pin_what" -- "$pin_old" "$pin_new" 2>&1) && return
+    # A cp that can't. Without an ACL, numbers do.
+    case $(ls -ld -- "$pin_old") in
+        ??????????+*) pin_refuse "$pin_path has an ACL, which can't be carried over to its new content: $pin_seen" \
+            "take it off with \`setfacl -b\`, or install GNU coreutils with support for ACLs" ;;
+    esac
+    case $pin_seen in
+        *'xattr support'* | *option*) ;;
+        *) pin_refuse "what $pin_path has of attributes can't be carried over to its new content: $pin_seen" ;;
+    esac
+    chown -- "$pin_uid:$pin_gid" "$pin_new" && chmod -- "$pin_mode" "$pin_new" || exit 1
+}
+
+# Owner $2, group $3 and mode $4, where given, of what is at $1: a file or a folder.
+pin_attributes() {
+    pin_enter "$1"
+    pin_judge "$pin_name"
+    [ "$pin_there" = yes ] || pin_refuse "there is nothing at $1"
+    case $pin_kind in
+        directory)
+            pin_into "$pin_name" || pin_refuse "$1 can't be entered"
+            pin_set . "$2" "$3" "$4"
+            return
+            ;;
+        'symbolic link') pin_refuse "there is a link at $1, where a file or folder is wanted" ;;
+    esac
+    if [ "$pin_trust" = yes ]; then
+        pin_set "./$pin_name" "$2" "$3" "$4"
+        return
+    fi
+    case $pin_kind in regular*) ;; *) pin_refuse "there is a $pin_kind at $1: $pin_says" ;; esac
+    pin_hard_links_are_safe || pin_refuse \
+        "the file $1 may be a hard link to another one, so its owner and mode stay as they are: $pin_says" \
+        "give it its content too: then it becomes a new file"
+    [ "$pin_uid" = 0 ] || [ -O "./$pin_name" ] || case $pin_uid/$pin_user in
+        "$pin_owner"/* | "$2"/* | */"$2") ;;
+        *) pin_refuse "the file $1 belongs to $pin_user, who is neither its folder's owner nor the one that is wanted: $pin_says" ;;
+    esac
+    pin_begin
+    pin_new=./old
+    pin_hold
+    pin_set ./old "$2" "$3" "$4"
+    pin_tidy
+}
+
+# There is a folder $1, and those above it: owner $2, group $3 and mode $4 of the last one, where given.
+pin_make() {
+    pin_path=$1
+    pin_missing=
+    if pin_find "$1"; then
+        pin_missing=$pin_name
+    elif [ "$pin_links" -gt 0 ] && [ "${pin_follow-}" = yes ]; then
+        pin_refuse "$1 is a link to a folder that isn't there"
+    else
+        pin_missing=$pin_part$pin_rest/$pin_name
+    fi
+    while [ -n "$pin_missing" ]; do
+        pin_part=${pin_missing%%/*}
+        case $pin_missing in */*) pin_missing=${pin_missing#*/} ;; *) pin_missing= ;; esac
+        case $pin_part in '' | .) continue ;; ..) pin_refuse "$1 has a part \`..\` below what isn't there" ;; esac
+        if [ -L "./$pin_part" ]; then pin_refuse "there is a link at ${PWD%/}/$pin_part, where a folder is wanted"; fi
+        if [ ! -e "./$pin_part" ]; then
+            # Nobody may look into it before its mode is set.
+            if [ -z "$pin_missing" ] && [ -n "$4" ]; then mkdir -m 0700 -- "./$pin_part"; else mkdir -- "./$pin_part"; fi || exit 1
+        fi
+        pin_into "$pin_part" || pin_refuse "${PWD%/}/$pin_part isn't a folder, or can't be entered"
+    done
+    pin_set . "$2" "$3" "$4"
+}
+
+# A link at $1 to $2, of owner $3 and group $4 where given.
+pin_symlink() {
+    pin_enter "$1"
+    pin_judge "$pin_name"
+    if [ "$pin_there" = yes ] && [ "$pin_kind" != 'symbolic link' ]; then
+        pin_refuse "there is a $pin_kind at $1, where a link is wanted"
+    fi
+    pin_begin
+    ln -s -- "$2" "$pin_new" || exit 1
+    pin_set "$pin_new" "$3" "$4" ''
+    pin_end
+}
+
+# Nothing is left at $1. A system's own folders stay, whatever they are called.
+pin_take() {
+    pin_find "$1" || return 0
+    if [ -d "./$pin_name" ] && [ ! -L "./$pin_name" ]; then
+        pin_seen=$(pin_system "./$pin_name")
+        [ -z "$pin_seen" ] || pin_refuse "$1 is $pin_seen, which belongs to the system and isn't removed"
+    fi
+    pin_seen=$(rm -rf -- "./$pin_name" 2>&1) || pin_stuck
+    sync -- . || exit 1
+}
+
+# pin_write PATH OWNER GROUP MODE: see pin_put.
+pin_write() ( pin_put "$@" )
+
+# pin_own PATH OWNER GROUP MODE: see pin_attributes.
+pin_own() ( pin_attributes "$@" )
+
+# pin_folder PATH OWNER GROUP MODE: see pin_make.
+pin_folder() ( pin_make "$@" )
+
+# pin_copy PATH OWNER GROUP MODE FROM: a new folder with all that is in the folder FROM, or an empty one where there is none.
+pin_copy() (
+    pin_enter "$1"
+    pin_judge "$pin_name"
+    [ "$pin_there" = no ] || pin_refuse "there is a $pin_kind at $1 already"
+    pin_begin
+    umask 077
+    if [ -d "$5" ]; then cp -R -- "$5" "$pin_new"; else mkdir -- "$pin_new"; fi || exit 1
+    # The folder itself comes last: until then nobody else gets in.
+    chmod -- "$4" "$pin_new" && chown -Rh -- "$2:$3" "$pin_new" || exit 1
+    pin_end
+)
+
+# pin_see PATH: prints KIND USER GROUP MODE UID GID of what is there, or `absent`; of a kind only the first word (`regular`).
+pin_see() (
+    if ! pin_find "$1" || { [ ! -e "./$pin_name" ] && [ ! -L "./$pin_name" ]; }; then
+        echo absent
+        exit 0
+    fi
+    pin_judge "$pin_name"
+    [ "$pin_there" = yes ] || { echo absent; exit 0; }
+    printf '%s\n' "${pin_kind%% *} $pin_user $pin_group $pin_mode $pin_uid $pin_gid"
+)
+
+# pin_remove PATH: see pin_take.
+pin_remove() ( pin_take "$@" )
+
+# pin_trusted PATH: ends with a message where somebody else may write in the folder of PATH.
+pin_trusted() (
+    pin_enter "$1"
+    pin_judge
+    [ "$pin_trust" = yes ] || pin_refuse "nothing is kept in ${1%/*}: $pin_says" "take a folder of root's"
+)
+
+# pin_read PATH [any]: prints a file of at most 4 MiB; fails where there is none. With `any` also what the folder's owner couldn't
+# read, if it is no hard link: for what is kept from others.
+pin_read() (
+    pin_find "$1" || exit 1
+    pin_judge "$pin_name"
+    [ "$pin_there" = yes ] || exit 1
+    case $pin_kind in
+        regular*) ;;
+        symbolic*) pin_refuse "there is a link at $1, where a file is wanted" \
+            "the option \`follow: true\` works through it, if nobody else could have made it" ;;
+        *) pin_refuse "there is a $pin_kind at $1, where a file is wanted" ;;
+    esac
+    if [ "${2-}" = any ] && { [ "$pin_trust" = yes ] || pin_hard_links_are_safe; }; then
+        pin_raw 4194304
+    else
+        pin_bytes 4194304 || pin_refuse "$1 isn't read: those who may write there can't read it themselves; $pin_says"
+    fi
+)

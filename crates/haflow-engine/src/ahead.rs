@@ -8,7 +8,7 @@ use crate::decide::Ready;
 use crate::hosts::Hosts;
 use crate::state::Seen;
 use crate::step::{self, Trouble};
-use haflow_model::{Failure, Graph, HostName, NodeId};
+use haflow_model::{Graph, HostName, NodeId};
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
@@ -118,9 +118,9 @@ impl<'g> Batch<'g> {
         };
         let all = async {
             let mut lane = hosts.lane(host, user.as_deref()).await?;
-            let each = |index, found: Result<Seen, Failure>| {
+            let each = |index, found| {
                 seen[index] = true;
-                tell(index, found.map_err(Trouble::from));
+                tell(index, found);
             };
             step::look_all(&mut lane, &tasks, kill, each).await
         };

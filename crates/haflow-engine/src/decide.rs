@@ -3,7 +3,7 @@
 use crate::file;
 use crate::state::{Known, Seen};
 use haflow_model::{
-    Act, Action, Change, Content, Decision, Diff, Ensure, File, FileState, NodeId, Param, Task, Test, Value, When,
+    Act, Action, Change, Content, Decision, Diff, Edit, Ensure, File, FileState, NodeId, Param, Task, Test, Value, When,
 };
 use zeroize::Zeroize;
 
@@ -84,7 +84,10 @@ impl<'t> Ready<'t> {
             Action::Ensure(Ensure { probe, .. }) => {
                 named(&probe.script, name) || probe.jq.as_ref().is_some_and(|filter| named(filter, name))
             }
-            Action::File(File { state: FileState::Content(Content::Edit(filter)), .. }) => named(filter, name),
+            Action::File(File { state: FileState::Content(Content::Edit(Edit::Filter(filter))), .. }) => {
+                named(filter, name)
+            }
+            Action::File(File { state: FileState::Content(Content::Edit(Edit::Own(_))), .. }) => true,
             Action::File(_) => false,
             // An act has nothing to look at, a gate waits anyway, and a read must be right.
             Action::Act(_) | Action::Gate(_) | Action::Read(_) => true,

@@ -16,7 +16,7 @@ use haflow_model::{Graph, Host, HostName, Inventory, Param, Secrets, Value};
 use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, RecordedFacts, Unreached};
 use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -63,6 +63,7 @@ impl Session {
             path: std::env::temp_dir(),
             source,
         })?;
+        let hosts = hosts.filters_by(this_program()?);
         let mut unreached = Vec::new();
         let mut read = |query: &FactQuery, of: &[Host]| {
             if let Some(recorded) = recorded {
@@ -168,6 +169,19 @@ impl Session {
         reporter.finish();
         done
     }
+}
+
+/// The program that runs, to be begun once more. On Linux also where it was replaced meanwhile.
+fn this_program() -> Result<PathBuf, Error> {
+    let program = PathBuf::from("/proc/self/exe");
+    if cfg!(target_os = "linux") && program.exists() {
+        return Ok(program);
+    }
+    std::env::current_exe().map_err(|source| Error::Io {
+        doing: "find the program itself",
+        path: "haflow".into(),
+        source,
+    })
 }
 
 /// Which hosts others are at work on, a line each.

@@ -22,6 +22,7 @@ mod faults_killed;
 mod fidelity;
 mod golden;
 mod guide;
+mod hostile;
 mod lab;
 mod lock;
 mod logins;

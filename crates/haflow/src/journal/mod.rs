@@ -15,4 +15,4 @@ pub(crate) use input::{Input, Linked};
 #[cfg(fuzzing)]
 pub(crate) use read::events_of;
 pub(crate) use runs::{Kept, all, find};
-pub(crate) use write::{Journal, Writer};
+pub(crate) use write::Journal;

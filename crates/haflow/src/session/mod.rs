@@ -7,8 +7,8 @@ pub(crate) use asked::{Asked, Playbook};
 pub(crate) use place::{HostKeys, Where, lab_line, lab_name};
 
 use crate::error::Error;
-use crate::journal::{Journal, Writer};
-use crate::report::{Format, Options, Reporter};
+use crate::journal::Journal;
+use crate::report::{Format, Options, Reporter, Teller};
 use crate::secrets;
 use haflow_engine::facts::{self, FactError, Facts};
 use haflow_engine::{Events, Holder, Hosts, Interrupt, Told};
@@ -156,18 +156,19 @@ impl Session {
         journal: Option<Journal>,
         work: impl AsyncFnOnce(&Self, &Events) -> T,
     ) -> (T, Result<(), Error>) {
-        let mut reporter = Reporter::new(format, self.declared.sources.clone(), Options::detect(format, verbose));
+        let reporter = Reporter::new(format, self.declared.sources.clone(), Options::detect(format, verbose));
+        let teller = Teller::begin(reporter);
         let (events, records) = Events::channel();
-        let done = self.runtime.block_on(async {
+        self.runtime.block_on(async {
             let work = async {
                 let done = work(self, &events).await;
                 drop(events);
                 done
             };
-            tokio::join!(work, tell_all(records, journal, &mut reporter))
-        });
-        reporter.finish();
-        done
+            let done = tokio::join!(work, tell_all(records, journal, &teller));
+            teller.finish(&self.interrupt).await;
+            done
+        })
     }
 }
 
@@ -209,35 +210,21 @@ fn warn_of(Unreached { failure, like }: &Unreached, graph: &Graph) {
     }
 }
 
-/// Tells events as they come. With a journal, each is told when it has been written.
-async fn tell_all(
-    mut events: mpsc::Receiver<Told>,
-    journal: Option<Journal>,
-    reporter: &mut Reporter,
-) -> Result<(), Error> {
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
-    let (told, mut written) = mpsc::unbounded_channel();
-    let writer = journal.map(|journal| journal.begin(told));
-    loop {
-        tokio::select! {
-            biased;
-            Some(record) = written.recv() => reporter.event(&record),
-            event = events.recv() => match (event, &writer) {
-                (Some(event), Some(writer)) => writer.take(event),
-                (Some(mut event), None) => {
-                    event.kept();
-                    reporter.event(&event.record);
-                }
-                (None, _) => break,
-            },
-            _ = tick.tick() => reporter.tick(),
+/// Has events told as they come. With a journal, each is told when it has been written.
+async fn tell_all(mut events: mpsc::Receiver<Told>, journal: Option<Journal>, teller: &Teller) -> Result<(), Error> {
+    let Some(journal) = journal else {
+        let tell = teller.taker();
+        while let Some(mut event) = events.recv().await {
+            event.kept();
+            tell(event.record);
         }
+        return Ok(());
+    };
+    let writer = journal.begin(teller.taker());
+    while let Some(event) = events.recv().await {
+        writer.take(event);
     }
-    let kept = writer.map_or(Ok(()), Writer::finish);
-    while let Some(record) = written.recv().await {
-        reporter.event(&record);
-    }
-    kept
+    writer.finish()
 }
 
 /// Signals that come within this time are one interrupt: timeout(1), and whatever else signals its child and then their process group, sends two.

@@ -1,5 +1,6 @@
 //! How the content of a file differs, so that a person can read it: by field where it has fields, otherwise line by line.
 
+use crate::cut;
 use crate::decide::differences;
 use crate::settings::{Kind, Settings};
 use haflow_model::{Change, Value};
@@ -10,22 +11,6 @@ use std::time::Duration;
 
 /// So long the shortest difference is looked for; then one that is longer does. In the square of the lines it would be hours.
 const LONGEST_SEARCH: Duration = Duration::from_millis(300);
-/// At most so much is told of a difference, in bytes.
-const MOST_TOLD: usize = 256 << 10;
-
-/// The beginning of a difference, in whole lines where it has some, and how much is left out.
-fn bounded(unified: &str) -> String {
-    if unified.len() <= MOST_TOLD {
-        return unified.to_owned();
-    }
-    let end = unified.floor_char_boundary(MOST_TOLD);
-    let end = unified[..end].rfind('\n').map_or(end, |at| at + 1).max(MOST_TOLD / 2);
-    let end = unified.floor_char_boundary(end);
-    let (shown, left) = unified.split_at(end);
-    let shown = shown.strip_suffix('\n').unwrap_or(shown);
-    format!("{shown}\n… {} bytes left out\n", left.len())
-}
-
 /// The differences of two texts at `path`, for a task of `kind`. Never empty.
 pub(crate) fn changes(path: &str, kind: &str, was: &str, want: &str) -> Vec<Change> {
     let fields = if kind == "ini" {
@@ -35,10 +20,10 @@ pub(crate) fn changes(path: &str, kind: &str, was: &str, want: &str) -> Vec<Chan
     } else {
         None
     };
-    fields.filter(|changes| !changes.is_empty()).unwrap_or_else(|| {
+    fields.filter(|changes| !changes.is_empty()).map(cut::changes).unwrap_or_else(|| {
         let diff = TextDiff::configure().timeout(LONGEST_SEARCH).diff_lines(was, want);
         let unified = diff.unified_diff().context_radius(2).to_string();
-        vec![Change::Text { unified: bounded(&unified) }]
+        vec![Change::Text { unified: cut::unified(&unified) }]
     })
 }
 

@@ -1,5 +1,6 @@
 //! The one place where it is decided what is to be done about a task.
 
+use crate::cut;
 use crate::file;
 use crate::state::{Known, Seen};
 use haflow_model::{
@@ -189,7 +190,7 @@ fn compare(state: &Value, want: Option<&Known>) -> Decision {
     } else {
         differences(String::new(), Some(state), Some(&want), &mut changes);
     }
-    Decision::Change { diff: Diff(changes) }
+    Decision::Change { diff: Diff(cut::changes(changes)) }
 }
 
 /// The fields in which two values differ, in the order of their names.
@@ -271,7 +272,7 @@ pub(crate) fn passes(when: &When, output: &Known) -> Result<(), String> {
         return Ok(());
     }
     let shown = match output {
-        Known::Plain(value) => value.to_string(),
+        Known::Plain(value) => cut::beginning(&value.to_string(), cut::MOST_SAID),
         Known::Secret(secret) => secret.to_string(),
     };
     let not = if when.negate { "not " } else { "" };

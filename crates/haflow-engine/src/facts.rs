@@ -65,6 +65,10 @@ pub async fn own(
             let output = lane.run(script, TIMEOUT, kill).await.map_err(|error| failed(error.to_string(), None))?;
             let running = Running { filters: &hosts.filters, variables: params, timeout: TIMEOUT, kill };
             match state::of_probe(probe, &output, false, running).await {
+                Ok(Seen::Value(value)) if crate::cut::size(&value) > crate::cut::MOST_USED => {
+                    let most = crate::cut::MOST_USED >> 20;
+                    Err(failed(format!("the fact is larger than {most} MiB"), Some("have it print less".into())))
+                }
                 Ok(Seen::Value(value)) => Ok((host, Ok(value))),
                 Ok(_) => unreachable!("a probe shows a value"),
                 Err(Trouble::Failed(failure)) => {

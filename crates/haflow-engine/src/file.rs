@@ -1,11 +1,11 @@
 //! The file action: what is at a path, how it differs from what is wanted, and the scripts in between.
 
 use crate::content;
+use crate::cut::beginning;
 use crate::edit;
 use crate::filters::Running;
 use crate::jq::{self, Input, Yield};
 use crate::lane::Output;
-use crate::shell::beginning;
 use crate::state::{Known, failed};
 use haflow_model::{Change, Content, Decision, Diff, Edit, Failure, File, FileState, Value};
 use sha2::{Digest, Sha256};

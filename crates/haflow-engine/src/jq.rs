@@ -34,9 +34,6 @@ const FORBIDDEN: [&str; 10] = [
 
 /// So deep may a value be that a filter yields: what reads it again takes no more.
 const DEEPEST: usize = 127;
-/// At most so much of what a filter says of its failure is told, in bytes.
-const MOST_SAID: usize = 4 << 10;
-
 /// Why a filter made nothing of its input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Error {
@@ -121,7 +118,7 @@ fn told(error: &Raised<Val>) -> Error {
 }
 
 fn cut(text: &str) -> String {
-    crate::shell::beginning(text, MOST_SAID)
+    crate::cut::beginning(text, crate::cut::MOST_SAID)
 }
 
 fn to_val(value: Value) -> Result<Val, String> {
@@ -167,7 +164,7 @@ fn from_json() -> Named<RunPtr<Data>> {
         let values: Vec<_> = serde_json::Deserializer::from_slice(&text).into_iter::<Val>().collect();
         Box::new(values.into_iter().map(move |value| {
             value.map_err(|error| {
-                let text = crate::shell::beginning(&String::from_utf8_lossy(&text), 200);
+                let text = crate::cut::beginning(&String::from_utf8_lossy(&text), 200);
                 Exn::from(Raised::str(format_args!("cannot parse {text:?} as JSON: {error}")))
             })
         }))

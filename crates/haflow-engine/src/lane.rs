@@ -350,7 +350,7 @@ async fn pump(
             let mut rest = (&mut *stderr).take(MOST_SAID);
             let _ = tokio::time::timeout(Duration::from_secs(2), rest.read_to_end(&mut said)).await;
             err.push(&said);
-            let said = crate::shell::tail(err.peek(), 3);
+            let said = crate::cut::tail(err.peek(), 3);
             Err(LaneError::Lost(if said.is_empty() { "the remote shell ended".into() } else { said }))
         }
         Err(error) => Err(LaneError::Lost(error.to_string())),

@@ -5,6 +5,7 @@
 
 mod ahead;
 mod content;
+mod cut;
 mod decide;
 mod drift;
 mod edit;

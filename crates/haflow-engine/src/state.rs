@@ -1,11 +1,11 @@
 //! What a probe saw: from the bytes that a host printed to a state that can be compared.
 
+use crate::cut::tail;
 use crate::decide::Ready;
 use crate::file::FileSeen;
 use crate::filters::Running;
 use crate::jq::{self, Input, Yield};
 use crate::lane::{Output, Stopped};
-use crate::shell::tail;
 use crate::step::Trouble;
 use haflow_model::{Action, Failure, Probe, Secret, Value};
 

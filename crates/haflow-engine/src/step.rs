@@ -1,12 +1,12 @@
 //! The steps that touch a host: look at the state of a task's thing, and change it.
 
+use crate::cut::tail;
 use crate::decide::{Ready, Variables};
 use crate::events::NotKept;
 use crate::file;
 use crate::filters::{Filters, Running};
 use crate::lane::{LaneError, Output, Process, Script, Stopped};
 use crate::lent::{Lent, PickedUp};
-use crate::shell::tail;
 use crate::ssh::Unreachable;
 use crate::state::{self, Seen};
 use haflow_model::{Action, Failure, Probe};

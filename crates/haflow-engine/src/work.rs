@@ -1,5 +1,6 @@
 //! One task at its turn: look, decide, apply, look again.
 
+use crate::cut;
 use crate::decide::{Ready, decide};
 use crate::drift;
 use crate::events::Events;
@@ -484,5 +485,5 @@ pub(crate) fn differing(diff: &Diff) -> String {
         Change::Secret { field } if field.is_empty() => "the secret differs".into(),
         Change::Secret { field } => format!("{field} differs"),
     };
-    diff.0.iter().map(one).collect::<Vec<_>>().join("; ")
+    cut::beginning(&diff.0.iter().map(one).collect::<Vec<_>>().join("; "), cut::MOST_SAID)
 }

@@ -30,6 +30,7 @@ mod request;
 mod runtime;
 mod secrets;
 mod session;
+mod sized;
 mod tasks;
 mod templates;
 mod values;
@@ -83,7 +84,7 @@ pub fn declare(request: Request<'_>) -> Result<Declared, DeclareError> {
 
 fn read(playbook: &Path, name: &Arc<str>) -> Result<String, Diagnostic> {
     let place = Place::file(name.clone());
-    let bytes = std::fs::read(playbook).map_err(|error| match error.kind() {
+    let bytes = sized::read(playbook).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Diagnostic::new(format!("there is no playbook `{name}`"))
             .help("check the path; a playbook is a file whose name ends in .rhai"),
         std::io::ErrorKind::IsADirectory => {

@@ -51,6 +51,9 @@ pub(crate) fn read(source: &Source) -> Result<Inventory, Diagnostic> {
     }
 }
 
+/// An inventory's file is no larger than this, in bytes.
+const LARGEST: u64 = 256 << 20;
+
 fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Inventory, Diagnostic> {
     let name: Arc<str> = path.display().to_string().into();
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(&name, &error))?;
@@ -62,6 +65,11 @@ fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Inv
     let (name, bytes) = if executable {
         (Arc::from(format!("{name} --list")), program::run(path, &["--list"], patience)?)
     } else {
+        // A sparse file costs nothing on the disk, and all memory here.
+        if metadata.len() > LARGEST {
+            return Err(Diagnostic::new(format!("the inventory `{name}` is larger than {} MiB", LARGEST >> 20))
+                .help("name a file with hosts and groups"));
+        }
         let bytes = std::fs::read(path).map_err(|error| unreadable(&name, &error))?;
         (name, bytes)
     };

@@ -114,3 +114,108 @@ act(node, #{ name: "second", reason: "a test", apply: #"touch "$folder/second""#
     let told = journal(&sshd);
     assert!(told.contains("\"run_finished\""), "{told}");
 }
+
+/// What a host prints is bounded wherever it goes, and says where it was cut.
+#[test]
+fn what_a_host_prints_fills_neither_terminal_nor_journal() {
+    let Some(sshd) = Sshd::start("") else { return };
+    sshd.inventory(&json!({}), &json!({ "folder": sshd.folder.path() }));
+    let playbook = r##"
+let node = host("here");
+let line = "head -c 3000000 /dev/zero | tr '\\0' x";
+let used = read(node, #{ name: "used", probe: line });
+let torn = read(node, #{ name: "torn", probe: #"printf 'a\0b'"# });
+parallel([
+    || act(node, #{ name: "fails", reason: "a test", apply: line + "; " + line + " >&2; exit 3" }),
+    || act(node, #{ name: "long", reason: "a test", apply: line }),
+    || read(node, #{ name: "unused", probe: "printf '[0'; yes ,1 | head -n 1000000; printf ']'", jq: "." }),
+    || ensure(node, #{ kind: "state", name: "other", probe: line, want: "y", apply: ":" }),
+]);
+"##;
+    let told = sshd.told("run", playbook).exits(1);
+    let failure = &told.task("here/act:fails")["failure"];
+    for stream in ["stdout", "stderr"] {
+        let text = failure[stream].as_str().expect("a text");
+        assert!(text.contains("bytes left out") && text.len() < 20_000, "{stream} has {} bytes", text.len());
+    }
+    for task in ["here/act:long", "here/read:unused"] {
+        let output = told.task(task)["output"].as_str().unwrap_or_else(|| panic!("{}", told.task(task)));
+        assert!(output.ends_with("bytes left out") && output.len() < 20_000, "{task} has {} bytes", output.len());
+    }
+    assert!(journal(&sshd).len() < 500_000, "the journal has {} bytes", journal(&sshd).len());
+    assert_eq!(told.ran.stdout.len(), journal(&sshd).len());
+    for (name, says) in [("used", "its output has 3000000 bytes, and others use it"), ("torn", "has a NUL byte")] {
+        let begin = playbook.split("parallel").next().expect("its beginning");
+        let playbook = format!("{begin}file(node, `${{node.vars.folder}}/{name}`, #{{ content: {name} }});");
+        let told = sshd.told("run", &playbook).exits(1);
+        let message = told.task(&format!("here/read:{name}"))["failure"]["message"].to_string();
+        assert!(message.contains(says), "{message}");
+        assert!(!sshd.path(name).exists());
+    }
+}
+
+/// Edits of files as they are found in the field.
+#[test]
+fn an_edit_leaves_all_other_bytes_alone() {
+    let Some(sshd) = Sshd::start("") else { return };
+    sshd.inventory(&json!({}), &json!({ "folder": sshd.folder.path() }));
+    let write = |name: &str, bytes: &[u8]| fs::write(sshd.path(name), bytes).expect("a file");
+    write("latin1", b"# M\xfcller \\ 100%\nlevel=1\n\n\n");
+    write("ini", b"[s]\n# \xe9\nk = 1\n");
+    write("smb", b"[global]\n  fruit:metadata = netatalk\n  idmap config * : backend = ad\n");
+    write("nul", b"one\0\0\ntwo\n");
+    write("long", &[b'x'; 300_000]);
+    let playbook = r##"
+let node = host("here");
+let at = node.vars.folder + "/";
+parallel([
+    || line(node, at + "latin1", "level=2", #{ matching: "^level=" }),
+    || ini_setting(node, at + "ini", "s", "k", 2),
+    || ini_setting(node, at + "smb", "global", "fruit:metadata", "stream"),
+    || line(node, at + "nul", "marker"),
+    || ini_setting(node, at + "nul", "", "two", "x"),
+    || line(node, at + "long", "tail"),
+    || file(node, at + "moves", #{ edit: "(. // \"\") + \"x\"", kind: "grows" }),
+]);
+"##;
+    sshd.write("playbook.rhai", playbook);
+    let shown = sshd.haflow(&["plan", "playbook.rhai", "-i", "inventory.toml"]);
+    let longest = shown.stdout.lines().map(str::len).max();
+    assert!(longest < Some(2_000), "a line of {longest:?} bytes is shown");
+    assert!(shown.stdout.contains("more characters, -v shows all"), "{}", shown.stdout);
+    let told = sshd.told("run", playbook).exits(1);
+    let read = |name: &str| fs::read(sshd.path(name)).expect("a file");
+    assert_eq!(read("latin1"), b"# M\xfcller \\ 100%\nlevel=2\n\n\n");
+    assert_eq!(read("ini"), b"[s]\n# \xe9\nk = 2\n");
+    assert_eq!(read("smb"), b"[global]\n  fruit:metadata = stream\n  idmap config * : backend = ad\n");
+    assert_eq!(read("nul"), b"one\0\0\ntwo\n", "it isn't text");
+    let failed = told.with("failed");
+    assert_eq!(failed.len(), 3, "{failed:?}");
+    assert!(told.ran.stdout.contains("it has a NUL byte, so it isn't text"));
+    assert!(told.ran.stdout.contains("would change its own result once more, so nothing was written"));
+    assert!(!sshd.path("moves").exists());
+    let again = sshd.told("run", playbook).exits(1);
+    assert_eq!((again.count("ok"), again.count("changed")), (4, 0));
+}
+
+/// Four million lines in a file of a user's own must not stop the run for everybody.
+#[test]
+fn a_long_file_holds_nobody_up() {
+    let Some(sshd) = Sshd::start("") else { return };
+    sshd.inventory(&json!({}), &json!({ "folder": sshd.folder.path() }));
+    // In a debug build a sixteenth of it.
+    fs::write(sshd.path("profile"), vec![b'\n'; 256 << 10]).expect("a file");
+    let playbook = r##"
+let node = host("here");
+let at = node.vars.folder + "/profile";
+line(node, at, "x", #{ matching: "^x?$" });
+ini_setting(node, at, "a", "b", "c");
+block(node, at, "m", "t\n");
+line(node, at, "", #{ matching: "^$", absent: true });
+"##;
+    let begun = Instant::now();
+    let told = sshd.told("run", playbook).exits(0);
+    assert_eq!(told.count("changed"), 4);
+    assert_eq!(fs::read_to_string(sshd.path("profile")).expect("a file"), "x\n[a]\nb = c\n# BEGIN m\nt\n# END m\n");
+    assert!(begun.elapsed() < Duration::from_secs(60), "it took {:?}", begun.elapsed());
+}

@@ -251,10 +251,15 @@ impl Wanted<'_> {
             Ok(Some(made)) if Some(&made) != seen.content.as_ref() => {
                 match self.edit_once(edit, Some(made.clone()), running).await? {
                     Ok(twice) if twice.as_ref() == Some(&made) => Ok(Some(made)),
-                    Ok(_) => Err(refused(format!(
-                        "the edit of {} would change its own result once more, so nothing was written",
-                        self.file.path
-                    ))),
+                    Ok(_) => Err(Failure {
+                        hint: Some(
+                            "what an edit puts there must be what it looks for: a `matching` fits the line too".into(),
+                        ),
+                        ..refused(format!(
+                            "the edit of {} would change its own result once more, so nothing was written",
+                            self.file.path
+                        ))
+                    }),
                     Err(failure) => Err(Failure {
                         message: format!("{} (of the edit's own result, so nothing was written)", failure.message),
                         ..failure

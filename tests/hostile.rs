@@ -42,7 +42,7 @@ fn a_filter_that_nests_or_never_ends_fails_alone() {
         assert!(message.contains(says), "{name}: {message}");
     }
     assert_eq!(told.task("here/read:fine")["output"], "x");
-    assert!(begun.elapsed() < Duration::from_secs(60), "it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_mins(1), "it took {:?}", begun.elapsed());
 }
 
 /// Begins a run whose stdout is a pipe that is full.
@@ -70,8 +70,8 @@ fn journal(sshd: &Sshd) -> String {
 
 const TWO: &str = r##"
 let node = host("here");
-act(node, #{ name: "first", reason: "a test", apply: #"touch "$folder/first""#, params: #{ folder: node.vars.folder } });
-act(node, #{ name: "second", reason: "a test", apply: #"touch "$folder/second""#, params: #{ folder: node.vars.folder } });
+act(node, #{ name: "first", reason: "a test", apply: #"touch "$folder/first" "#, params: #{ folder: node.vars.folder } });
+act(node, #{ name: "second", reason: "a test", apply: #"touch "$folder/second" "#, params: #{ folder: node.vars.folder } });
 "##;
 
 #[test]
@@ -97,7 +97,7 @@ fn a_pipe_that_nobody_reads_delays_no_interrupt() {
     let playbook = r##"
 let node = host("here");
 act(node, #{ name: "first", reason: "a test", apply: #"touch "$folder/first"; until [ -e "$folder/go" ]; do sleep 0.1; done"#, params: #{ folder: node.vars.folder } });
-act(node, #{ name: "second", reason: "a test", apply: #"touch "$folder/second""#, params: #{ folder: node.vars.folder } });
+act(node, #{ name: "second", reason: "a test", apply: #"touch "$folder/second" "#, params: #{ folder: node.vars.folder } });
 "##;
     let (mut run, _pipe) = begin(&sshd, playbook);
     until("the first act", || sshd.path("first").exists());
@@ -164,8 +164,8 @@ fn an_edit_leaves_all_other_bytes_alone() {
     write("ini", b"[s]\n# \xe9\nk = 1\n");
     write("smb", b"[global]\n  fruit:metadata = netatalk\n  idmap config * : backend = ad\n");
     write("nul", b"one\0\0\ntwo\n");
-    write("long", &[b'x'; 300_000]);
-    let playbook = r##"
+    write("long", "x".repeat(300_000).as_bytes());
+    let playbook = r#"
 let node = host("here");
 let at = node.vars.folder + "/";
 parallel([
@@ -177,7 +177,7 @@ parallel([
     || line(node, at + "long", "tail"),
     || file(node, at + "moves", #{ edit: "(. // \"\") + \"x\"", kind: "grows" }),
 ]);
-"##;
+"#;
     sshd.write("playbook.rhai", playbook);
     let shown = sshd.haflow(&["plan", "playbook.rhai", "-i", "inventory.toml"]);
     let longest = shown.stdout.lines().map(str::len).max();
@@ -205,17 +205,17 @@ fn a_long_file_holds_nobody_up() {
     sshd.inventory(&json!({}), &json!({ "folder": sshd.folder.path() }));
     // In a debug build a sixteenth of it.
     fs::write(sshd.path("profile"), vec![b'\n'; 256 << 10]).expect("a file");
-    let playbook = r##"
+    let playbook = r#"
 let node = host("here");
 let at = node.vars.folder + "/profile";
 line(node, at, "x", #{ matching: "^x?$" });
 ini_setting(node, at, "a", "b", "c");
 block(node, at, "m", "t\n");
 line(node, at, "", #{ matching: "^$", absent: true });
-"##;
+"#;
     let begun = Instant::now();
     let told = sshd.told("run", playbook).exits(0);
     assert_eq!(told.count("changed"), 4);
     assert_eq!(fs::read_to_string(sshd.path("profile")).expect("a file"), "x\n[a]\nb = c\n# BEGIN m\nt\n# END m\n");
-    assert!(begun.elapsed() < Duration::from_secs(60), "it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_mins(1), "it took {:?}", begun.elapsed());
 }

@@ -20,11 +20,12 @@ pub(crate) fn changes(path: &str, kind: &str, was: &str, want: &str) -> Vec<Chan
     } else {
         None
     };
-    fields.filter(|changes| !changes.is_empty()).map(cut::changes).unwrap_or_else(|| {
-        let diff = TextDiff::configure().timeout(LONGEST_SEARCH).diff_lines(was, want);
-        let unified = diff.unified_diff().context_radius(2).to_string();
-        vec![Change::Text { unified: cut::unified(&unified) }]
-    })
+    if let Some(fields) = fields.filter(|changes| !changes.is_empty()) {
+        return cut::changes(fields);
+    }
+    let diff = TextDiff::configure().timeout(LONGEST_SEARCH).diff_lines(was, want);
+    let unified = diff.unified_diff().context_radius(2).to_string();
+    vec![Change::Text { unified: cut::unified(&unified) }]
 }
 
 /// The names of what differs, for content that holds a secret; none where it isn't known by name.

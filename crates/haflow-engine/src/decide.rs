@@ -88,10 +88,12 @@ impl<'t> Ready<'t> {
             Action::File(File { state: FileState::Content(Content::Edit(Edit::Filter(filter))), .. }) => {
                 named(filter, name)
             }
-            Action::File(File { state: FileState::Content(Content::Edit(Edit::Own(_))), .. }) => true,
+            // An own edit uses all of its params. An act has nothing to look at, a gate waits anyway, and a read must be right.
+            Action::File(File { state: FileState::Content(Content::Edit(Edit::Own(_))), .. })
+            | Action::Act(_)
+            | Action::Gate(_)
+            | Action::Read(_) => true,
             Action::File(_) => false,
-            // An act has nothing to look at, a gate waits anyway, and a read must be right.
-            Action::Act(_) | Action::Gate(_) | Action::Read(_) => true,
         };
         let mut params = Vec::new();
         for (name, param) in &task.params {

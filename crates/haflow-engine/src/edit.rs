@@ -327,7 +327,6 @@ mod tests {
                 let made = edit(which, &params(given.clone()), Some(old));
                 assert!(begun.elapsed() < Duration::from_secs(3), "{which:?} took {:?}", begun.elapsed());
                 assert!(made.is_ok());
-                eprintln!("TIME {:?} {which:?} {} lines", begun.elapsed(), old.len());
             }
         }
     }

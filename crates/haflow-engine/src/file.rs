@@ -54,7 +54,7 @@ pub(crate) struct FileSeen {
     /// The content, where the probe was asked for it.
     content: Option<Vec<u8>>,
     /// What the task's edit makes of it, once that has been made.
-    edited: Option<Result<Option<Edited>, Failure>>,
+    edited: Option<Box<Result<Option<Edited>, Failure>>>,
 }
 
 /// A content that an edit has made.
@@ -232,7 +232,7 @@ impl Wanted<'_> {
 
     /// What the edit makes of the text that is there; `None` where there is no file and none shall be made.
     fn edited<'s>(&self, seen: &'s FileSeen) -> Result<Option<&'s Edited>, Failure> {
-        match &seen.edited {
+        match seen.edited.as_deref() {
             Some(Ok(edited)) => Ok(edited.as_ref()),
             Some(Err(failure)) => Err(failure.clone()),
             None => Err(refused(format!("the edit of {} wasn't made", self.file.path))),
@@ -268,11 +268,12 @@ impl Wanted<'_> {
             }
             once => once,
         };
-        seen.edited = Some(match made {
+        let compared = match made {
             Ok(Some(content)) => Ok(Some(self.compared(seen, content).await)),
             Ok(None) => Ok(None),
             Err(failure) => Err(failure),
-        });
+        };
+        seen.edited = Some(Box::new(compared));
         Ok(())
     }
 
@@ -445,7 +446,7 @@ impl Wanted<'_> {
         if matches!(self.content, Some(Known::Secret(_))) {
             return vec![Change::Secret { field: "content".into() }];
         }
-        match &seen.edited {
+        match seen.edited.as_deref() {
             Some(Ok(Some(edited))) => edited.changes.clone(),
             _ => text_changes(&self.file.path, self.kind, self.secret, MOST_SHOWN, seen, content),
         }

@@ -199,7 +199,7 @@ fn serve_here(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
 }
 
 fn answer(job: &[u8]) -> Vec<u8> {
-    let yielded = parts(job).and_then(parsed).map_or_else(
+    let yielded = parts(job).and_then(|parts| parsed(&parts)).map_or_else(
         || Err(Error::Broken("didn't arrive whole".into())),
         |(filter, variables, input)| jq::run(filter, variables, input),
     );
@@ -240,7 +240,9 @@ fn encode(job: &Job<'_>) -> Zeroizing<Vec<u8>> {
     let mut put = |part: &[&[u8]]| {
         let length: usize = part.iter().map(|piece| piece.len()).sum();
         bytes.extend_from_slice(&(length as u64).to_le_bytes());
-        part.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        for piece in part {
+            bytes.extend_from_slice(piece);
+        }
     };
     put(&[job.filter.as_bytes()]);
     put(&[&[mark], &input]);
@@ -262,8 +264,11 @@ fn parts(mut job: &[u8]) -> Option<Vec<&[u8]>> {
     job.is_empty().then_some(parts)
 }
 
-fn parsed(parts: Vec<&[u8]>) -> Option<(&str, Vec<(String, Value)>, Input)> {
-    let [filter, input, variables @ ..] = &parts[..] else { return None };
+/// A filter, its variables and its input.
+type Parsed<'a> = (&'a str, Vec<(String, Value)>, Input);
+
+fn parsed<'a>(parts: &[&'a [u8]]) -> Option<Parsed<'a>> {
+    let [filter, input, variables @ ..] = parts else { return None };
     let input = match input.split_first()? {
         (b't', text) => Input::Text(text.to_vec()),
         (_, json) => Input::Value(serde_json::from_slice(json).ok()?),
@@ -314,6 +319,6 @@ mod tests {
         let took = filters.run(endless(), Duration::from_millis(20), &kill).await.unwrap_err().to_string();
         assert_eq!(took, "the jq filter took longer than 0.02 s and was ended");
         kill.cancel();
-        assert_eq!(filters.run(endless(), Duration::from_secs(60), &kill).await, Err(Error::Killed));
+        assert_eq!(filters.run(endless(), Duration::from_mins(1), &kill).await, Err(Error::Killed));
     }
 }

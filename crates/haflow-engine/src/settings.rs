@@ -180,7 +180,7 @@ impl<'t> Settings<'t> {
         let signs = settings.filter_map(|row| parts(self.line(*row), self.equal, None).sign.map(<[u8]>::to_vec));
         let commented = || {
             let comments = self.rows.iter().filter(|row| row.kind == Kind::Comment);
-            comments.filter_map(|row| commented_sign(bare(self.line(*row)))).next()
+            { comments }.find_map(|row| commented_sign(bare(self.line(*row))))
         };
         { signs }.next().or_else(commented).unwrap_or_else(|| b" = ".to_vec())
     }
@@ -361,10 +361,10 @@ fn values(key: &str, value: &Value) -> Result<Vec<String>, String> {
         Value::Array(values) => values.iter().map(text).collect(),
         value => vec![text(value)],
     };
-    match values.iter().any(|value| value.contains(['\n', '\r'])) {
-        true => Err(format!("the value of `{key}` spans lines; a list gives one line to each of its elements")),
-        false => Ok(values),
+    if values.iter().any(|value| value.contains(['\n', '\r'])) {
+        return Err(format!("the value of `{key}` spans lines; a list gives one line to each of its elements"));
     }
+    Ok(values)
 }
 
 /// As it is written in a file.
@@ -420,7 +420,7 @@ mod tests {
         String::from_utf8(once).expect("UTF-8")
     }
 
-    fn one(section: &str, key: &str, value: Value, old: &str) -> String {
+    fn one(section: &str, key: &str, value: &Value, old: &str) -> String {
         made(json!({"section": section, "key": key, "value": value}), old)
     }
 
@@ -428,17 +428,17 @@ mod tests {
     #[test]
     fn a_key_with_a_colon_is_one_setting() {
         let smb = "[global]\n   workgroup = X\n   fruit:metadata = netatalk\n   idmap config * : backend = ad\n";
-        let new = one("global", "fruit:metadata", json!("stream"), smb);
+        let new = one("global", "fruit:metadata", &json!("stream"), smb);
         assert_eq!(new, smb.replace("netatalk", "stream"));
-        let new = one("global", "idmap config * : backend", json!("tdb"), smb);
+        let new = one("global", "idmap config * : backend", &json!("tdb"), smb);
         assert_eq!(new, smb.replace("= ad", "= tdb"));
-        let new = one("global", "fruit:time", json!("yes"), smb);
+        let new = one("global", "fruit:time", &json!("yes"), smb);
         assert_eq!(new, format!("{smb}   fruit:time = yes\n"));
-        assert_eq!(one("global", "fruit", json!(null), smb), smb, "it is another setting");
+        assert_eq!(one("global", "fruit", &json!(null), smb), smb, "it is another setting");
         // Where a colon ends keys, and where one is in a value.
-        assert_eq!(one("", "a", json!("2"), "a: http://b?c=d\n"), "a: 2\n");
-        assert_eq!(one("", "a", json!("2"), "b = 1\na: http://b?c=d\n"), "b = 1\na: 2\n");
-        assert_eq!(one("", "url", json!("x:y"), "url = rabbit://a:b@c\n"), "url = x:y\n");
+        assert_eq!(one("", "a", &json!("2"), "a: http://b?c=d\n"), "a: 2\n");
+        assert_eq!(one("", "a", &json!("2"), "b = 1\na: http://b?c=d\n"), "b = 1\na: 2\n");
+        assert_eq!(one("", "url", &json!("x:y"), "url = rabbit://a:b@c\n"), "url = x:y\n");
     }
 
     #[test]
@@ -460,7 +460,7 @@ mod tests {
             ("s", "k", json!(1), "[s]\nk\n", "[s]\nk = 1\n"),
             ("", "k", json!(1), "", "k = 1\n"),
         ] {
-            assert_eq!(one(section, key, value.clone(), old), new, "{section} {key} {value} {old:?}");
+            assert_eq!(one(section, key, &value, old), new, "{section} {key} {value} {old:?}");
         }
         let both = json!({"settings": {"a": {"x": 1, "y": null}, "b": {"z": [1, 2]}}});
         assert_eq!(made(both, "[a]\ny=1\n"), "[a]\nx=1\n\n[b]\nz=1\nz=2\n");

@@ -138,8 +138,8 @@ impl Reporter {
     }
 
     /// So many events weren't told, because nobody took what was told before.
-    fn left_out(&mut self, number: u64) {
-        let text = format!("… {} left out: what was told before wasn't read in time", count(number as usize, "event"));
+    fn left_out(&mut self, number: usize) {
+        let text = format!("… {} left out: what was told before wasn't read in time", count(number, "event"));
         match &mut self.sink {
             Sink::Json(out) => {
                 let line = serde_json::json!({ "at": now(), "event": "left_out", "events": number });

@@ -41,7 +41,7 @@ struct Waiting {
 enum Told {
     Record(Box<Record>),
     /// So many weren't told.
-    LeftOut(u64),
+    LeftOut(usize),
 }
 
 impl Queue {
@@ -193,6 +193,6 @@ mod tests {
         assert!(matches!(last, Told::Record(record) if record.event == Event::Interrupted));
         let (left_out, records) = rest.split_last().expect("there are some");
         let Told::LeftOut(number) = left_out else { panic!("some are left out") };
-        assert_eq!((records.len() as u64 + number, waiting.bytes), (100, 0));
+        assert_eq!((records.len() + number, waiting.bytes), (100, 0));
     }
 }

@@ -24,6 +24,7 @@ mod faults_killed;
 mod fidelity;
 mod golden;
 mod guide;
+mod hostile;
 mod lab;
 mod lock;
 mod logins;

@@ -8,8 +8,8 @@ use crate::decide::Ready;
 use crate::hosts::Hosts;
 use crate::state::Seen;
 use crate::step::{self, Trouble};
-use haflow_model::{Failure, Graph, HostName, NodeId};
-use std::collections::{BTreeMap, VecDeque};
+use haflow_model::{Graph, HostName, NodeId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,8 @@ pub(crate) type Key = (HostName, Option<String>);
 pub(crate) struct Ahead<'g> {
     graph: &'g Graph,
     lanes: BTreeMap<Key, Queue>,
+    /// Lanes that aren't at work and may have tasks: at each event only these are looked through.
+    free: BTreeSet<Key>,
 }
 
 #[derive(Debug)]
@@ -43,25 +45,27 @@ pub(crate) struct Batch<'g> {
 
 impl<'g> Ahead<'g> {
     pub(crate) fn new(graph: &'g Graph) -> Self {
-        Self { graph, lanes: BTreeMap::new() }
+        Self { graph, lanes: BTreeMap::new(), free: BTreeSet::new() }
     }
 
     /// Puts a task at the end of its lane's queue.
     pub(crate) fn offer(&mut self, id: NodeId) {
         if let Some(task) = self.graph.task(id) {
-            let queue = self.lanes.entry((task.host.clone(), task.user.clone())).or_insert_with(|| Queue {
-                tasks: VecDeque::new(),
-                busy: false,
-                size: 1,
-            });
+            let key = (task.host.clone(), task.user.clone());
+            let queue =
+                self.lanes.entry(key.clone()).or_insert_with(|| Queue { tasks: VecDeque::new(), busy: false, size: 1 });
             queue.tasks.push_back(id);
+            if !queue.busy {
+                self.free.insert(key);
+            }
         }
     }
 
     /// The next batch of a lane that isn't at work. `prepare` gives what is known of a task, or nothing if it needn't be
     /// looked at any more.
     pub(crate) fn batch(&mut self, mut prepare: impl FnMut(NodeId) -> Option<Ready<'g>>) -> Option<Batch<'g>> {
-        for (key, queue) in self.lanes.iter_mut().filter(|(_, queue)| !queue.busy) {
+        while let Some(key) = self.free.pop_first() {
+            let Some(queue) = self.lanes.get_mut(&key) else { continue };
             let mut tasks = Vec::new();
             while tasks.len() < queue.size
                 && let Some(id) = queue.tasks.pop_front()
@@ -71,7 +75,7 @@ impl<'g> Ahead<'g> {
             if !tasks.is_empty() {
                 queue.busy = true;
                 queue.size = (queue.size * 2).min(MOST);
-                return Some(Batch { key: key.clone(), tasks });
+                return Some(Batch { key, tasks });
             }
         }
         None
@@ -79,7 +83,8 @@ impl<'g> Ahead<'g> {
 
     /// Looks at no more tasks of a host.
     pub(crate) fn give_up(&mut self, host: &HostName) {
-        for (_, queue) in self.lanes.iter_mut().filter(|((of, _), _)| of == host) {
+        let of_host = self.lanes.range_mut((host.clone(), None)..).take_while(|((of, _), _)| of == host);
+        for (_, queue) in of_host {
             queue.tasks.clear();
         }
     }
@@ -88,6 +93,9 @@ impl<'g> Ahead<'g> {
     pub(crate) fn free(&mut self, key: &Key) {
         if let Some(queue) = self.lanes.get_mut(key) {
             queue.busy = false;
+            if !queue.tasks.is_empty() {
+                self.free.insert(key.clone());
+            }
         }
     }
 }
@@ -132,9 +140,9 @@ impl<'g> Batch<'g> {
         };
         let all = async {
             let mut lane = lane().await?;
-            let each = |index, found: Result<Seen, Failure>| {
+            let each = |index, found| {
                 seen[index] = true;
-                tell(index, found.map_err(Trouble::from));
+                tell(index, found);
             };
             step::look_all(&mut lane, &tasks, kill, each).await
         };

@@ -1,11 +1,16 @@
 //! How the content of a file differs, so that a person can read it: by field where it has fields, otherwise line by line.
 
+use crate::cut;
 use crate::decide::differences;
+use crate::settings::{Kind, Settings};
 use haflow_model::{Change, Value};
 use similar::TextDiff;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
+/// So long the shortest difference is looked for; then one that is longer does. In the square of the lines it would be hours.
+const LONGEST_SEARCH: Duration = Duration::from_millis(300);
 /// The differences of two texts at `path`, for a task of `kind`. Never empty.
 pub(crate) fn changes(path: &str, kind: &str, was: &str, want: &str) -> Vec<Change> {
     let fields = if kind == "ini" {
@@ -15,10 +20,12 @@ pub(crate) fn changes(path: &str, kind: &str, was: &str, want: &str) -> Vec<Chan
     } else {
         None
     };
-    fields.filter(|changes| !changes.is_empty()).unwrap_or_else(|| {
-        let unified = TextDiff::from_lines(was, want).unified_diff().context_radius(2).to_string();
-        vec![Change::Text { unified }]
-    })
+    if let Some(fields) = fields.filter(|changes| !changes.is_empty()) {
+        return cut::changes(fields);
+    }
+    let diff = TextDiff::configure().timeout(LONGEST_SEARCH).diff_lines(was, want);
+    let unified = diff.unified_diff().context_radius(2).to_string();
+    vec![Change::Text { unified: cut::unified(&unified) }]
 }
 
 /// The names of what differs, for content that holds a secret; none where it isn't known by name.
@@ -42,7 +49,8 @@ fn json(was: &str, want: &str) -> Option<Vec<Change>> {
 
 /// The settings of two INI texts that differ in nothing else.
 fn settings(was: &str, want: &str) -> Option<Vec<Change>> {
-    let (was, want) = (Ini::new(was), Ini::new(want));
+    let (was, want) = (Settings::new(was.as_bytes()), Settings::new(want.as_bytes()));
+    let (was, want) = (Ini::new(&was), Ini::new(&want));
     let (old, new) = (was.settings(), want.settings());
     let names: BTreeSet<&Name> = old.keys().chain(new.keys()).collect();
     let changed: BTreeSet<&Name> = names.into_iter().filter(|name| old.get(*name) != new.get(*name)).collect();
@@ -66,7 +74,7 @@ fn settings(was: &str, want: &str) -> Option<Vec<Change>> {
 /// A section and a key.
 type Name = (String, String);
 
-/// The lines of an INI text, read as `stdlib/ini.rhai` reads them.
+/// The lines of an INI text, read as the edit of settings reads them.
 struct Ini<'t>(Vec<(&'t str, Row)>);
 
 enum Row {
@@ -79,34 +87,26 @@ enum Row {
 }
 
 impl<'t> Ini<'t> {
-    fn new(text: &'t str) -> Self {
-        let mut section = String::new();
-        // The setting that a line further in continues, and how far in that is.
-        let mut open: Option<(usize, Name)> = None;
-        let row = |line: &'t str| {
-            let bare = line.trim();
-            let indent = line.trim_end().len() - line.trim().len();
-            let row = if bare.is_empty() {
-                open = None;
-                Row::Blank
-            } else if bare.starts_with(['#', ';']) {
-                Row::Comment
-            } else if let Some((_, name)) = open.as_ref().filter(|(deep, _)| indent > *deep) {
-                Row::More(name.clone(), bare.into())
-            } else if let Some((name, _)) = bare.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-                open = None;
-                section = name.trim().into();
-                Row::Section(section.clone())
-            } else {
-                let (key, value) = bare.split_once(['=', ':']).unwrap_or((bare, ""));
-                let name = (section.clone(), key.trim_end().to_owned());
-                open = Some((indent, name.clone()));
-                Row::Setting(name, value.trim_start().into())
+    fn new(read: &'t Settings<'t>) -> Self {
+        let text = |bytes: &'t [u8]| std::str::from_utf8(bytes).unwrap_or_default();
+        let mut open: Option<Name> = None;
+        let row = |(line, kind, section): (&'t [u8], Kind, &'t [u8])| {
+            let row = match (kind, &open) {
+                (Kind::Comment, _) => Row::Comment,
+                (Kind::Section, _) => Row::Section(text(section).to_owned()),
+                (Kind::Setting, _) => {
+                    let (key, value) = read.key_and_value(line);
+                    let name = (text(section).to_owned(), text(key).to_owned());
+                    open = Some(name.clone());
+                    Row::Setting(name, text(value).to_owned())
+                }
+                (Kind::More, Some(name)) => Row::More(name.clone(), text(line).trim().to_owned()),
+                (Kind::Blank | Kind::More, _) => Row::Blank,
             };
-            (line, row)
+            (text(line), row)
         };
         // Without the line breaks: the last line may have got one because others follow it now.
-        Self(text.split('\n').map(row).collect())
+        Self(read.rows().map(row).collect())
     }
 
     /// What each setting has: one value for each time that it is there, in order.

@@ -1,9 +1,10 @@
 //! The one place where it is decided what is to be done about a task.
 
+use crate::cut;
 use crate::file;
 use crate::state::{Known, Seen};
 use haflow_model::{
-    Act, Action, Change, Content, Decision, Diff, Ensure, File, FileState, NodeId, Param, Task, Test, Value, When,
+    Act, Action, Change, Content, Decision, Diff, Edit, Ensure, File, FileState, NodeId, Param, Task, Test, Value, When,
 };
 use zeroize::Zeroize;
 
@@ -84,10 +85,15 @@ impl<'t> Ready<'t> {
             Action::Ensure(Ensure { probe, .. }) => {
                 named(&probe.script, name) || probe.jq.as_ref().is_some_and(|filter| named(filter, name))
             }
-            Action::File(File { state: FileState::Content(Content::Edit(filter)), .. }) => named(filter, name),
+            Action::File(File { state: FileState::Content(Content::Edit(Edit::Filter(filter))), .. }) => {
+                named(filter, name)
+            }
+            // An own edit uses all of its params. An act has nothing to look at, a gate waits anyway, and a read must be right.
+            Action::File(File { state: FileState::Content(Content::Edit(Edit::Own(_))), .. })
+            | Action::Act(_)
+            | Action::Gate(_)
+            | Action::Read(_) => true,
             Action::File(_) => false,
-            // An act has nothing to look at, a gate waits anyway, and a read must be right.
-            Action::Act(_) | Action::Gate(_) | Action::Read(_) => true,
         };
         let mut params = Vec::new();
         for (name, param) in &task.params {
@@ -186,7 +192,7 @@ fn compare(state: &Value, want: Option<&Known>) -> Decision {
     } else {
         differences(String::new(), Some(state), Some(&want), &mut changes);
     }
-    Decision::Change { diff: Diff(changes) }
+    Decision::Change { diff: Diff(cut::changes(changes)) }
 }
 
 /// The fields in which two values differ, in the order of their names.
@@ -268,7 +274,7 @@ pub(crate) fn passes(when: &When, output: &Known) -> Result<(), String> {
         return Ok(());
     }
     let shown = match output {
-        Known::Plain(value) => value.to_string(),
+        Known::Plain(value) => cut::beginning(&value.to_string(), cut::MOST_SAID),
         Known::Secret(secret) => secret.to_string(),
     };
     let not = if when.negate { "not " } else { "" };

@@ -1,6 +1,7 @@
 //! Runs a graph: each task when its turn comes, as many at once as may be, and an outcome for every one.
 
 use crate::ahead::{Ahead, Batch, Key, Looked};
+use crate::cut;
 use crate::decide::{Ready, passes};
 use crate::events::Events;
 use crate::gatekeeper::Gatekeeper;
@@ -11,7 +12,8 @@ use crate::state::{Known, Seen};
 use crate::work::{Before, Ended, Promised, Worker, is_content, outlives_changes};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
-    Action, EdgeKind, Event, Graph, HostName, NodeId, Outcome, Param, Plan, RunCounts, Secrets, Task, TaskRef, Value,
+    Action, EdgeKind, Event, Failure, Graph, HostName, NodeId, Outcome, Param, Plan, RunCounts, Secrets, Task, TaskRef,
+    Value,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::pin::Pin;
@@ -121,6 +123,27 @@ pub async fn execute(
     let took_ms = crate::millis(started.elapsed());
     events.emit(Event::RunFinished { run: settings.run.clone(), counts: run.counts, took_ms }).await;
     run.counts
+}
+
+/// Why no other task can use an output.
+fn unusable(output: &Known) -> Option<Failure> {
+    let (size, nul) = match output {
+        Known::Plain(Value::String(text)) => (text.len(), text.contains('\0')),
+        Known::Plain(value) => (cut::size(value), false),
+        Known::Secret(secret) => (secret.expose().len(), secret.expose().contains('\0')),
+    };
+    let (message, hint) = if nul {
+        ("its output has a NUL byte, which a shell can't hold, and others use it".to_owned(), "have it print text")
+    } else if size > cut::MOST_USED {
+        let most = cut::MOST_USED >> 20;
+        (
+            format!("its output has {size} bytes, and others use it: at most {most} MiB"),
+            "have it print only what is used",
+        )
+    } else {
+        return None;
+    };
+    Some(Failure { message, hint: Some(hint.into()), ..Failure::default() })
 }
 
 /// A gate looks for as long as it takes, and an act shows nothing.
@@ -351,9 +374,14 @@ impl<'r> Run<'r> {
         Ready::new(task, known)
     }
 
-    async fn end(&mut self, id: NodeId, ended: Ended, took: Duration) {
+    async fn end(&mut self, id: NodeId, mut ended: Ended, took: Duration) {
+        let used = self.graph.after(id).any(|edge| edge.kind == EdgeKind::Data);
+        if used && let Some(why) = ended.1.as_ref().and_then(unusable) {
+            ended = (Outcome::Failed { failure: Box::new(why) }, None);
+        }
         let output = match &ended.1 {
-            Some(Known::Plain(output)) => Some(output.clone()),
+            Some(Known::Plain(output)) if used => Some(output.clone()),
+            Some(Known::Plain(output)) => Some(cut::value(output.clone(), cut::MOST_TOLD)),
             _ => None,
         };
         if let Some(Known::Secret(secret)) = &ended.1 {

@@ -1,8 +1,10 @@
 //! Facts: what is read off hosts without changing them, each in one round trip, all hosts at once.
 
+use crate::filters::Running;
 use crate::hosts::Hosts;
 use crate::lane::{Process, Script};
 use crate::state::{self, Seen};
+use crate::step::Trouble;
 use haflow_model::{Host, HostName, Probe, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -61,13 +63,20 @@ pub async fn own(
             let mut lane = hosts.lane(&host, None).await.map_err(|error| failed(error.message, error.hint))?;
             let script = Script { text: &probe.script, variables, process: Process::Own };
             let output = lane.run(script, TIMEOUT, kill).await.map_err(|error| failed(error.to_string(), None))?;
-            match state::of_probe(probe, params, &output, false) {
+            let running = Running { filters: &hosts.filters, variables: params, timeout: TIMEOUT, kill };
+            match state::of_probe(probe, &output, false, running).await {
+                Ok(Seen::Value(value)) if crate::cut::size(&value) > crate::cut::MOST_USED => {
+                    let most = crate::cut::MOST_USED >> 20;
+                    Err(failed(format!("the fact is larger than {most} MiB"), Some("have it print less".into())))
+                }
                 Ok(Seen::Value(value)) => Ok((host, Ok(value))),
                 Ok(_) => unreachable!("a probe shows a value"),
-                Err(failure) => {
+                Err(Trouble::Failed(failure)) => {
+                    let failure = *failure;
                     let said = if failure.stderr.is_empty() { failure.stdout } else { failure.stderr };
                     Err(failed(format!("{}: {said}", failure.message), failure.hint))
                 }
+                Err(_) => Err(failed("the run was interrupted".into(), None)),
             }
         }
     };

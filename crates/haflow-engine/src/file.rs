@@ -1,16 +1,26 @@
 //! The file action: what is at a path, how it differs from what is wanted, and the scripts in between.
 
 use crate::content;
-use crate::jq;
+use crate::cut::beginning;
+use crate::edit;
+use crate::filters::Running;
+use crate::jq::{self, Input, Yield};
 use crate::lane::Output;
 use crate::state::{Known, failed};
-use haflow_model::{Change, Content, Decision, Diff, Failure, File, FileState, Value, pinned, pinned_looks};
+use haflow_model::{Change, Content, Decision, Diff, Edit, Failure, File, FileState, Value, pinned, pinned_looks};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 const PROBE: &str = include_str!("file_probe.sh");
 const WRITE: &str = include_str!("file_write.sh");
+/// The same where the content comes as `printf %b` reads it. The dot keeps line breaks at the end.
+const WRITE_BYTES: &str = concat!(
+    r#"wanted=$(printf '%b.' "$wanted"); wanted=${wanted%.}
+"#,
+    include_str!("file_write.sh")
+);
 const ATTRIBUTES: &str = include_str!("file_attributes.sh");
 
 /// Ends the script with [`MOVED`] where what is at the path isn't what was seen.
@@ -27,7 +37,7 @@ const MOST_SHOWN: usize = 256 << 10;
 const MOST_EDITED: usize = 4 << 20;
 
 /// What is at a path.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct FileSeen {
     kind: Kind,
     mode: u32,
@@ -40,6 +50,18 @@ pub(crate) struct FileSeen {
     detail: String,
     /// The content, where the probe was asked for it.
     content: Option<Vec<u8>>,
+    /// What the task's edit makes of it, once that has been made.
+    edited: Option<Box<Result<Option<Edited>, Failure>>>,
+}
+
+/// A content that an edit has made.
+#[derive(Debug, Clone, PartialEq)]
+struct Edited {
+    content: Arc<Vec<u8>>,
+    /// Whether it is what is there.
+    same: bool,
+    /// How what is there differs from it.
+    changes: Vec<Change>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -179,9 +201,10 @@ impl Wanted<'_> {
             // Of a folder, chmod clears bits by five digits only.
             ("mode".into(), file.mode.map(|mode| format!("{mode:05o}")).unwrap_or_default()),
         ];
-        if let Some(mut content) = self.new_content(seen)? {
-            variables.push(("wanted".into(), std::mem::take(&mut *content)));
-            return Ok((WRITE, variables));
+        if let Some(content) = self.new_content(seen)? {
+            let (form, wanted) = printable(&content);
+            variables.push(("wanted".into(), wanted));
+            return Ok((form, variables));
         }
         let (_, target) = self.kind();
         variables.push(("target".into(), target.into()));
@@ -189,42 +212,141 @@ impl Wanted<'_> {
     }
 
     /// The content to write, if what is there differs from it.
-    fn new_content(&self, seen: &FileSeen) -> Result<Option<Zeroizing<String>>, Failure> {
+    fn new_content(&self, seen: &FileSeen) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
         let content = match (&self.file.state, self.content) {
-            (FileState::Content(Content::Is(_)), Some(content)) => content.variable(),
-            (FileState::Content(Content::Edit(filter)), _) => match self.edited(filter, seen)? {
-                Some(content) => content,
-                None => return Ok(None),
-            },
+            (FileState::Content(Content::Is(_)), Some(content)) => Zeroizing::new(content.variable().into_bytes()),
+            (FileState::Content(Content::Edit(_)), _) => {
+                return Ok(match self.edited(seen)? {
+                    Some(edited) if !edited.same => Some(Zeroizing::new(edited.content.to_vec())),
+                    _ => None,
+                });
+            }
             _ => return Ok(None),
         };
-        let content = Zeroizing::new(content);
-        let same = seen.kind == Kind::File && seen.detail == sha256(content.as_bytes());
+        if content.contains(&0) {
+            return Err(refused(format!("the content of {} has a NUL byte, which a shell can't hold", self.file.path)));
+        }
+        let same = seen.kind == Kind::File && seen.detail == sha256(&content);
         Ok((!same).then_some(content))
     }
 
-    /// What the filter makes of the text that is there; `None` where there is no file and none shall be made.
-    fn edited(&self, filter: &str, seen: &FileSeen) -> Result<Option<String>, Failure> {
-        let refused = |message: String| Failure { message, ..Failure::default() };
-        let text = match (seen.kind, &seen.content) {
-            (Kind::File, Some(bytes)) => std::str::from_utf8(bytes)
-                .map(Value::from)
-                .map_err(|_| refused(format!("{} isn't UTF-8 text, so it can't be edited", self.file.path)))?,
-            (Kind::File, None) if seen.size <= MOST_EDITED as u64 => return Err(withheld(&self.file.path)),
-            (Kind::File, None) => {
-                return Err(refused(format!(
-                    "{} has {} bytes, too many to edit (at most {MOST_EDITED})",
-                    self.file.path, seen.size
-                )));
-            }
-            _ => Value::Null,
-        };
-        match jq::run(filter, self.params, text) {
-            Ok(Value::String(text)) => Ok(Some(text)),
-            Ok(Value::Null) if seen.kind == Kind::Absent => Ok(None),
-            Ok(other) => Err(refused(format!("the edit of {} yields {other}, not a text", self.file.path))),
-            Err(error) => Err(refused(format!("{} can't be edited: {error}", self.file.path))),
+    /// What the edit makes of the text that is there; `None` where there is no file and none shall be made.
+    fn edited<'s>(&self, seen: &'s FileSeen) -> Result<Option<&'s Edited>, Failure> {
+        match seen.edited.as_deref() {
+            Some(Ok(edited)) => Ok(edited.as_ref()),
+            Some(Err(failure)) => Err(failure.clone()),
+            None => Err(refused(format!("the edit of {} wasn't made", self.file.path))),
         }
+    }
+
+    /// Makes the edit of what was seen, off the run's own task: for a decision it must be there.
+    pub(crate) async fn make_edit(&self, seen: &mut FileSeen, running: Running<'_>) -> Result<(), jq::Error> {
+        let FileState::Content(Content::Edit(edit)) = &self.file.state else { return Ok(()) };
+        let once = match self.text(seen) {
+            Ok(text) => self.edit_once(edit, text, running).await?,
+            Err(failure) => Err(failure),
+        };
+        let made = match once {
+            // An edit that doesn't see its own result would be made again with every run.
+            Ok(Some(made)) if Some(&made) != seen.content.as_ref() => {
+                match self.edit_once(edit, Some(made.clone()), running).await? {
+                    Ok(twice) if twice.as_ref() == Some(&made) => Ok(Some(made)),
+                    Ok(_) => Err(Failure {
+                        hint: Some(
+                            "what an edit puts there must be what it looks for: a `matching` fits the line too".into(),
+                        ),
+                        ..refused(format!(
+                            "the edit of {} would change its own result once more, so nothing was written",
+                            self.file.path
+                        ))
+                    }),
+                    Err(failure) => Err(Failure {
+                        message: format!("{} (of the edit's own result, so nothing was written)", failure.message),
+                        ..failure
+                    }),
+                }
+            }
+            once => once,
+        };
+        let compared = match made {
+            Ok(Some(content)) => Ok(Some(self.compared(seen, content).await)),
+            Ok(None) => Ok(None),
+            Err(failure) => Err(failure),
+        };
+        seen.edited = Some(Box::new(compared));
+        Ok(())
+    }
+
+    /// The text that is there; `None` where there is no file.
+    fn text(&self, seen: &FileSeen) -> Result<Option<Vec<u8>>, Failure> {
+        match (seen.kind, &seen.content) {
+            (Kind::File, Some(bytes)) => match edit::refused(bytes) {
+                Some(why) => Err(refused(format!("{} can't be edited: {why}", self.file.path))),
+                None => Ok(Some(bytes.clone())),
+            },
+            (Kind::File, None) if seen.size <= MOST_EDITED as u64 => Err(withheld(&self.file.path)),
+            (Kind::File, None) => Err(refused(format!(
+                "{} has {} bytes, too many to edit (at most {MOST_EDITED})",
+                self.file.path, seen.size
+            ))),
+            _ => Ok(None),
+        }
+    }
+
+    /// What the edit makes of a text.
+    async fn edit_once(
+        &self,
+        edit: &Edit,
+        text: Option<Vec<u8>>,
+        running: Running<'_>,
+    ) -> Result<Result<Option<Vec<u8>>, Failure>, jq::Error> {
+        let path = &self.file.path;
+        let absent = text.is_none();
+        let made = match edit {
+            Edit::Own(own) => {
+                let (own, params) = (*own, self.params.to_vec());
+                off_task(move || edit::edit(own, &params, text.as_deref())).await
+            }
+            Edit::Filter(filter) => {
+                let input = text.map_or(Input::Value(Value::Null), Input::Text);
+                match running.run(filter, input).await {
+                    Ok(Yield::Text(text)) => Ok(Some(text)),
+                    Ok(Yield::Value(Value::Null)) if absent => Ok(None),
+                    Ok(Yield::Value(other)) => {
+                        let other = beginning(&other.to_string(), 200);
+                        return Ok(Err(refused(format!("the edit of {path} yields {other}, not a text"))));
+                    }
+                    Err(jq::Error::Killed) => return Err(jq::Error::Killed),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+        };
+        let made = made.and_then(|made| match made.as_deref().and_then(edit::refused) {
+            Some(_) => Err("a param has a NUL byte, which no text has".to_owned()),
+            None => Ok(made),
+        });
+        Ok(match made {
+            Ok(Some(made)) if made.len() > MOST_EDITED => Err(refused(format!(
+                "the edit of {path} yields {} bytes, too many (at most {MOST_EDITED})",
+                made.len()
+            ))),
+            Ok(made) => Ok(made),
+            Err(why) => Err(refused(format!("{path} can't be edited: {why}"))),
+        })
+    }
+
+    /// An edit's content, compared with what is there.
+    async fn compared(&self, seen: &FileSeen, content: Vec<u8>) -> Edited {
+        let same = seen.kind == Kind::File && seen.content.as_ref() == Some(&content);
+        let content = Arc::new(content);
+        let changes = if same {
+            Vec::new()
+        } else {
+            let (kind, secret, path) = (self.kind.to_owned(), self.secret, self.file.path.clone());
+            let (seen, content) = (seen.clone(), Arc::clone(&content));
+            off_task(move || text_changes(&path, &kind, secret, MOST_EDITED, &seen, &content)).await
+        };
+        Edited { content, same, changes }
     }
 
     fn differences(&self, seen: &FileSeen) -> Result<Vec<Change>, Failure> {
@@ -329,29 +451,65 @@ impl Wanted<'_> {
         changes
     }
 
-    fn content_change(&self, seen: &FileSeen, content: &str) -> Vec<Change> {
-        let was = match (seen.kind, &seen.content) {
-            (Kind::File, Some(bytes)) => std::str::from_utf8(bytes).ok(),
-            (Kind::File, None) => None,
-            _ => Some(""),
-        };
-        // An edit leaves most lines as they are, so that what differs is little.
-        let edited = matches!(self.file.state, FileState::Content(Content::Edit(_)));
-        let most = if edited { MOST_EDITED } else { MOST_SHOWN };
-        let readable = |text: &&str| text.len() <= most && !text.contains('\0');
-        let texts = was.filter(readable).zip(Some(content).filter(readable));
-        match (texts, self.content) {
-            (_, Some(Known::Secret(_))) => vec![Change::Secret { field: "content".into() }],
-            // What is there may be another secret, which nobody knows by its value.
-            (Some((was, want)), _) if self.secret => content::secrets(&self.file.path, self.kind, was, want),
-            (None, _) if self.secret => vec![Change::Secret { field: "content".into() }],
-            (Some((was, want)), _) => content::changes(&self.file.path, self.kind, was, want),
-            (None, _) => vec![Change::Opaque {
-                was: (seen.kind == Kind::File).then(|| (seen.size, short(&seen.detail))),
-                want: (content.len() as u64, short(&sha256(content.as_bytes()))),
-            }],
+    fn content_change(&self, seen: &FileSeen, content: &[u8]) -> Vec<Change> {
+        if matches!(self.content, Some(Known::Secret(_))) {
+            return vec![Change::Secret { field: "content".into() }];
+        }
+        match seen.edited.as_deref() {
+            Some(Ok(Some(edited))) => edited.changes.clone(),
+            _ => text_changes(&self.file.path, self.kind, self.secret, MOST_SHOWN, seen, content),
         }
     }
+}
+
+/// How what is there differs from a content, of which at most `most` bytes are shown.
+fn text_changes(path: &str, kind: &str, secret: bool, most: usize, seen: &FileSeen, content: &[u8]) -> Vec<Change> {
+    let was = match (seen.kind, &seen.content) {
+        (Kind::File, Some(bytes)) => Some(&bytes[..]),
+        (Kind::File, None) => None,
+        _ => Some(&b""[..]),
+    };
+    let readable = |text: &&[u8]| text.len() <= most && !text.contains(&0);
+    let texts = was.filter(readable).zip(Some(content).filter(readable));
+    // Where a text isn't UTF-8, what isn't is shown as U+FFFD.
+    let texts = texts.map(|(was, want)| (String::from_utf8_lossy(was), String::from_utf8_lossy(want)));
+    match texts.filter(|(was, want)| was != want) {
+        // What is there may be another secret, which nobody knows by its value.
+        Some((was, want)) if secret => content::secrets(path, kind, &was, &want),
+        None if secret => vec![Change::Secret { field: "content".into() }],
+        Some((was, want)) => content::changes(path, kind, &was, &want),
+        None => vec![Change::Opaque {
+            was: (seen.kind == Kind::File).then(|| (seen.size, short(&seen.detail))),
+            want: (content.len() as u64, short(&sha256(content))),
+        }],
+    }
+}
+
+fn refused(message: String) -> Failure {
+    Failure { message, ..Failure::default() }
+}
+
+/// Does what takes a while with a large file without holding up the run.
+async fn off_task<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+/// A content as a shell variable can hold it everywhere, and the script that writes it: what isn't UTF-8 comes in octal digits.
+fn printable(content: &[u8]) -> (&'static str, String) {
+    if let Ok(text) = std::str::from_utf8(content) {
+        return (WRITE, text.to_owned());
+    }
+    let mut text = String::with_capacity(content.len() * 2);
+    for chunk in content.utf8_chunks() {
+        text.push_str(&chunk.valid().replace('\\', "\\\\"));
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\0{byte:03o}");
+        }
+    }
+    (WRITE_BYTES, text)
 }
 
 /// What the probe printed.
@@ -387,6 +545,7 @@ pub(crate) fn parse(output: &Output) -> Result<FileSeen, Failure> {
         size,
         detail,
         content: whole.then(|| rest.to_vec()),
+        edited: None,
     })
 }
 

@@ -173,7 +173,12 @@ pub(crate) struct Collector {
     searched: usize,
     /// How much was thrown away because there was too much.
     dropped: usize,
+    /// Whether a marker's line is longer than any that a shell was told to print: nothing that follows can be relied on.
+    broken: bool,
 }
+
+/// A marker's line is no longer than this, in bytes: an exit code is in it, or what a lane's shell says of itself.
+const LONGEST_LINE: usize = 4 << 10;
 
 /// More than this of one stream of one script isn't kept, in bytes.
 pub(crate) const MOST: usize = 64 << 20;
@@ -191,7 +196,13 @@ pub(crate) struct Piece {
 
 impl Collector {
     fn new(marker: &str) -> Self {
-        Self { finder: Finder::new(marker.as_bytes()).into_owned(), bytes: Vec::new(), searched: 0, dropped: 0 }
+        Self {
+            finder: Finder::new(marker.as_bytes()).into_owned(),
+            bytes: Vec::new(),
+            searched: 0,
+            dropped: 0,
+            broken: false,
+        }
     }
 
     /// Takes in more of the stream.
@@ -207,6 +218,9 @@ impl Collector {
 
     /// The next piece, if its marker line has come whole. What follows it stays.
     pub(crate) fn piece(&mut self) -> Option<Piece> {
+        if self.broken {
+            return None;
+        }
         let length = self.finder.needle().len();
         let from = self.searched.min(self.bytes.len());
         let Some(found) = self.finder.find(&self.bytes[from..]).map(|at| at + from) else {
@@ -219,8 +233,10 @@ impl Collector {
             }
             return None;
         };
-        let Some(end) = memchr::memchr(b'\n', &self.bytes[found..]).map(|at| at + found) else {
+        let line = &self.bytes[found..];
+        let Some(end) = memchr::memchr(b'\n', &line[..line.len().min(LONGEST_LINE)]).map(|at| at + found) else {
             self.searched = found;
+            self.broken = line.len() >= LONGEST_LINE;
             return None;
         };
         let word = String::from_utf8_lossy(&self.bytes[found + length..end]).trim().to_owned();
@@ -229,6 +245,11 @@ impl Collector {
         bytes.truncate(found);
         self.searched = 0;
         Some(Piece { bytes, word, dropped: std::mem::take(&mut self.dropped) })
+    }
+
+    /// Whether no piece comes any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// What has come so far of an unfinished piece.
@@ -271,6 +292,22 @@ mod tests {
             let expected: Vec<_> = outputs.into_iter().map(|(output, exit)| (output, exit.to_string())).collect();
             prop_assert_eq!(pieces, expected);
         }
+    }
+
+    /// A host that prints a marker, which it knows, and no line break behind it.
+    #[test]
+    fn a_marker_line_that_never_ends_breaks_the_stream() {
+        let mut collector = Frame::new("f00dfeedf00dfeed".into()).collector();
+        collector.push(b"out\nf00dfeedf00dfeed ");
+        let mut taken = 0;
+        while !collector.is_broken() {
+            assert_eq!(collector.piece(), None);
+            assert!(taken < 2 * LONGEST_LINE, "it goes on for ever");
+            collector.push(&[b'x'; 100]);
+            taken += 100;
+        }
+        collector.push(b"\nf00dfeedf00dfeed 0\n");
+        assert_eq!(collector.piece(), None, "nothing behind it counts");
     }
 
     /// Runs the encoded frame in a real `sh` and decodes what it prints.

@@ -1,5 +1,6 @@
 //! The hosts of a run: each is connected once, and its lanes are lent out and taken back. A connection that is lost is made again.
 
+use crate::filters::Filters;
 use crate::lane::{Lane, LaneError, Script, Shell};
 use crate::lent::{Lent, Locked};
 use crate::ssh::{Connection, Control, Step, Unreachable};
@@ -7,6 +8,7 @@ use haflow_model::{Event, Host, HostName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
@@ -44,6 +46,8 @@ pub struct Hosts {
     reconnect: Mutex<Duration>,
     /// Who is told of connections that are lost and come back.
     watcher: Mutex<Option<UnboundedSender<Event>>>,
+    /// What runs the filters of what comes from them.
+    pub(crate) filters: Filters,
 }
 
 /// A run that locks hosts.
@@ -135,7 +139,14 @@ impl Hosts {
             holder: OnceLock::new(),
             reconnect: Mutex::new(RECONNECT),
             watcher: Mutex::default(),
+            filters: Filters::new(None),
         }
+    }
+
+    /// Has jq filters run in processes of their own: `program` serves them where it is begun with [`crate::filters::SERVE`].
+    #[must_use]
+    pub fn filters_by(self, program: PathBuf) -> Self {
+        Self { filters: Filters::new(Some(program)), ..self }
     }
 
     /// From here on, a connection that is lost is tried for during `time`; two minutes where nobody says so.

@@ -2,7 +2,7 @@
 
 use crate::frame::{BEGIN, Collector, Frame};
 use std::any::Any;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
@@ -125,6 +125,10 @@ const WELCOME: &str = "PATH=\"${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/
 
 /// What it knows from then on.
 pub(crate) const LANE: &str = include_str!("lane.sh");
+/// So much is read of why a shell ended, in bytes.
+const MOST_SAID: u64 = 64 << 10;
+/// How long it may take until it is noticed that a script that has ended had been sent.
+const LAST_OF_WRITING: Duration = Duration::from_secs(1);
 
 /// Empty lines that come first: a login script that reads its input takes these.
 const FOR_LOGIN_SCRIPTS: &str = "\n\n\n\n\n\n\n\n";
@@ -173,6 +177,9 @@ impl Lane {
         let _ = lane.stdin.flush().await;
         let (mut answer, mut end) = (None, None);
         while answer.is_none() || end.is_none() {
+            if out.is_broken() || err.is_broken() {
+                return Err(LaneError::Lost("the host answered with a line that doesn't end".into()));
+            }
             pump(&mut lane.stdout, &mut lane.stderr, &mut out, &mut err).await?;
             answer = answer.or_else(|| out.piece());
             end = end.or_else(|| err.piece());
@@ -240,8 +247,26 @@ impl Lane {
             }
             Ok(())
         };
-        let (written, read) = tokio::join!(write, read);
-        read?;
+        let (mut write, mut read) = (pin!(write), pin!(read));
+        let mut written = None;
+        loop {
+            tokio::select! {
+                biased;
+                // Whatever has become of what is still to be written: a host that takes nothing any more must not hold up a timeout.
+                read = &mut read => {
+                    read?;
+                    break;
+                }
+                done = &mut write, if written.is_none() => written = Some(done),
+            }
+        }
+        let written = match written {
+            Some(written) => written,
+            // All that was sent has been run, so it has all arrived.
+            None => tokio::time::timeout(LAST_OF_WRITING, write)
+                .await
+                .map_err(|_| LaneError::Lost("it answered more than it was asked".into()))?,
+        };
         written.map_err(|error| LaneError::Lost(error.to_string()))
     }
 
@@ -303,6 +328,9 @@ async fn gather(
             let (stdout, stderr) = (std::mem::take(&mut printed.bytes), std::mem::take(&mut messages.bytes));
             return Ok(Output { exit, stdout, stderr });
         }
+        if out.is_broken() || err.is_broken() {
+            return Err(LaneError::Lost("the host answered with a line that doesn't end".into()));
+        }
         pump(stdout, stderr, out, err).await?;
     }
 }
@@ -323,9 +351,10 @@ async fn pump(
         Ok(0) => {
             // Whoever ended the shell may have said why.
             let mut said = Vec::new();
-            let _ = tokio::time::timeout(Duration::from_secs(2), stderr.read_to_end(&mut said)).await;
+            let mut rest = (&mut *stderr).take(MOST_SAID);
+            let _ = tokio::time::timeout(Duration::from_secs(2), rest.read_to_end(&mut said)).await;
             err.push(&said);
-            let said = crate::shell::tail(err.peek(), 3);
+            let said = crate::cut::tail(err.peek(), 3);
             Err(LaneError::Lost(if said.is_empty() { "the remote shell ended".into() } else { said }))
         }
         Err(error) => Err(LaneError::Lost(error.to_string())),
@@ -336,6 +365,7 @@ async fn pump(
 mod tests {
     use super::*;
     use std::process::Stdio;
+    use tokio::io::{DuplexStream, duplex};
 
     /// What a large script's here-document is read from. bash may make a file for it; others make a pipe.
     #[tokio::test]
@@ -360,5 +390,49 @@ mod tests {
         lane.run(&[script], Duration::from_mins(1), each).await.expect("it runs");
         assert!(said.starts_with("/dev/shm/") || said.starts_with("pipe:"), "a secret was in {said}");
         assert!(!said.contains("TMPDIR"), "scripts have another environment: {said}");
+    }
+
+    /// A lane, and the other ends of its streams: nobody reads what is sent there after the hello.
+    async fn lane() -> (Lane, String, [DuplexStream; 3]) {
+        let (stdin, mut far_stdin) = duplex(1 << 10);
+        let (mut far_stdout, stdout) = duplex(1 << 20);
+        let (mut far_stderr, stderr) = duplex(1 << 10);
+        let far = async move {
+            let mut text = String::new();
+            while !text.contains(" end") {
+                let mut bytes = [0; 256];
+                let read = far_stdin.read(&mut bytes).await.expect("it talks");
+                text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+            }
+            let marker = text.rsplit("printf '").next().and_then(|rest| rest.split('.').next()).expect("a marker");
+            far_stdout.write_all(format!("{marker}.1 2 3 4 5\n").as_bytes()).await.expect("it listens");
+            far_stderr.write_all(format!("{marker}.1 end\n").as_bytes()).await.expect("it listens");
+            (marker.to_owned(), [far_stdin, far_stdout, far_stderr])
+        };
+        let (lane, (marker, far)) = tokio::join!(Lane::open(stdin, stdout, stderr, ()), far);
+        (lane.expect("it opens"), marker, far)
+    }
+
+    /// The script doesn't fit the way to a host that has stopped reading.
+    #[tokio::test]
+    async fn a_timeout_fires_while_a_script_is_still_being_written() {
+        let (mut lane, _, _far) = lane().await;
+        let text = format!(": {}", "x".repeat(4 << 20));
+        let scripts = [Script { text: &text, variables: &[], process: Process::Own }];
+        let ran = lane.run(&scripts, Duration::from_millis(50), drop);
+        let ran = tokio::time::timeout(Duration::from_secs(20), ran).await.expect("the timeout fires");
+        assert!(matches!(ran, Err(LaneError::TimedOut { .. })), "{ran:?}");
+    }
+
+    /// A host that knows the marker, prints it, and then anything.
+    #[tokio::test]
+    async fn an_answer_without_an_end_breaks_the_lane() {
+        let (mut lane, marker, [_stdin, mut far_stdout, _stderr]) = lane().await;
+        let script = Script { text: ":", variables: &[], process: Process::Own };
+        let mut endless = format!("{marker}.2 ").into_bytes();
+        endless.resize(100 << 10, b'x');
+        far_stdout.write_all(&endless).await.expect("there is room");
+        let ran = lane.run(&[script], Duration::from_mins(1), drop).await;
+        assert!(matches!(ran, Err(LaneError::Lost(_))), "{ran:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! What is done with a lane that is lent out: scripts run, steps are picked up, and what takes too long is ended.
 
+use crate::filters::Filters;
 use crate::frame::FOLDER;
 use crate::hosts::{Holder, Hosts, Link, Reached, guard};
 use crate::lane::{Lane, LaneError, Output, Process, Script, Stopped};
@@ -82,6 +83,11 @@ impl<'h> Lent<'h> {
     /// Has the steps whose ends have been told by now removed together with the next scripts.
     pub(crate) fn remove_told(&mut self) {
         self.told = self.reached.take_told(self.user.as_ref());
+    }
+
+    /// What runs the filters of what comes from the host.
+    pub(crate) fn filters(&self) -> &'h Filters {
+        &self.hosts.filters
     }
 
     /// Tries to lock the host for as long as this lane lives.

@@ -5,12 +5,15 @@
 
 mod ahead;
 mod content;
+mod cut;
 mod decide;
 mod drift;
+mod edit;
 mod events;
 mod execute;
 pub mod facts;
 mod file;
+pub mod filters;
 mod frame;
 #[cfg(fuzzing)]
 pub mod fuzz;
@@ -24,6 +27,7 @@ mod past;
 mod plan;
 mod reach;
 mod schedule;
+mod settings;
 mod settle;
 mod shell;
 mod ssh;

@@ -7,6 +7,7 @@
 //! - at the text's beginning the rest of one, at its end the beginning of one: what is left of it where output was cut;
 //! - anywhere, eight characters in a row of its base64, in whichever alphabet, and wherever it stands in what was encoded.
 
+use crate::cut;
 use haflow_model::{REDACTED, Secret};
 use memchr::memmem;
 use std::ops::Range;
@@ -73,8 +74,32 @@ impl Mask {
         self.short.extend(short);
     }
 
-    /// The text without secrets; `None` where there are none in it.
+    /// The text without secrets; `None` where there are none in it. Where something was cut out of it, each part has ends of its own.
     pub(crate) fn hide(&self, text: &str) -> Option<String> {
+        let parts = cut::parts(text);
+        if let [_] = parts[..] {
+            return self.hide_in(text);
+        }
+        let mut hidden: Option<String> = None;
+        let mut end = 0;
+        for part in parts {
+            let here = self.hide_in(&text[part.clone()]);
+            if here.is_some() && hidden.is_none() {
+                hidden = Some(text[..end].to_owned());
+            }
+            if let Some(hidden) = &mut hidden {
+                hidden.push_str(&text[end..part.start]);
+                hidden.push_str(here.as_deref().unwrap_or(&text[part.clone()]));
+            }
+            end = part.end;
+        }
+        if let Some(hidden) = &mut hidden {
+            hidden.push_str(&text[end..]);
+        }
+        hidden
+    }
+
+    fn hide_in(&self, text: &str) -> Option<String> {
         let mut found: Vec<Range<usize>> = Vec::new();
         for view in views(text) {
             self.find(&view, &mut found);
@@ -470,5 +495,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_secret_that_was_cut_with_words_about_it_is_hidden() {
+        let mut mask = Mask::default();
+        mask.add(&Secret::new("correct horse battery staple"));
+        let cut = |text: &str| mask.hide(text);
+        assert_eq!(
+            cut("it is correct horse ba … 12 bytes left out").as_deref(),
+            Some("it is ‹secret› … 12 bytes left out")
+        );
+        assert_eq!(
+            cut("… 12 bytes left out … battery staple, no?").as_deref(),
+            Some("… 12 bytes left out … ‹secret›, no?")
+        );
+        assert_eq!(cut("nothing … 12 bytes left out … here"), None);
     }
 }

@@ -29,10 +29,3 @@ pub(crate) fn variable(value: &Value) -> String {
         other => other.to_string(),
     }
 }
-
-/// The last `lines` lines of what a host printed, for a person to read.
-pub(crate) fn tail(bytes: &[u8], lines: usize) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let all: Vec<&str> = text.trim_end().lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
-}

@@ -1,10 +1,12 @@
 //! What a probe saw: from the bytes that a host printed to a state that can be compared.
 
+use crate::cut::tail;
 use crate::decide::Ready;
 use crate::file::FileSeen;
-use crate::jq;
-use crate::lane::Output;
-use crate::shell::tail;
+use crate::filters::Running;
+use crate::jq::{self, Input, Yield};
+use crate::lane::{Output, Stopped};
+use crate::step::Trouble;
 use haflow_model::{Action, Failure, Probe, Secret, Value};
 
 /// The state of one task's thing on its host.
@@ -106,19 +108,19 @@ pub(crate) fn failed(message: impl Into<String>, output: &Output) -> Failure {
 }
 
 /// The state that a probe's output shows: text, JSON where `structured`, or what its jq filter makes of either.
-pub(crate) fn of_probe(
+pub(crate) async fn of_probe(
     probe: &Probe,
-    params: &[(String, Value)],
     output: &Output,
     structured: bool,
-) -> Result<Seen, Failure> {
+    running: Running<'_>,
+) -> Result<Seen, Trouble> {
     if output.exit != 0 {
         let mut failure = failed(format!("the probe exited {}", output.exit), output);
         if output.stderr.is_empty() && failure.hint.is_none() {
             failure.hint =
                 Some("a probe ends with 0 whatever it sees: add `|| true` where finding nothing is an answer".into());
         }
-        return Err(failure);
+        return Err(failure.into());
     }
     let text =
         std::str::from_utf8(&output.stdout).map_err(|_| failed("the probe printed bytes that aren't UTF-8", output))?;
@@ -126,13 +128,14 @@ pub(crate) fn of_probe(
     let Some(filter) = &probe.jq else {
         return Ok(Seen::Value(if structured { json(text, output)? } else { Value::from(text) }));
     };
-    let input = if probe.raw { Value::from(text) } else { json(text, output)? };
-    let value = jq::run(filter, params, input).map_err(|error| match error {
+    let input = Input::Value(if probe.raw { Value::from(text) } else { json(text, output)? });
+    match running.run(filter, input).await.and_then(Yield::value) {
+        Ok(value) => Ok(Seen::Value(value)),
         // The task's own words: what was printed adds nothing to them.
-        jq::Error::Raised(message) => Failure { message, ..Failure::default() },
-        error @ jq::Error::Broken(_) => failed(error.to_string(), output),
-    })?;
-    Ok(Seen::Value(value))
+        Err(jq::Error::Raised(message)) => Err(Failure { message, ..Failure::default() }.into()),
+        Err(jq::Error::Killed) => Err(Trouble::Killed(Stopped::default())),
+        Err(error @ jq::Error::Broken(_)) => Err(failed(error.to_string(), output).into()),
+    }
 }
 
 /// What a probe printed, as JSON.

@@ -1,17 +1,19 @@
 //! The steps that touch a host: look at the state of a task's thing, and change it.
 
+use crate::cut::tail;
 use crate::decide::{Ready, Variables};
 use crate::events::NotKept;
 use crate::file;
+use crate::filters::{Filters, Running};
 use crate::gatekeeper::Closed;
 use crate::lane::{LaneError, Output, Process, Script, Stopped};
 use crate::lent::{Lent, PickedUp};
-use crate::shell::tail;
 use crate::ssh::Unreachable;
 use crate::state::{self, Seen};
 use haflow_model::{Action, Failure, Probe};
 use std::borrow::Cow;
 use std::time::Duration;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
 /// Why a step has no result.
@@ -131,20 +133,38 @@ fn probe_of<'a>(task: &'a Ready<'_>) -> Option<&'a Probe> {
     }
 }
 
-fn interpret(task: &Ready<'_>, output: &Output) -> Result<Seen, Failure> {
+/// What a probe's output shows. Filters and edits have the task's timeout for it, and hold nothing else up.
+async fn interpret(
+    filters: &Filters,
+    task: &Ready<'_>,
+    output: &Output,
+    timeout: Duration,
+    kill: &CancellationToken,
+) -> Result<Seen, Trouble> {
+    let running = Running { filters, variables: &task.values.0, timeout, kill };
     let seen = match probe_of(task) {
-        Some(probe) => state::of_probe(probe, &task.values.0, output, task.structured()),
-        None => file::parse(output).map(Seen::File),
+        Some(probe) => state::of_probe(probe, output, task.structured(), running).await,
+        None => match (file::parse(output), task.file()) {
+            (Ok(mut seen), Some(wanted)) => match wanted.make_edit(&mut seen, running).await {
+                Ok(()) => Ok(Seen::File(seen)),
+                Err(_) => Err(Trouble::Killed(Stopped::default())),
+            },
+            (seen, _) => Ok(seen.map(Seen::File)?),
+        },
     };
     match &task.task.action {
-        Action::Read(read) if read.secret => seen.map_err(|failure| Failure {
-            // What was printed, and what a filter says of it, may hold the secret.
-            message: match output.exit {
-                0 => "the secret was read, but the jq filter makes nothing of it".into(),
-                _ => failure.message,
-            },
-            stdout: String::new(),
-            ..failure
+        Action::Read(read) if read.secret => seen.map_err(|trouble| match trouble {
+            Trouble::Failed(failure) => Failure {
+                // What was printed, and what a filter says of it, may hold the secret.
+                message: match output.exit {
+                    0 => "the secret was read, but the jq filter makes nothing of it".into(),
+                    _ => failure.message,
+                },
+                stdout: String::new(),
+                ..*failure
+            }
+            .into(),
+            trouble => trouble,
         }),
         _ => seen,
     }
@@ -163,8 +183,9 @@ pub(crate) async fn look_for(
     kill: &CancellationToken,
 ) -> Result<Seen, Trouble> {
     let Some(probe) = probe(task) else { return Ok(Seen::Nothing) };
-    let output = lane.run(probe.script(), timeout.min(task.task.policy.timeout), kill).await?;
-    Ok(interpret(task, &output)?)
+    let timeout = timeout.min(task.task.policy.timeout);
+    let output = lane.run(probe.script(), timeout, kill).await?;
+    interpret(lane.filters(), task, &output, timeout, kill).await
 }
 
 /// Reads the states of several tasks' things on one host, as one user, in one round trip. Each is handed over, with the
@@ -173,7 +194,7 @@ pub(crate) async fn look_all(
     lane: &mut Lent<'_>,
     tasks: &[Ready<'_>],
     kill: &CancellationToken,
-    mut each: impl FnMut(usize, Result<Seen, Failure>),
+    mut each: impl FnMut(usize, Result<Seen, Trouble>),
 ) -> Result<(), Trouble> {
     let timeout = tasks.iter().map(|task| task.task.policy.timeout).max().unwrap_or_default();
     let mut order = Vec::new();
@@ -188,13 +209,22 @@ pub(crate) async fn look_all(
         }
     }
     let scripts: Vec<Script<'_>> = prepared.iter().map(Prepared::script).collect();
+    let filters = lane.filters();
     let mut order = order.into_iter();
-    let come = |output: Output| {
-        if let Some(index) = order.next() {
-            each(index, interpret(&tasks[index], &output));
+    let (come, mut outputs) = unbounded_channel();
+    let run = async move {
+        // Who takes the outputs waits for all of them.
+        let come = |output: Output| drop(order.next().map(|index| come.send((index, output))));
+        lane.run_all(&scripts, timeout, kill, come).await
+    };
+    let interpret = async {
+        while let Some((index, output)) = outputs.recv().await {
+            let task = &tasks[index];
+            each(index, interpret(filters, task, &output, task.task.policy.timeout, kill).await);
         }
     };
-    Ok(lane.run_all(&scripts, timeout, kill, come).await?)
+    let (ran, ()) = tokio::join!(run, interpret);
+    Ok(ran?)
 }
 
 /// What was seen of a task's thing, and how far that can be relied on.
@@ -253,7 +283,7 @@ pub(crate) async fn apply(
             if output.exit == 0 && output.stdout == file::MOVED {
                 return Ok(None);
             }
-            let after = file::parse(&output).map(Seen::File);
+            let after = seen_after(lane.filters(), task, &output, kill).await?;
             return Ok(Some(Applied { output, after }));
         }
         (action, ..) => unreachable!("nothing to apply in {action:?}"),
@@ -264,10 +294,25 @@ pub(crate) async fn apply(
         let (Some(after), Some(output)) = (outputs.pop(), outputs.pop()) else {
             return Err(Trouble::Lost("an answer is missing".into()));
         };
-        return Ok(Some(Applied { output, after: interpret(task, &after) }));
+        let after = seen_after(lane.filters(), task, &after, kill).await?;
+        return Ok(Some(Applied { output, after }));
     }
     let output = lane.run(prepared.script(), timeout, kill).await?;
     Ok(Some(Applied { output, after: Ok(Seen::Nothing) }))
+}
+
+/// What there is after an apply.
+async fn seen_after(
+    filters: &Filters,
+    task: &Ready<'_>,
+    output: &Output,
+    kill: &CancellationToken,
+) -> Result<Result<Seen, Failure>, Trouble> {
+    match interpret(filters, task, output, task.task.policy.timeout, kill).await {
+        Ok(seen) => Ok(Ok(seen)),
+        Err(Trouble::Failed(failure)) => Ok(Err(*failure)),
+        Err(trouble) => Err(trouble),
+    }
 }
 
 /// What a step whose lane broke did, and what there is after it. `None` where it had not begun, and now never will.

@@ -1,5 +1,6 @@
 //! One task at its turn: look, decide, apply, look again.
 
+use crate::cut;
 use crate::decide::{Ready, decide};
 use crate::drift;
 use crate::events::Events;
@@ -512,5 +513,5 @@ pub(crate) fn differing(diff: &Diff) -> String {
         Change::Secret { field } if field.is_empty() => "the secret differs".into(),
         Change::Secret { field } => format!("{field} differs"),
     };
-    diff.0.iter().map(one).collect::<Vec<_>>().join("; ")
+    cut::beginning(&diff.0.iter().map(one).collect::<Vec<_>>().join("; "), cut::MOST_SAID)
 }

@@ -23,7 +23,8 @@ pub use place::Place;
 pub use plan::{Assumed, Change, Decision, Diff, Plan, Planned};
 pub use secret::{REDACTED, Secret, SecretPart, SecretText, Secrets};
 pub use task::{
-    Act, Action, Content, Ensure, File, FileState, Gate, OutputRef, Param, Policy, Probe, Read, Scope, Task, Test, When,
+    Act, Action, Content, Edit, Ensure, File, FileState, Gate, OutputRef, OwnEdit, Param, Policy, Probe, Read, Scope,
+    Task, Test, When,
 };
 pub use thing::{Thing, Things};
 

@@ -154,8 +154,59 @@ pub enum FileState {
 pub enum Content {
     /// This text, or the text of an output or a secret, byte for byte.
     Is(Param),
-    /// What this jq filter makes of the text that is there (`null` where there is no file).
-    Edit(String),
+    /// What an edit makes of the text that is there.
+    Edit(Edit),
+}
+
+/// How a file's text becomes another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Edit {
+    /// By this jq filter, whose input is the text (`null` where there is no file).
+    Filter(String),
+    /// By one of haflow's own edits, whose params are the task's.
+    Own(OwnEdit),
+}
+
+/// The edits that haflow makes itself: linear in the text, and by bytes. With the param `create` they make a file where there is none; `file` names it
+/// in messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnEdit {
+    /// One line: `text`, `matching`, `below`, `above`, `remove`.
+    Line,
+    /// Lines between two others: `first`, `last`, `text`, `remove`.
+    Block,
+    /// Settings of an INI file: `settings`, or `section`, `key` and `value`.
+    Settings,
+}
+
+impl OwnEdit {
+    /// The params that it knows.
+    pub fn params(self) -> &'static [&'static str] {
+        match self {
+            Self::Line => &["file", "create", "text", "matching", "below", "above", "remove"],
+            Self::Block => &["file", "create", "text", "first", "last", "remove"],
+            Self::Settings => &["file", "create", "settings", "section", "key", "value"],
+        }
+    }
+
+    /// The edit of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|edit| edit.name() == name)
+    }
+
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Line, Self::Block, Self::Settings];
+
+    /// What a playbook calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Block => "block",
+            Self::Settings => "settings",
+        }
+    }
 }
 
 /// A script that always runs, because nothing can be probed.

@@ -6,16 +6,16 @@ use crate::options::Options;
 use crate::raise::{Call, Problem, Raise};
 use crate::tasks::{COMMON, Head, param};
 use crate::values::{shown, type_word};
-use haflow_model::{Action, Content, File, FileState, Param, SYSTEM_FOLDERS, Value};
+use haflow_model::{Action, Content, Edit, File, FileState, OwnEdit, Param, SYSTEM_FOLDERS, Value};
 use rhai::Dynamic;
 
-const FILE: [&str; 13] = [
-    "kind", "name", "params", "content", "edit", "folder", "link", "absent", "mode", "owner", "group", "follow",
-    "secret",
+const FILE: [&str; 14] = [
+    "kind", "name", "params", "content", "edit", "own_edit", "folder", "link", "absent", "mode", "owner", "group",
+    "follow", "secret",
 ];
 
 /// What says what shall be there: one of these at most.
-const STATES: [&str; 5] = ["content", "edit", "folder", "link", "absent"];
+const STATES: [&str; 6] = ["content", "edit", "own_edit", "folder", "link", "absent"];
 
 pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.add("file", file);
@@ -106,8 +106,9 @@ fn state(call: &Call<'_>, head: &Head, options: &mut Options) -> Result<FileStat
             let filter = options.text("edit")?;
             let filter = options.need("edit", filter)?;
             jq::check(call, &filter, head.params.keys(), "edit")?;
-            FileState::Content(Content::Edit(filter.to_string()))
+            FileState::Content(Content::Edit(Edit::Filter(filter.to_string())))
         }
+        Some(&"own_edit") => FileState::Content(Content::Edit(Edit::Own(own_edit(head, options)?))),
         Some(&"link") => {
             let target = options.text("link")?;
             let target = options.need("link", target)?;
@@ -120,6 +121,22 @@ fn state(call: &Call<'_>, head: &Head, options: &mut Options) -> Result<FileStat
         Some(&"absent") => FileState::Absent,
         _ => FileState::Present,
     })
+}
+
+/// One of haflow's own edits, which gets its params from the task's.
+fn own_edit(head: &Head, options: &mut Options) -> Result<OwnEdit, Problem> {
+    let name = options.text("own_edit")?;
+    let name = options.need("own_edit", name)?;
+    let known = || OwnEdit::ALL.map(OwnEdit::name).join("`, `");
+    let edit = OwnEdit::named(&name).ok_or_else(|| {
+        Problem::new(format!("there is no edit `{name}`")).option("own_edit").help(format!("there are `{}`", known()))
+    })?;
+    match head.params.keys().find(|param| !edit.params().contains(&param.as_str())) {
+        None => Ok(edit),
+        Some(param) => Err(Problem::new(format!("the edit `{name}` knows no param `{param}`"))
+            .option("own_edit")
+            .help(format!("it knows `{}`", edit.params().join("`, `")))),
+    }
 }
 
 fn content(options: &mut Options) -> Result<Param, Problem> {

@@ -18,10 +18,16 @@ pub(crate) fn check<'a>(
     if call.session.state().checked.contains(&key) {
         return Ok(());
     }
-    compiles(filter, &vars).map_err(|why| {
+    if filter.len() > LONGEST {
+        return Err(Problem::new(format!("the filter of option `{option}` is longer than {} KiB", LONGEST >> 10))
+            .option(option));
+    }
+    on_a_large_stack(|| compiles(filter, &vars)).map_err(|why| {
         Problem::new(format!("the filter of option `{option}` is wrong: {why}")).option(option).help(
             if why.contains('$') {
                 "a filter's variables are the task's params"
+            } else if why == IMPORTS {
+                "what it needs is to be in the filter itself"
             } else {
                 "it is jq's language, as jaq has it"
             },
@@ -31,6 +37,21 @@ pub(crate) fn check<'a>(
     Ok(())
 }
 
+/// A filter may have so many bytes.
+const LONGEST: usize = 64 << 10;
+/// Enough to take apart whatever a filter of that length nests.
+const STACK: usize = 512 << 20;
+const IMPORTS: &str = "there is nothing that it could import or include";
+
+/// What a filter nests is taken apart step by step down: on a stack of its own, which is large enough for the longest one.
+fn on_a_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let thread = thread.map_err(|error| format!("there is no thread to check it: {error}"))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 fn compiles(filter: &str, vars: &[String]) -> Result<(), String> {
     let arena = Arena::default();
     let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
@@ -38,6 +59,8 @@ fn compiles(filter: &str, vars: &[String]) -> Result<(), String> {
     let modules = Loader::new(defs)
         .load(&arena, File { code: filter, path: () })
         .map_err(|errors| errors.into_iter().next().map_or_else(String::new, |(_, error)| syntax(filter, error)))?;
+    // Data that is imported isn't looked for while modules are loaded.
+    load::import(&modules, |_| Err(String::new())).map_err(|_| IMPORTS.to_owned())?;
     Compiler::default()
         .with_funs(funs)
         .with_global_vars(vars.iter().map(String::as_str))
@@ -54,9 +77,7 @@ fn compiles(filter: &str, vars: &[String]) -> Result<(), String> {
 
 fn syntax(filter: &str, error: load::Error<&str>) -> String {
     match error {
-        load::Error::Io(errors) => {
-            errors.into_iter().next().map_or_else(String::new, |(module, why)| format!("`{module}`: {why}"))
-        }
+        load::Error::Io(_) => IMPORTS.to_owned(),
         load::Error::Lex(errors) => errors.into_iter().next().map_or_else(String::new, |(expected, found)| {
             format!("expected {} {}", expected.as_str(), before(filter, found))
         }),
@@ -85,6 +106,9 @@ mod tests {
         assert_eq!(compiles(".a | $zon", &vars).unwrap_err(), "there is no variable `$zon`");
         assert_eq!(compiles(".a | selec(.)", &vars).unwrap_err(), "there is no function `selec/1`");
         assert_eq!(compiles("if . then 1", &vars).unwrap_err(), "expected else or end at the end");
+        for import in [r#"import "a" as a; ."#, r#"import "a" as $d; $d"#, r#"include "a"; ."#] {
+            assert_eq!(compiles(import, &vars).unwrap_err(), IMPORTS);
+        }
         assert_eq!(compiles("(.a", &vars).unwrap_err(), "expected closing parenthesis at the end");
     }
 }

@@ -31,6 +31,7 @@ mod request;
 mod runtime;
 mod secrets;
 mod session;
+mod sized;
 mod slips;
 mod tasks;
 mod templates;
@@ -135,7 +136,7 @@ fn declare_with(
 
 fn read(playbook: &Path, name: &Arc<str>) -> Result<String, Diagnostic> {
     let place = Place::file(name.clone());
-    let bytes = std::fs::read(playbook).map_err(|error| match error.kind() {
+    let bytes = sized::read(playbook).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Diagnostic::new(format!("there is no playbook `{name}`"))
             .help("check the path; a playbook is a file whose name ends in .rhai"),
         std::io::ErrorKind::IsADirectory => {

@@ -8,6 +8,7 @@ use crate::notes;
 use crate::place::{Site, straightened};
 use crate::raise::{NOWHERE, Stop, complete};
 use crate::session::Session;
+use crate::sized;
 use haflow_model::{Diagnostic, nearest};
 use rhai::{AST, Engine, EvalAltResult, GlobalRuntimeState, ModuleResolver, Position, Scope, Shared};
 use std::collections::BTreeMap;
@@ -169,7 +170,7 @@ impl Modules {
             };
             wrong(format!("the module `{name}` {why}"), help)
         })?;
-        let bytes = std::fs::read(&real)
+        let bytes = sized::read(&real)
             .map_err(|error| wrong(format!("failed to read the module `{name}`: {error}"), file.clone()))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| wrong(format!("the module `{name}` isn't UTF-8"), format!("save {file} as UTF-8")))?;

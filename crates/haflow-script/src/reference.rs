@@ -40,9 +40,9 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
     ),
     native(
         "file",
-        "file(host, path, #{ content, edit, folder, link, absent, mode, owner, group, follow, secret, kind, name, params, … })",
+        "file(host, path, #{ content, edit, own_edit, folder, link, absent, mode, owner, group, follow, secret, kind, name, params, … })",
         "A task about a file: one with this `content` (a text, an output or a secret), or with what the filter `edit` makes of the text \
-     that is there; `folder: true`; a `link` that points there; or `absent: true`. With none of these, what is there keeps \
+     that is there, or haflow's `own_edit` (`line`, `block` or `settings`); `folder: true`; a `link` that points there; or `absent: true`. With none of these, what is there keeps \
      its content. With `secret: true` nothing is shown of the content, neither the old one nor the new one. A link at the path is \
      refused; with `follow: true` it is followed, if nobody else could have made it.",
     ),

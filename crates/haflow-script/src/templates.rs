@@ -5,6 +5,7 @@ use crate::jail;
 use crate::natives::Natives;
 use crate::raise::{Call, Problem, Raise, Stop, complete};
 use crate::secrets::SecretHandle;
+use crate::sized;
 use crate::values::{MAX_DEPTH, to_value, too_deep};
 use haflow_model::{Diagnostic, Place, SecretPart, SecretText};
 use minijinja::syntax::SyntaxConfig;
@@ -182,7 +183,7 @@ fn load(call: &Call<'_>, environment: &mut Environment<'static>, name: &str, fil
         return Ok(());
     }
     let source =
-        std::fs::read(file).map_err(|error| Problem::new(format!("failed to read the template `{name}`: {error}")))?;
+        sized::read(file).map_err(|error| Problem::new(format!("failed to read the template `{name}`: {error}")))?;
     let source = String::from_utf8(source).map_err(|_| Problem::new(format!("the template `{name}` isn't UTF-8")))?;
     call.session.add_source(name, &source);
     environment.add_template_owned(name.to_owned(), source).map_err(|error| wrong(call, &error, Some(name)))

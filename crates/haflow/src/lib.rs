@@ -17,10 +17,14 @@ mod session;
 use clap::Parser;
 use commands::Cli;
 use exit::Exit;
+use haflow_engine::filters;
 use std::process::ExitCode;
 
 /// What the program does, from its command line to its exit code.
 pub fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == filters::SERVE) {
+        return serve_filters();
+    }
     secrets::environment::take();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -37,4 +41,13 @@ pub fn main() -> ExitCode {
             error.exit().into()
         }
     }
+}
+
+/// What the program does where another haflow begins it to have jq filters run: what comes may be anybody's.
+fn serve_filters() -> ExitCode {
+    // A filter's variables may be secrets.
+    secrets::guard();
+    let served =
+        secrets::limit_memory(filters::MEMORY).and_then(|()| filters::serve(std::io::stdin(), std::io::stdout()));
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

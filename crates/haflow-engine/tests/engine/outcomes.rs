@@ -4,7 +4,7 @@ use crate::world::{World, act, decisions, ensure, local, probe, read, run, run_w
 use haflow_engine::Interrupt;
 use haflow_engine::lane::{Lane, LaneError};
 use haflow_model::{
-    Action, Change, Content, Decision, EdgeKind, Event, File, FileState, Gate, Outcome, OutputRef, Param, Place,
+    Action, Change, Content, Decision, EdgeKind, Edit, Event, File, FileState, Gate, Outcome, OutputRef, Param, Place,
     Policy, Secret, SecretPart, SecretText, Secrets, Test, When,
 };
 use serde_json::json;
@@ -304,7 +304,12 @@ async fn files_are_written_whole_with_their_attributes() {
     world.add("a", "big", file(folder.join("big"), text(&content), Some(0o600)), |_| {});
     world.add("a", "link", file(folder.join("link"), FileState::Link("big".into()), None), |_| {});
     let edit = r#"(. // "") | if contains("added") then . else . + "added\n" end"#;
-    world.add("a", "edit", file(folder.join("edited"), FileState::Content(Content::Edit(edit.into())), None), |_| {});
+    world.add(
+        "a",
+        "edit",
+        file(folder.join("edited"), FileState::Content(Content::Edit(Edit::Filter(edit.into()))), None),
+        |_| {},
+    );
     let graph = world.seal();
     let first = run(&graph).await;
     assert_eq!(first.counts.changed, 4, "{}", first.everything());

@@ -1,6 +1,6 @@
 //! Declarations and errors as compact text.
 
-use haflow_model::{Action, Content, Diagnostic, FileState, Graph, HostName, Node, NodeId, Param, Policy, Task};
+use haflow_model::{Action, Content, Diagnostic, Edit, FileState, Graph, HostName, Node, NodeId, Param, Policy, Task};
 use haflow_script::{DeclareError, Declared, NoteKind, Unreached};
 use std::fmt::Write as _;
 
@@ -86,7 +86,8 @@ fn details(text: &mut String, task: &Task) {
         Action::File(file) => {
             let state = match &file.state {
                 FileState::Content(Content::Is(content)) => format!("content {}", param(content)),
-                FileState::Content(Content::Edit(filter)) => format!("edit {filter}"),
+                FileState::Content(Content::Edit(Edit::Filter(filter))) => format!("edit {filter}"),
+                FileState::Content(Content::Edit(Edit::Own(edit))) => format!("edit of haflow's own: {}", edit.name()),
                 FileState::Present => "present".to_owned(),
                 FileState::Folder => "folder".to_owned(),
                 FileState::Link(to) => format!("link to {to}"),

@@ -1,6 +1,7 @@
 //! A file's text and the places in it.
 
 use haflow_model::{Diagnostic, Label, Place};
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,13 +27,15 @@ pub(super) struct File {
     pub(super) text: Arc<str>,
     /// The byte at which each line begins.
     starts: Vec<usize>,
+    /// How many names its patterns have stood for so far.
+    pub(super) names: Cell<usize>,
 }
 
 impl File {
     pub(super) fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
         let text = text.into();
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { name: name.into(), text, starts }
+        Self { name: name.into(), text, starts, names: Cell::new(0) }
     }
 
     /// The place of a range of bytes.

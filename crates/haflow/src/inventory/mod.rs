@@ -62,6 +62,9 @@ pub(crate) fn read(source: &Source) -> Result<Read, Diagnostic> {
     }
 }
 
+/// An inventory's file is no larger than this, in bytes.
+const LARGEST: u64 = 256 << 20;
+
 fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Read, Diagnostic> {
     let name: Arc<str> = path.display().to_string().into();
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(&name, &error))?;
@@ -73,6 +76,11 @@ fn read_file(path: &Path, home: Option<&Path>, patience: Duration) -> Result<Rea
     let (name, bytes) = if executable {
         (Arc::from(format!("{name} --list")), program::run(path, &["--list"], patience)?)
     } else {
+        // A sparse file costs nothing on the disk, and all memory here.
+        if metadata.len() > LARGEST {
+            return Err(Diagnostic::new(format!("the inventory `{name}` is larger than {} MiB", LARGEST >> 20))
+                .help("name a file with hosts and groups"));
+        }
         let bytes = std::fs::read(path).map_err(|error| unreadable(&name, &error))?;
         (name, bytes)
     };

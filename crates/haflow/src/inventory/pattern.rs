@@ -4,8 +4,10 @@ use super::file::{File, Word};
 use haflow_model::Diagnostic;
 use std::net::Ipv6Addr;
 
-/// More hosts than this in one pattern are taken for a slip.
-const MOST: usize = 100_000;
+/// More hosts than this, in one pattern or in all, are taken for a slip.
+pub(super) const MOST: usize = 100_000;
+/// All patterns together stand for no more names: a host may be in several groups.
+const MOST_NAMES: usize = 10 * MOST;
 
 /// All names that a pattern stands for: `web[01:10]`, `db[a:c]`, `n[0:8:2]`, or a plain name.
 pub(super) fn expand(file: &File, pattern: &Word) -> Result<Vec<Word>, Diagnostic> {
@@ -29,6 +31,12 @@ pub(super) fn expand(file: &File, pattern: &Word) -> Result<Vec<Word>, Diagnosti
         }
         names = names.iter().flat_map(|name| parts.iter().map(move |part| format!("{name}{head}{part}"))).collect();
         rest = tail;
+    }
+    file.names.set(file.names.get() + names.len());
+    if file.names.get() > MOST_NAMES {
+        return Err(file
+            .wrong(pattern.at, format!("with `{}` the inventory has more than {MOST_NAMES} names", pattern.text), "")
+            .help("make its ranges smaller"));
     }
     for name in &mut names {
         name.push_str(rest);

@@ -9,6 +9,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+/// At most so much is taken of what a program prints, in bytes: an inventory of a hundred thousand hosts has a tenth of it.
+const MOST: u64 = 256 << 20;
+/// The same of its messages, of which the last lines are told.
+const MOST_SAID: u64 = 64 << 10;
+
 /// How long a program may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -30,8 +35,8 @@ pub(super) fn run(program: &Path, arguments: &[&str], patience: Duration) -> Res
             Diagnostic::new(format!("failed to start the inventory program `{shown}`: {error}"))
                 .help(format!("give it a first line such as `#!/bin/sh`; if it is no program: chmod -x {shown}"))
         })?;
-    let stdout = collect(child.stdout.take());
-    let stderr = collect(child.stderr.take());
+    let stdout = collect(child.stdout.take(), MOST);
+    let stderr = collect(child.stderr.take(), MOST_SAID);
     let deadline = Instant::now() + patience;
     let ended = wait(&mut child, deadline);
     let grace = match ended {
@@ -46,6 +51,10 @@ pub(super) fn run(program: &Path, arguments: &[&str], patience: Duration) -> Res
         return Err(Diagnostic::new(message + tail(&messages).as_str()).help("run it by hand to see what it waits for"));
     };
     let messages = stderr.recv_timeout(grace).unwrap_or_default();
+    if printed.len() as u64 > MOST {
+        return Err(Diagnostic::new(format!("the inventory program `{command}` printed more than {} MiB", MOST >> 20))
+            .help("run it by hand to see what it prints"));
+    }
     match status {
         Some(status) if !status.success() => {
             Err(Diagnostic::new(format!("the inventory program `{command}` {}{}", ending(status), tail(&messages)))
@@ -77,13 +86,15 @@ fn kill(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Reads a stream to its end on a thread of its own, so that a full pipe blocks nobody.
-fn collect(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+/// Reads a stream to its end on a thread of its own, so that a full pipe blocks nobody. A byte more than `most` says that there was more: the rest
+/// is thrown away.
+fn collect(stream: Option<impl Read + Send + 'static>, most: u64) -> Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     if let Some(mut stream) = stream {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
-            let _ = stream.read_to_end(&mut bytes);
+            let _ = (&mut stream).take(most + 1).read_to_end(&mut bytes);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
             // Nobody waits any more after a timeout.
             let _ = sender.send(bytes);
         });
@@ -106,6 +117,9 @@ fn tail(messages: &[u8]) -> String {
     if lines.iter().all(|line| line.trim().is_empty()) {
         return ", and said nothing on stderr".to_owned();
     }
-    let last = &lines[lines.len().saturating_sub(10)..];
-    format!("; its last messages:\n{}", last.join("\n"))
+    let last = lines[lines.len().saturating_sub(10)..].join("\n");
+    format!(
+        "; its last messages:\n{}",
+        last.get(last.floor_char_boundary(last.len().saturating_sub(4 << 10))..).unwrap_or_default()
+    )
 }

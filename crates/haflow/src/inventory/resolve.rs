@@ -2,6 +2,7 @@
 
 use super::ansible;
 use super::file::{File, Word};
+use super::pattern::MOST;
 use super::raw::{Connection, Dialect, Entry, Group, Raw, Vars};
 use super::warnings::Warnings;
 use haflow_model::{Diagnostic, Host, HostName, Inventory, Transport, nearest};
@@ -34,6 +35,14 @@ pub(super) fn resolve(
             Dialect::AnsibleList => "look at what the program prints when called with `--list`",
         };
         return Err(Diagnostic::new(format!("the inventory `{}` has no hosts", file.name)).help(help));
+    }
+    if hosts.len() > MOST {
+        return Err(Diagnostic::new(format!(
+            "the inventory `{}` has {} hosts, more than {MOST}",
+            file.name,
+            hosts.len()
+        ))
+        .help("make its ranges smaller, or use several inventories"));
     }
     let groups = Groups::new(file, dialect, groups)?;
     let index: HashMap<&str, usize> =

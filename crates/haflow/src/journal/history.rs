@@ -256,9 +256,10 @@ impl<'k> History<'k> {
 /// The tasks that events are about, where what they come after wasn't kept.
 pub(crate) fn told(records: &[Record]) -> Vec<Linked> {
     let mut nodes: Vec<Linked> = Vec::new();
+    let mut known: HashSet<&str> = HashSet::new();
     for record in records {
         if let Event::TaskStarted { task } | Event::TaskFinished { task, .. } = &record.event
-            && !nodes.iter().any(|node| node.name == task.id)
+            && known.insert(&task.id)
         {
             nodes.push(Linked { name: task.id.clone(), barrier: false, place: task.place.clone(), after: vec![] });
         }

@@ -16,4 +16,4 @@ pub(crate) use input::{Input, Linked};
 pub(crate) use read::Reader;
 pub(crate) use read::{is_of, slim};
 pub(crate) use runs::{Kept, all, find};
-pub(crate) use write::{Journal, Writer};
+pub(crate) use write::Journal;

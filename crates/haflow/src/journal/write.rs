@@ -6,15 +6,21 @@ use crate::error::Error;
 use crate::json;
 use crate::plan_file::sync_folder;
 use haflow_engine::Told;
-use haflow_model::Record;
+use haflow_model::{Event, Record};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedSender;
+
+/// While so many events wait for the disk, those aren't kept that only tell how something goes on.
+const MOST_WAITING: usize = 4096;
+/// At most so many events more are written with one.
+const MOST_AT_ONCE: usize = 1023;
 
 /// The journal of a run that is under way. While it is open nobody else can open it to write.
 pub(crate) struct Journal {
@@ -62,13 +68,15 @@ impl Journal {
         write().map_err(|source| Error::Io { doing: "write the journal", path: self.path.clone(), source })
     }
 
-    /// Begins to write: what is sent is written, and told `told` then. What is awaited is on the disk before; where it can't be, nothing
+    /// Begins to write: what is sent is written, and `told` gets it then. What is awaited is on the disk before; where it can't be, nothing
     /// more is told to have been kept.
-    pub(crate) fn begin(self, told: UnboundedSender<Record>) -> Writer {
+    pub(crate) fn begin(self, told: impl Fn(Record) + Send + 'static) -> Writer {
         let (sender, events) = channel();
         let Self { path, file } = self;
-        let thread = std::thread::spawn(move || write(file, &events, &told));
-        Writer { sender, thread, path }
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let written = Arc::clone(&waiting);
+        let thread = std::thread::spawn(move || write(file, &events, &written, &told));
+        Writer { sender, thread, path, waiting }
     }
 }
 
@@ -77,18 +85,26 @@ pub(crate) struct Writer {
     sender: Sender<Told>,
     thread: JoinHandle<io::Result<()>>,
     path: PathBuf,
+    /// How many events wait to be written.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Writer {
-    /// Takes in an event.
+    /// Takes in an event, and never waits: a disk that hangs stops no step and no interrupt. What waits for it is bounded by the graph, since an apply
+    /// begins only once it is on the disk; only what tells how something goes on could come without end, and isn't kept while too much waits.
     pub(crate) fn take(&self, told: Told) {
+        let progress = matches!(told.record.event, Event::StepSaid { .. } | Event::GateChecked { .. });
+        if progress && self.waiting.load(Ordering::Relaxed) >= MOST_WAITING {
+            return;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         // Where the thread has ended it couldn't write: its error is told at the end.
         let _ = self.sender.send(told);
     }
 
     /// Waits until all is written. The error is the first one, after which nothing was begun.
     pub(crate) fn finish(self) -> Result<(), Error> {
-        let Self { sender, thread, path } = self;
+        let Self { sender, thread, path, .. } = self;
         drop(sender);
         let written = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written.map_err(|source| Error::Io { doing: "write the journal", path, source })
@@ -108,12 +124,12 @@ fn lock(file: &File) -> io::Result<bool> {
 }
 
 /// Writes what comes, as much at once as there is: the applies that begin at the same time share one sync.
-fn write(mut file: File, events: &Receiver<Told>, told: &UnboundedSender<Record>) -> io::Result<()> {
+fn write(mut file: File, events: &Receiver<Told>, waiting: &AtomicUsize, told: &impl Fn(Record)) -> io::Result<()> {
     let mut kept = Ok(());
     let mut lines = Vec::new();
     while let Ok(first) = events.recv() {
         let mut batch = vec![first];
-        batch.extend(events.try_iter());
+        batch.extend(events.try_iter().take(MOST_AT_ONCE));
         if kept.is_ok() {
             lines.clear();
             for event in &batch {
@@ -129,8 +145,8 @@ fn write(mut file: File, events: &Receiver<Told>, told: &UnboundedSender<Record>
             if kept.is_ok() {
                 event.kept();
             }
-            // Who doesn't listen any more has ended.
-            let _ = told.send(event.record);
+            told(event.record);
+            waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
     kept.and_then(|()| file.sync_data())

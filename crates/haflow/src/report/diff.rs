@@ -115,6 +115,19 @@ fn value(value: Option<&Value>) -> String {
     }
 }
 
+/// A line of a difference longer than this is cut, in characters, where not everything is asked for.
+const LONG_LINE: usize = 200;
+
+fn short(line: &str) -> String {
+    match line.char_indices().nth(LONG_LINE) {
+        Some((end, _)) => {
+            let left = line[end..].chars().count();
+            format!("{}… ({left} more characters, -v shows all)", &line[..end])
+        }
+        None => line.to_owned(),
+    }
+}
+
 fn text(page: &mut Page, unified: &str, most: usize) {
     let count = unified.lines().count();
     let shown = shown(count, most);
@@ -125,7 +138,8 @@ fn text(page: &mut Page, unified: &str, most: usize) {
             Some(b'@' | b'\\') => Tone::Dim,
             _ => Tone::Plain,
         };
-        page.line(&[(tone, &clean(line))]);
+        let line = if most == usize::MAX { line.to_owned() } else { short(line) };
+        page.line(&[(tone, &clean(&line))]);
     }
     if shown < count {
         page.line(&[(Tone::Dim, &format!("… {} more lines (-v shows all)", count - shown))]);
@@ -148,6 +162,12 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_line_is_cut_by_characters() {
+        assert_eq!(short(&"ü".repeat(200)), "ü".repeat(200));
+        assert_eq!(short(&"ü".repeat(300_000)), "ü".repeat(200) + "… (299800 more characters, -v shows all)");
+    }
 
     #[test]
     fn modes_read_as_ls_writes_them() {

@@ -13,12 +13,14 @@ mod screen;
 mod state;
 mod story;
 mod summary;
+mod teller;
 #[cfg(test)]
 mod tests;
 mod text;
 mod why;
 
 pub(crate) use excerpt::diagnostic;
+pub(crate) use teller::Teller;
 pub(crate) use text::count;
 pub(crate) use why::{of_plan, of_run, run_as_json};
 
@@ -130,6 +132,19 @@ impl Reporter {
             screen.clear();
         }
         self.print(&end.into_text());
+    }
+
+    /// So many events weren't told, because nobody took what was told before.
+    fn left_out(&mut self, number: usize) {
+        let text = format!("… {} left out: what was told before wasn't read in time", count(number, "event"));
+        match &mut self.sink {
+            Sink::Json(out) => {
+                let line = serde_json::json!({ "at": now(), "event": "left_out", "events": number });
+                let _ = writeln!(out, "{line}");
+                let _ = out.flush();
+            }
+            Sink::Screen(_) | Sink::Lines(_) => self.print(&(text + "\n")),
+        }
     }
 
     /// To be called about ten times a second: what is running now moves on.

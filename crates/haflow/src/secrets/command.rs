@@ -4,7 +4,9 @@ use crate::error::Error;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// The file that names the commands, beside the playbook.
@@ -37,8 +39,21 @@ pub(super) fn line(text: &str, at: Option<std::ops::Range<usize>>) -> Option<usi
     at.and_then(|at| text.get(..at.start)).map(|before| before.matches('\n').count() + 1)
 }
 
+/// How long a command may take: somebody may be asked for a passphrase.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// How long the messages of a command may take after its end.
+const GRACE: Duration = Duration::from_millis(500);
+/// A secret is at most so large, in bytes.
+const MOST: u64 = 1 << 20;
+/// At most so much is told of a command's messages, in bytes.
+const MOST_SAID: u64 = 4 << 10;
+
 /// What a command prints, without its last line break. No shell sees it, and it runs in the playbook's folder.
 pub(super) fn run(name: &str, command: &[String], folder: &Path) -> Result<Zeroizing<String>, Error> {
+    run_for(name, command, folder, PATIENCE)
+}
+
+fn run_for(name: &str, command: &[String], folder: &Path, patience: Duration) -> Result<Zeroizing<String>, Error> {
     let shown = shell_words::join(command);
     let failed = |why: String| Error::Secret {
         message: format!("nothing was changed, since the command for the secret `{name}` {why}"),
@@ -51,20 +66,42 @@ pub(super) fn run(name: &str, command: &[String], folder: &Path) -> Result<Zeroi
         started.current_dir(folder);
     }
     let mut child = started.spawn().map_err(|error| failed(format!("can't be started: {error}")))?;
-    let messages = child.stderr.take().map(|mut stream| {
+    let deadline = Instant::now() + patience;
+    let (tell, messages) = channel();
+    if let Some(mut stream) = child.stderr.take() {
         std::thread::spawn(move || {
             let mut said = Vec::new();
-            let _ = stream.read_to_end(&mut said);
-            said
-        })
-    });
-    // Room for what secrets are: what grows leaves copies behind.
-    let mut printed = Zeroizing::new(Vec::with_capacity(64 << 10));
-    if let Some(mut stream) = child.stdout.take() {
-        stream.read_to_end(&mut printed).map_err(|error| failed(format!("can't be read: {error}")))?;
+            let _ = (&mut stream).take(MOST_SAID).read_to_end(&mut said);
+            // What it left running may hold the stream for longer.
+            let _ = tell.send(said);
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        });
     }
-    let status = child.wait().map_err(|error| failed(format!("is lost: {error}")))?;
-    let said = messages.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let (sender, receiver) = channel();
+    if let Some(stream) = child.stdout.take() {
+        std::thread::spawn(move || {
+            // Room for what secrets are: what grows leaves copies behind.
+            let mut printed = Zeroizing::new(Vec::with_capacity(64 << 10));
+            let read = stream.take(MOST + 1).read_to_end(&mut printed).map(|_| printed);
+            // Nobody waits any more where it took too long.
+            let _ = sender.send(read);
+        });
+    }
+    let too_long = || format!("didn't end within {} s", patience.as_secs());
+    let ended = match receiver.recv_timeout(patience) {
+        Ok(Ok(printed)) if printed.len() as u64 <= MOST => {
+            wait(&mut child, deadline).map(|status| (printed, status)).ok_or_else(too_long)
+        }
+        Ok(Ok(_)) => Err(format!("printed more than {} MiB", MOST >> 20)),
+        Ok(Err(error)) => Err(format!("can't be read: {error}")),
+        Err(_) => Err(too_long()),
+    };
+    let (printed, status) = ended.map_err(|why| {
+        let _ = child.kill();
+        let _ = child.wait();
+        failed(why)
+    })?;
+    let said = messages.recv_timeout(GRACE).unwrap_or_default();
     if !status.success() {
         let said = String::from_utf8_lossy(&said);
         let said = if said.trim().is_empty() { String::new() } else { format!(":\n{}", said.trim_end()) };
@@ -73,9 +110,49 @@ pub(super) fn run(name: &str, command: &[String], folder: &Path) -> Result<Zeroi
     text(&printed).ok_or_else(|| failed("printed something that isn't UTF-8".into()))
 }
 
+/// Waits for a command's end; `None` where it takes too long.
+fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
 /// A text without its last line break.
 pub(crate) fn text(bytes: &[u8]) -> Option<Zeroizing<String>> {
     let text = std::str::from_utf8(bytes).ok()?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     Some(Zeroizing::new(text.strip_suffix('\r').unwrap_or(text).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(script: &str, patience: Duration) -> String {
+        let command = ["sh", "-c", script].map(str::to_owned);
+        match run_for("x", &command, Path::new(""), patience) {
+            Ok(secret) => secret.to_string(),
+            Err(Error::Secret { message, .. }) => message,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn a_command_is_bounded_in_bytes_and_time() {
+        let long = Duration::from_mins(1);
+        assert_eq!(of("echo hunter2", long), "hunter2");
+        assert!(of("cat /dev/zero", long).ends_with("printed more than 1 MiB"));
+        assert!(of("exec sleep 1000 >&-", Duration::from_millis(20)).ends_with("didn't end within 0 s"));
+        assert!(of("exec sleep 1000", Duration::from_millis(20)).ends_with("didn't end within 0 s"));
+        let told = of("head -c 10000000 /dev/zero | tr '\\0' x >&2; exit 3", long);
+        assert!(told.contains("failed (exit status: 3)") && told.len() < 5000, "{}", told.len());
+    }
 }

@@ -16,6 +16,15 @@ pub(crate) fn guard() {
     std::panic::set_hook(Box::new(tell));
 }
 
+/// From here on this process has at most so much memory, in bytes, and ends with the one that began it.
+pub(crate) fn limit_memory(bytes: u64) -> std::io::Result<()> {
+    let limit = rustix::process::Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    setrlimit(Resource::As, limit)?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    Ok(())
+}
+
 fn tell(panic: &PanicHookInfo<'_>) {
     // What isn't written in the program itself may hold what a host printed.
     let what = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("what it says may hold secrets");

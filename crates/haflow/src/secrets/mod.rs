@@ -12,7 +12,7 @@ pub(crate) mod marks;
 pub(crate) mod prompt;
 
 pub(crate) use command::text as command_text;
-pub(crate) use guard::guard;
+pub(crate) use guard::{guard, limit_memory};
 
 use crate::error::Error;
 use file::File;

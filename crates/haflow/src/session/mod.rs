@@ -7,8 +7,8 @@ pub(crate) use asked::{Asked, Playbook};
 pub(crate) use place::{HostKeys, Where, lab_line, lab_name};
 
 use crate::error::Error;
-use crate::journal::{Journal, Writer};
-use crate::report::{Format, Options, Reporter};
+use crate::journal::Journal;
+use crate::report::{Format, Options, Reporter, Teller};
 use crate::secrets;
 use haflow_engine::facts::{self, FactError, Facts};
 use haflow_engine::{Events, Holder, Hosts, Interrupt, Told};
@@ -16,7 +16,7 @@ use haflow_model::{Graph, Host, HostName, Inventory, Param, Secrets, Value};
 use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, RecordedFacts, Unreached};
 use jiff::SignedDuration;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -63,6 +63,7 @@ impl Session {
             path: std::env::temp_dir(),
             source,
         })?;
+        let hosts = hosts.filters_by(this_program()?);
         let mut unreached = Vec::new();
         // Hosts that are left out aren't asked, unless what is chosen depends on their facts.
         let mut leave_out = true;
@@ -169,19 +170,33 @@ impl Session {
         journal: Option<Journal>,
         work: impl AsyncFnOnce(&Self, &Events) -> T,
     ) -> (T, Result<(), Error>) {
-        let mut reporter = Reporter::new(format, self.declared.sources.clone(), Options::detect(format, verbose));
+        let reporter = Reporter::new(format, self.declared.sources.clone(), Options::detect(format, verbose));
+        let teller = Teller::begin(reporter);
         let (events, records) = Events::channel();
-        let done = self.runtime.block_on(async {
+        self.runtime.block_on(async {
             let work = async {
                 let done = work(self, &events).await;
                 drop(events);
                 done
             };
-            tokio::join!(work, tell_all(records, journal, &mut reporter))
-        });
-        reporter.finish();
-        done
+            let done = tokio::join!(work, tell_all(records, journal, &teller));
+            teller.finish(&self.interrupt).await;
+            done
+        })
     }
+}
+
+/// The program that runs, to be begun once more. On Linux also where it was replaced meanwhile.
+fn this_program() -> Result<PathBuf, Error> {
+    let program = PathBuf::from("/proc/self/exe");
+    if cfg!(target_os = "linux") && program.exists() {
+        return Ok(program);
+    }
+    std::env::current_exe().map_err(|source| Error::Io {
+        doing: "find the program itself",
+        path: "haflow".into(),
+        source,
+    })
 }
 
 /// Which hosts others are at work on, a line each.
@@ -209,35 +224,21 @@ fn warn_of(Unreached { failure, like }: &Unreached, graph: &Graph) {
     }
 }
 
-/// Tells events as they come. With a journal, each is told when it has been written.
-async fn tell_all(
-    mut events: mpsc::Receiver<Told>,
-    journal: Option<Journal>,
-    reporter: &mut Reporter,
-) -> Result<(), Error> {
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
-    let (told, mut written) = mpsc::unbounded_channel();
-    let writer = journal.map(|journal| journal.begin(told));
-    loop {
-        tokio::select! {
-            biased;
-            Some(record) = written.recv() => reporter.event(&record),
-            event = events.recv() => match (event, &writer) {
-                (Some(event), Some(writer)) => writer.take(event),
-                (Some(mut event), None) => {
-                    event.kept();
-                    reporter.event(&event.record);
-                }
-                (None, _) => break,
-            },
-            _ = tick.tick() => reporter.tick(),
+/// Has events told as they come. With a journal, each is told when it has been written.
+async fn tell_all(mut events: mpsc::Receiver<Told>, journal: Option<Journal>, teller: &Teller) -> Result<(), Error> {
+    let Some(journal) = journal else {
+        let tell = teller.taker();
+        while let Some(mut event) = events.recv().await {
+            event.kept();
+            tell(event.record);
         }
+        return Ok(());
+    };
+    let writer = journal.begin(teller.taker());
+    while let Some(event) = events.recv().await {
+        writer.take(event);
     }
-    let kept = writer.map_or(Ok(()), Writer::finish);
-    while let Some(record) = written.recv().await {
-        reporter.event(&record);
-    }
-    kept
+    writer.finish()
 }
 
 /// Signals that come within this time are one interrupt: timeout(1), and whatever else signals its child and then their process group, sends two.

@@ -11,6 +11,9 @@ use crate::report::text::{count, local, local_names, span};
 use haflow_model::{EdgeKind, Event, HostName, Outcome, Record, Sources, Value};
 use serde_json::json;
 
+/// So much of an output is shown, in bytes.
+const MOST_SHOWN: usize = 16 << 10;
+
 /// Columns of the time before a line.
 const TIME: usize = 10;
 
@@ -273,11 +276,16 @@ impl Teller<'_> {
                         other => other.to_string(),
                     };
                     page.line(&[(Tone::Dim, "output:")]);
+                    let shown = text.floor_char_boundary(MOST_SHOWN);
                     page.indented(2, |page| {
-                        for line in text.lines() {
+                        for line in text[..shown].lines() {
                             page.line(&[(Tone::Dim, "│ "), (Tone::Plain, line)]);
                         }
                     });
+                    if shown < text.len() {
+                        let left = format!("… {} bytes left out (--format json has all)", text.len() - shown);
+                        page.line(&[(Tone::Dim, &left)]);
+                    }
                 }
             }
             _ => {}

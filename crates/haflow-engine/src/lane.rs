@@ -399,7 +399,7 @@ mod tests {
         let (mut far_stderr, stderr) = duplex(1 << 10);
         let far = async move {
             let mut text = String::new();
-            while !text.contains(" end") {
+            while !text.contains(".1 end") {
                 let mut bytes = [0; 256];
                 let read = far_stdin.read(&mut bytes).await.expect("it talks");
                 text.push_str(&String::from_utf8_lossy(&bytes[..read]));

@@ -26,6 +26,7 @@ mod golden;
 mod guide;
 mod hostile;
 mod lab;
+mod local;
 mod lock;
 mod logins;
 mod openstack;

@@ -3,7 +3,8 @@
 use crate::filters::Filters;
 use crate::lane::{Lane, LaneError, Script, Shell};
 use crate::lent::{Lent, Locked};
-use crate::ssh::{Connection, Control, Step, Unreachable};
+use crate::ssh::{Control, Step, Unreachable};
+use crate::transport::{Transport, Way};
 use haflow_model::{Event, Host, HostName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
@@ -61,14 +62,6 @@ pub struct Holder {
     pub resumed: bool,
 }
 
-/// How lanes come about.
-enum Way {
-    /// Over OpenSSH, with the sockets in this folder; whether keys of new hosts are accepted.
-    Ssh(Control, bool),
-    /// As the caller says: without a network.
-    Given(OpenLane),
-}
-
 pub(crate) struct Reached {
     pub(crate) host: Host,
     /// Replaced when it breaks.
@@ -97,15 +90,15 @@ pub(crate) struct Link {
     /// Whether there was one before.
     again: bool,
     /// Made together with the first lane, which is then idle; and how long that took.
-    pub(crate) connection: OnceCell<Result<(Option<Connection>, Duration), Unreachable>>,
+    pub(crate) connection: OnceCell<Result<(Transport, Duration), Unreachable>>,
     pub(crate) idle: Mutex<HashMap<Option<String>, Vec<Lane>>>,
 }
 
 impl Hosts {
-    /// Hosts that are reached over SSH, each when it is first needed. `accept_new` adds the keys of hosts that aren't known yet to
+    /// Hosts that are reached as the inventory says, each when it is first needed. `accept_new` adds the keys of hosts that aren't known yet to
     /// the known ones. Fails where no folder for sockets can be made.
     pub fn over_ssh(hosts: &[Host], accept_new: bool) -> io::Result<Self> {
-        Ok(Self::new(hosts, Way::Ssh(Control::new()?, accept_new)))
+        Ok(Self::new(hosts, Way::Inventory(Control::new()?, accept_new)))
     }
 
     /// Hosts whose lanes `open` makes.
@@ -199,11 +192,11 @@ impl Hosts {
         }
         let slot = Arc::clone(&reached.slots).try_acquire_owned().ok()?;
         let link = reached.link();
-        let Some(Ok((connection, _))) = link.connection.get() else { return None };
+        let Some(Ok((transport, _))) = link.connection.get() else { return None };
         let idle = guard(&link.idle).get_mut(&user).and_then(Vec::pop);
         let lane = match idle {
             Some(lane) => lane,
-            None => match self.open(reached, connection.as_ref(), user.as_deref()).await {
+            None => match self.open(reached, transport, user.as_deref()).await {
                 Ok(lane) => lane,
                 Err(error) => {
                     if error.step == Step::Session && !link.has_idle() && reached.narrow() {
@@ -228,12 +221,11 @@ impl Hosts {
             let slot = Arc::clone(&reached.slots).acquire_owned().await.expect("never closed");
             let link = reached.link();
             let made = link.connection.get_or_init(|| self.connect(reached, &link)).await;
-            let (connection, _) = made.as_ref().map_err(Clone::clone)?;
-            let connection = connection.as_ref();
+            let (transport, _) = made.as_ref().map_err(Clone::clone)?;
             let idle = guard(&link.idle).get_mut(&user).and_then(Vec::pop);
             let opened = match idle {
                 Some(lane) => Ok(lane),
-                None => self.open(reached, connection, user.as_deref()).await,
+                None => self.open(reached, transport, user.as_deref()).await,
             };
             let lane = match opened {
                 // The host makes do with the lanes that it has.
@@ -242,7 +234,7 @@ impl Hosts {
                     continue;
                 }
                 Err(error) if error.step == Step::Session => {
-                    self.open_instead(reached, &link, connection, user.as_deref()).await
+                    self.open_instead(reached, &link, transport, user.as_deref()).await
                 }
                 Err(error) if error.step == Step::Network && losses < MOST_LOSSES => {
                     losses += 1;
@@ -268,8 +260,8 @@ impl Hosts {
             guard(&reached.broken).push((user.cloned(), shell));
         }
         drop(lane);
-        if let Some(Ok((Some(connection), _))) = link.connection.get()
-            && !connection.lives().await
+        if let Some(Ok((transport, _))) = link.connection.get()
+            && !transport.lives().await
         {
             self.lost(reached, link, why);
         }
@@ -347,9 +339,9 @@ impl Hosts {
     pub(crate) async fn sessions(&self, host: &HostName) -> usize {
         let reached = &self.all[host];
         let link = reached.link();
-        let Some(Ok((connection, _))) = link.connection.get() else { return 0 };
+        let Some(Ok((transport, _))) = link.connection.get() else { return 0 };
         let user = reached.host.run_as.as_deref();
-        let further = (1..LANES_PER_HOST).map(|_| self.open(reached, connection.as_ref(), user));
+        let further = (1..LANES_PER_HOST).map(|_| self.open(reached, transport, user));
         1 + crate::join_all(further).await.into_iter().flatten().count()
     }
 
@@ -398,18 +390,18 @@ impl Hosts {
         .await;
     }
 
-    async fn connect(&self, reached: &Reached, link: &Link) -> Result<(Option<Connection>, Duration), Unreachable> {
+    async fn connect(&self, reached: &Reached, link: &Link) -> Result<(Transport, Duration), Unreachable> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(500);
         loop {
             let error = match self.try_connect(reached, link).await {
-                Ok(connection) => {
+                Ok(transport) => {
                     let took = started.elapsed();
                     if link.again {
                         let (host, took_ms) = (reached.host.name.clone(), crate::millis(took));
                         self.tell(Event::HostConnected { host, took_ms });
                     }
-                    return Ok((connection, took));
+                    return Ok((transport, took));
                 }
                 Err(error) => error,
             };
@@ -430,16 +422,13 @@ impl Hosts {
         }
     }
 
-    async fn try_connect(&self, reached: &Reached, link: &Link) -> Result<Option<Connection>, Unreachable> {
+    async fn try_connect(&self, reached: &Reached, link: &Link) -> Result<Transport, Unreachable> {
         let _turn = self.connects.acquire().await.expect("never closed");
-        let connection = match &self.way {
-            Way::Ssh(control, accept_new) => Some(Connection::open(&reached.host, control.path(), *accept_new).await?),
-            Way::Given(_) => None,
-        };
+        let transport = Transport::connect(&self.way, &reached.host).await?;
         let user = reached.host.run_as.clone();
-        let lane = self.open(reached, connection.as_ref(), user.as_deref()).await?;
+        let lane = self.open(reached, &transport, user.as_deref()).await?;
         guard(&link.idle).entry(user).or_default().push(lane);
-        Ok(connection)
+        Ok(transport)
     }
 
     /// Opens a lane where sshd takes no further session, in the place of idle lanes of other users.
@@ -447,13 +436,13 @@ impl Hosts {
         &self,
         reached: &Reached,
         link: &Link,
-        connection: Option<&Connection>,
+        transport: &Transport,
         user: Option<&str>,
     ) -> Result<Lane, Unreachable> {
         let until = Instant::now() + SESSION_ENDS;
         loop {
             link.end_idle();
-            match self.open(reached, connection, user).await {
+            match self.open(reached, transport, user).await {
                 Err(error) if error.step == Step::Session && Instant::now() < until => {
                     tokio::time::sleep(BETWEEN_SESSIONS).await;
                 }
@@ -462,17 +451,8 @@ impl Hosts {
         }
     }
 
-    async fn open(
-        &self,
-        reached: &Reached,
-        connection: Option<&Connection>,
-        user: Option<&str>,
-    ) -> Result<Lane, Unreachable> {
-        let mut lane = match (connection, &self.way) {
-            (Some(connection), _) => connection.lane(&reached.host, reached.sudo(user)).await,
-            (None, Way::Given(open)) => open(reached.host.clone(), user.map(str::to_owned)).await,
-            (None, Way::Ssh(..)) => unreachable!("over ssh there is a connection"),
-        }?;
+    async fn open(&self, reached: &Reached, transport: &Transport, user: Option<&str>) -> Result<Lane, Unreachable> {
+        let mut lane = transport.lane(&reached.host, user, reached.sudo(user)).await?;
         let broken = reached.broken(user);
         if !broken.is_empty() && end_shells(&mut lane, &broken).await.is_ok() {
             guard(&reached.broken).retain(|(_, shell)| !broken.contains(shell));

@@ -4,7 +4,8 @@ use crate::filters::Filters;
 use crate::frame::FOLDER;
 use crate::hosts::{Holder, Hosts, Link, Reached, guard};
 use crate::lane::{Lane, LaneError, Output, Process, Script, Stopped};
-use crate::ssh::{Killed, Step, Unreachable};
+use crate::ssh::{Step, Unreachable};
+use crate::transport::{Killed, Transport};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -216,7 +217,7 @@ impl<'h> Lent<'h> {
             }
             Err(LaneError::Lost(why)) => {
                 let said = match self.link.connection.get() {
-                    Some(Ok((Some(connection), _))) => connection.lost(),
+                    Some(Ok((transport, _))) => transport.lost(),
                     _ => None,
                 };
                 let why = said.unwrap_or(why);
@@ -227,16 +228,15 @@ impl<'h> Lent<'h> {
                 let nothing_answers =
                     || Killed { stopped: Stopped { unknown: true, ..Stopped::default() }, ..Killed::default() };
                 let killed = match self.link.connection.get() {
-                    Some(Ok((Some(connection), _))) => {
+                    Some(Ok((transport @ (Transport::Ssh(_) | Transport::Local), _))) => {
                         let runs = step.filter(|(_, before)| lane.keeps() && come <= *before);
                         let folder = runs.map(|(step, _)| format!("{FOLDER}{step}"));
-                        let user = self.reached.sudo(self.user.as_deref());
-                        let host = &self.reached.host;
-                        let killed = connection.kill(host, user, lane.shell(), folder.as_deref(), GRACE).await;
+                        let (host, user) = (&self.reached.host, self.user.as_deref());
+                        let sudo = self.reached.sudo(user);
+                        let killed = transport.kill(host, user, sudo, lane.shell(), folder.as_deref(), GRACE).await;
                         // It isn't the script that took too long.
-                        if killed.is_none() && matches!(error, LaneError::TimedOut { .. }) && !connection.lives().await
-                        {
-                            let why = connection.lost().unwrap_or_else(|| "nothing answered".into());
+                        if killed.is_none() && matches!(error, LaneError::TimedOut { .. }) && !transport.lives().await {
+                            let why = transport.lost().unwrap_or_else(|| "nothing answered".into());
                             self.hosts.broke(self.reached, &self.link, self.user.as_ref(), lane, &why).await;
                             return Err(LaneError::Lost(why));
                         }

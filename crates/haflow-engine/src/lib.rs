@@ -22,6 +22,7 @@ mod hosts;
 mod jq;
 pub mod lane;
 mod lent;
+mod local;
 mod mask;
 mod past;
 mod plan;
@@ -33,6 +34,7 @@ mod shell;
 mod ssh;
 mod state;
 mod step;
+mod transport;
 mod work;
 
 pub use events::{Events, Told};

@@ -4,7 +4,7 @@ mod client;
 mod control;
 mod why;
 
-use crate::lane::{Lane, LaneError, Process, Script, Shell, Stopped};
+use crate::lane::{Lane, LaneError};
 use client::Client;
 pub(crate) use control::Control;
 use haflow_model::Host;
@@ -185,49 +185,8 @@ impl Connection {
         self.session.check().await.is_ok()
     }
 
-    /// Ends a lane's shell, the step whose folder has this name, and all that they have started: TERM, and KILL where that doesn't end it within
-    /// `grace`. `None` where nothing there answers.
-    pub(crate) async fn kill(
-        &self,
-        host: &Host,
-        user: Option<&str>,
-        shell: Option<Shell>,
-        step: Option<&str>,
-        grace: Duration,
-    ) -> Option<Killed> {
-        let mut lane = match self.lane(host, user).await {
-            Ok(lane) => lane,
-            // No further session on this connection, or no connection.
-            Err(_) => self.lane_aside(user).await.ok()?,
-        };
-        let variable = |name: &str, value: String| (name.to_owned(), value);
-        let of_shell = |number: fn(Shell) -> String| shell.map(number).unwrap_or_default();
-        let variables = [
-            variable("shell", of_shell(|shell| shell.process.to_string())),
-            variable("started", of_shell(|shell| shell.started.to_string())),
-            variable("group", of_shell(|shell| shell.group.to_string())),
-            variable("name", step.unwrap_or_default().to_owned()),
-            variable("grace", (grace.as_millis() / 100).to_string()),
-        ];
-        let script = Script { text: include_str!("kill.sh"), variables: &variables, process: Process::Forked };
-        let mut killed = None;
-        let each = |output: crate::lane::Output| {
-            let mut lines = output.stdout.splitn(3, |byte| *byte == b'\n');
-            let mut names = || {
-                let names = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
-                names.split_whitespace().map(str::to_owned).collect()
-            };
-            let stopped = Stopped { ended: names(), left: names(), unknown: false };
-            let stdout = lines.next().unwrap_or_default().to_vec();
-            killed = Some(Killed { stopped, stdout, stderr: output.stderr });
-        };
-        // Where it isn't told, nobody knows what was ended.
-        let _ = lane.run(&[script], grace + Duration::from_secs(30), each).await;
-        killed
-    }
-
     /// A lane over a connection of its own.
-    async fn lane_aside(&self, user: Option<&str>) -> Result<Lane, LaneError> {
+    pub(crate) async fn lane_aside(&self, user: Option<&str>) -> Result<Lane, LaneError> {
         let lost = |error: std::io::Error| LaneError::Lost(error.to_string());
         let mut child = self.client.spawn(&shell_of(user)).map_err(lost)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -245,14 +204,6 @@ fn shell_of(user: Option<&str>) -> String {
         Some(user) => format!("exec sudo -n -u {} -- sh", crate::shell::quote(user)),
         None => "exec sh".to_owned(),
     }
-}
-
-/// What was killed on a host, and what it had printed.
-#[derive(Debug, Default)]
-pub(crate) struct Killed {
-    pub(crate) stopped: Stopped,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: Vec<u8>,
 }
 
 /// An error and all its causes in one line.

@@ -60,6 +60,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Whether nothing is said of the way to the host, or of who logs in there.
+    pub(super) fn is_unsaid(&self) -> bool {
+        let words =
+            [&self.address, &self.user, &self.key, &self.known_hosts, &self.jump, &self.transport, &self.config];
+        words.iter().all(|word| word.is_none()) && self.port.is_none() && self.options.is_empty()
+    }
+
     /// Whether a command leads to the host.
     pub(super) fn has_proxy_command(&self) -> bool {
         self.options.iter().any(|option| option.text.to_ascii_lowercase().starts_with("proxycommand="))

@@ -92,6 +92,8 @@ pub(super) fn resolve(
 }
 
 fn host(file: &File, name: &HostName, connection: Connection, folders: Folders<'_>) -> Result<Host, Diagnostic> {
+    // Without a word on how to reach it, it is this machine.
+    let is_here = name.as_str() == "localhost" && connection.is_unsaid();
     let Connection { address, port, user, key, known_hosts, jump, run_as, transport, options, config } = connection;
     let argument = |word: Option<Word>, what: &str| match word {
         None => Ok(None),
@@ -105,7 +107,11 @@ fn host(file: &File, name: &HostName, connection: Connection, folders: Folders<'
         known_hosts: known_hosts.map(|word| path(file, &word, "known_hosts", name, folders)).transpose()?,
         jump: argument(jump, "jump host")?,
         run_as: argument(run_as, "user to become")?,
-        connection: transport.map_or(Transport::Ssh, |word| word.text.into()),
+        connection: match transport {
+            Some(word) => word.text.into(),
+            None if is_here => Transport::Local,
+            None => Transport::Ssh,
+        },
         ssh_options: options.into_iter().map(|word| ssh_option(file, word, name)).collect::<Result<_, _>>()?,
         ssh_config: config.map(|word| path(file, &word, "the configuration of ssh", name, folders)).transpose()?,
         ..Host::named(name.clone())

@@ -1,0 +1,50 @@
+//! Lanes on this machine: a shell of its own for each, without sshd.
+
+use crate::lane::Lane;
+use crate::ssh::{Step, Unreachable};
+use haflow_model::Host;
+use rustix::process::geteuid;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// How long a shell may take until it answers.
+const ANSWERS: Duration = Duration::from_secs(30);
+
+/// What a shell gets of this process's environment. The rest, in which there may be secrets, isn't for scripts.
+const ENVIRONMENT: [&str; 7] = ["HOME", "PATH", "USER", "LOGNAME", "SHELL", "TZ", "HAFLOW_LOCK"];
+
+/// Opens a lane as `user`, or as who haflow runs as. Like a session of sshd's it has a process group of its own, so that Ctrl-C
+/// on a terminal is haflow's alone, and it ends when its streams are closed.
+pub(crate) async fn lane(host: &Host, user: Option<&str>) -> Result<Lane, Unreachable> {
+    let root = geteuid().is_root();
+    let user = user.filter(|user| !(root && *user == "root"));
+    let mut shell = match user {
+        Some(user) => {
+            let mut sudo = Command::new("sudo");
+            sudo.args(["-n", "-u", user, "--", "sh"]);
+            sudo
+        }
+        None => Command::new("sh"),
+    };
+    shell.env_clear().envs(ENVIRONMENT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let name = &host.name;
+    let failed = |why: String| {
+        let (step, hint) = match user {
+            Some(user) => (Step::Sudo, format!("let `sudo -n -u {user} sh` work here, or run haflow as {user}")),
+            None => (Step::Shell, "haflow needs a POSIX `sh` on this machine".to_owned()),
+        };
+        Unreachable { step, message: format!("no shell for {name} on this machine: {why}"), hint: Some(hint) }
+    };
+    let mut child = shell.spawn().map_err(|error| failed(error.to_string()))?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+        unreachable!("all three are piped");
+    };
+    match tokio::time::timeout(ANSWERS, Lane::open(stdin, stdout, stderr, child)).await {
+        Ok(Ok(lane)) => Ok(lane),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_) => Err(failed(format!("it didn't answer within {} s", ANSWERS.as_secs()))),
+    }
+}

@@ -63,10 +63,10 @@ impl World {
         let log = fs::read_to_string(self.path().join("log")).unwrap_or_default();
         log.lines().map(str::to_owned).collect()
     }
+}
 
-    fn ended(&self, run: Child) -> Told {
-        Told::from(Ran::from(run.wait_with_output().expect("it ends")))
-    }
+fn ended(run: Child) -> Told {
+    Told::from(Ran::from(run.wait_with_output().expect("it ends")))
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn this_machine_needs_no_sshd_and_keeps_what_others_keep() {
     until("it begins", || world.log().len() == 1);
     signal(&run, Signal::INT);
     fs::write(world.path().join("go"), "").expect("it can be written");
-    let told = world.ended(run).exits(130);
+    let told = ended(run).exits(130);
     assert_eq!((told.count("changed"), told.count("cancelled")), (1, 1));
 
     // It holds the machine's lock meanwhile, dies, and what it left is picked up.
@@ -105,7 +105,7 @@ fn this_machine_needs_no_sshd_and_keeps_what_others_keep() {
     until("it begins", || world.log().len() == 1);
     signal(&run, Signal::INT);
     interrupt_again(&run);
-    let told = world.ended(run).exits(130);
+    let told = ended(run).exits(130);
     assert_eq!(told.count("in_doubt"), 1);
     fs::write(world.path().join("go"), "").expect("it can be written");
     assert_eq!(world.log(), ["begin one"]);

@@ -7,7 +7,7 @@ use crate::filters::Running;
 use crate::jq::{self, Input, Yield};
 use crate::lane::Output;
 use crate::state::{Known, failed};
-use haflow_model::{Change, Content, Decision, Diff, Edit, Failure, File, FileState, Value, pinned, pinned_looks};
+use haflow_model::{Change, Content, Decision, Diff, Edit, Failure, File, FileState, Value};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -131,8 +131,8 @@ pub(crate) type Variables = Vec<(String, String)>;
 
 impl Wanted<'_> {
     /// The script that shows what is at the path, and its variables.
-    pub(crate) fn probe(&self) -> (String, Variables) {
-        (format!("{}{PROBE}", pinned_looks()), self.probed())
+    pub(crate) fn probe(&self) -> (&'static str, Variables) {
+        (PROBE, self.probed())
     }
 
     /// The variables of the probe.
@@ -185,14 +185,13 @@ impl Wanted<'_> {
     pub(crate) fn apply_and_probe(&self, seen: &FileSeen, guarded: bool) -> Result<(String, Variables), Failure> {
         let (apply, mut variables) = self.apply(seen)?;
         variables.extend(self.probed());
-        let pinned = pinned();
         if guarded {
             variables.push(("was".into(), seen.line()));
             let look = format!("look() (\nshow=digest\n{PROBE}\n)\n");
-            return Ok((format!("{pinned}{look}{GUARD}{apply}{PROBE}"), variables));
+            return Ok((format!("{look}{GUARD}{apply}{PROBE}"), variables));
         }
         // The apply ends the shell where it fails (`set -e`).
-        Ok((format!("{pinned}{apply}{PROBE}"), variables))
+        Ok((format!("{apply}{PROBE}"), variables))
     }
 
     fn apply(&self, seen: &FileSeen) -> Result<(&'static str, Variables), Failure> {

@@ -116,7 +116,7 @@ impl Frame {
                 );
                 format!("\n{delimiter}\n{FETCH}fi\n")
             }
-            Process::Forked => {
+            Process::Forked | Process::Pinned => {
                 text.push_str("(\n");
                 text.push_str(&begin);
                 "\n) </dev/null 9<&-\n__haflow=$?\n".to_owned()

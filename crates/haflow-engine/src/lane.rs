@@ -81,6 +81,8 @@ pub enum Process<'a> {
     Kept(&'a str),
     /// A fork of the lane's: for scripts whose syntax is known to be right.
     Forked,
+    /// The same, with the functions of `pinned.sh`, which the lane is taught once.
+    Pinned,
     /// The lane's itself, which keeps what the script leaves: for what belongs to the lane.
     Lane,
 }
@@ -114,6 +116,8 @@ pub struct Lane {
     keeps: bool,
     /// Whether the host is locked for as long as this lane lives.
     pub(crate) locks: bool,
+    /// Whether it knows the functions of `pinned.sh`.
+    pinned: bool,
     /// Keeps the connection open for as long as the lane lives.
     _guard: Box<dyn Any + Send>,
 }
@@ -153,6 +157,7 @@ impl Lane {
             boot: String::new(),
             keeps: false,
             locks: false,
+            pinned: false,
             _guard: Box::new(guard),
         };
         let hello = lane.frame();
@@ -214,7 +219,16 @@ impl Lane {
         };
         let encoded: Option<Vec<_>> = frames.iter().zip(scripts).map(encode).collect();
         let encoded = encoded.ok_or(LaneError::Unsendable)?;
-        let mut text = Zeroizing::new(String::with_capacity(encoded.iter().map(|frame| frame.len()).sum()));
+        // The functions of pinned.sh are long: a lane is taught them once. Within braces, as all that is sent: half of them are none.
+        let lesson = if !self.pinned && scripts.iter().any(|script| script.process == Process::Pinned) {
+            self.pinned = true;
+            format!("{{\n{}}}\n", haflow_model::pinned())
+        } else {
+            String::new()
+        };
+        let length = lesson.len() + encoded.iter().map(|frame| frame.len()).sum::<usize>();
+        let mut text = Zeroizing::new(String::with_capacity(length));
+        text.push_str(&lesson);
         for frame in &encoded {
             text.push_str(frame);
         }

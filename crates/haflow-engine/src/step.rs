@@ -11,7 +11,6 @@ use crate::lent::{Lent, PickedUp};
 use crate::ssh::Unreachable;
 use crate::state::{self, Seen};
 use haflow_model::{Action, Failure, Probe};
-use std::borrow::Cow;
 use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
@@ -100,26 +99,24 @@ pub(crate) fn told(stopped: &Stopped) -> String {
 
 /// A script with its own variables.
 struct Prepared<'a> {
-    text: Cow<'a, str>,
+    text: &'a str,
     variables: Variables,
     process: Process<'a>,
 }
 
 impl Prepared<'_> {
     fn script(&self) -> Script<'_> {
-        Script { text: &self.text, variables: &self.variables.0, process: self.process }
+        Script { text: self.text, variables: &self.variables.0, process: self.process }
     }
 }
 
 /// The read-only script of a task; an act has none.
 fn probe<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
     match probe_of(task) {
-        Some(probe) => {
-            Some(Prepared { text: (&probe.script).into(), variables: task.variables(), process: Process::Own })
-        }
+        Some(probe) => Some(Prepared { text: &probe.script, variables: task.variables(), process: Process::Own }),
         None => task.file().map(|wanted| {
             let (text, variables) = wanted.probe();
-            Prepared { text: text.into(), variables: Variables(variables), process: Process::Forked }
+            Prepared { text, variables: Variables(variables), process: Process::Pinned }
         }),
     }
 }
@@ -271,14 +268,14 @@ pub(crate) async fn apply(
     let timeout = task.task.policy.timeout;
     let process = step.map_or(Process::Own, Process::Kept);
     let prepared = match (&task.task.action, task.file(), sight.seen()) {
-        (Action::Ensure(ensure), ..) => Prepared { text: (&ensure.apply).into(), variables: task.variables(), process },
-        (Action::Act(act), ..) => Prepared { text: (&act.apply).into(), variables: task.variables(), process },
+        (Action::Ensure(ensure), ..) => Prepared { text: &ensure.apply, variables: task.variables(), process },
+        (Action::Act(act), ..) => Prepared { text: &act.apply, variables: task.variables(), process },
         (_, Some(wanted), Seen::File(seen)) => {
             // Both scripts are haflow's own and share a shell: a hundred files are a hundred shells fewer.
             let (text, variables) = wanted.apply_and_probe(seen, matches!(sight, Sight::Before(_)))?;
             let variables = Variables(variables);
             let output = lane
-                .run(Script { text: &text, variables: &variables.0, process: Process::Forked }, timeout, kill)
+                .run(Script { text: &text, variables: &variables.0, process: Process::Pinned }, timeout, kill)
                 .await?;
             if output.exit == 0 && output.stdout == file::MOVED {
                 return Ok(None);

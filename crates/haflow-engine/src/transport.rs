@@ -18,7 +18,7 @@ pub(crate) enum Way {
 /// The way to a host that was connected to.
 pub(crate) enum Transport {
     /// Over OpenSSH.
-    Ssh(Connection),
+    Ssh(Box<Connection>),
     /// Shells of this machine's.
     Local,
     /// As the caller says.
@@ -30,7 +30,8 @@ impl Transport {
         match (way, &host.connection) {
             (Way::Given(open), _) => Ok(Self::Given(open.clone())),
             (Way::Inventory(control, accept_new), Named::Ssh) => {
-                Connection::open(host, control.path(), *accept_new).await.map(Self::Ssh)
+                let connection = Connection::open(host, control.path(), *accept_new).await?;
+                Ok(Self::Ssh(Box::new(connection)))
             }
             (Way::Inventory(..), Named::Local) => Ok(Self::Local),
             (Way::Inventory(..), Named::Other(name)) => Err(Unreachable {

@@ -206,8 +206,6 @@ pin_raw() {
     fi
 }
 
-# So far nothing is changed: a look needs no more.
-
 # The same; ends where there is no such folder.
 pin_enter() {
     pin_find "$1" && return

@@ -53,6 +53,7 @@ fn what_the_field_reports_holds_here() {
     host.0.step("enabled for one boot isn't enabled");
     groups_without_a_name(&host);
     groups_by_number(&host);
+    owners_with_two_names(&host);
     host.0.step("groups go by their numbers");
     tabs(&host);
     host.0.step("lines and keys have tabs");
@@ -154,7 +155,8 @@ fn groups_without_a_name(host: &Host) {
     );
     host.converges(r#"user(node, "orphan", #{ shell: "/bin/bash" });"#);
     host.holds(r#"user(node, "orphan", #{ groups: [], only_these_groups: true });"#);
-    host.fails(r#"user(node, "orphan", #{ group: "4242" });"#, &["there is no group 4242"]);
+    host.holds(r#"user(node, "orphan", #{ group: 4242 });"#);
+    host.fails(r#"user(node, "orphan", #{ group: "4343" });"#, &["there is no group 4343"]);
     host.converges(r#"user(node, "orphan", #{ group: "users" });"#);
     assert_eq!(host.sh("id -g orphan"), "100");
 }
@@ -177,15 +179,29 @@ fn groups_by_number(host: &Host) {
     host.fails(r#"user(node, "both", #{ groups: [7777] });"#, &["there is no group 7777"]);
 }
 
+/// The first of two names for a number is the one that `stat` prints.
+fn owners_with_two_names(host: &Host) {
+    host.sh(
+        "groupadd -g 777 agroup && groupadd -o -g 777 rabbitmq
+         useradd -u 777 -g 777 -M auser && useradd -o -u 777 -g 777 -M rabbitmq
+         mkdir -p /var/lib/rabbitmq && echo cookie > /var/lib/rabbitmq/.erlang.cookie
+         chown -R 777:777 /var/lib/rabbitmq && chmod 0600 /var/lib/rabbitmq/.erlang.cookie
+         stat -c %U:%G /var/lib/rabbitmq/.erlang.cookie | grep -qx auser:agroup",
+    );
+    host.converges("rabbitmq::cookie_owner(node);");
+    assert_eq!(host.sh("stat -c '%u %g %a' /var/lib/rabbitmq/.erlang.cookie"), "777 777 400");
+}
+
 fn tabs(host: &Host) {
     host.converges(r#"line(node, "/etc/fstab", "tmpfs\t/srv/t\ttmpfs\tdefaults\t0\t0");"#);
     assert_eq!(host.sh("grep -c '^tmpfs\t/srv/t\ttmpfs\tdefaults\t0\t0$' /etc/fstab"), "1");
     // Each is a task of its own, and another line.
     host.converges(
-        r#"parallel([
-            || line(node, "/etc/tabs", "a\tb", #{ create: true }), || line(node, "/etc/tabs", "a\\tb", #{ create: true }),
-            || line(node, "/etc/tabs", "a b", #{ create: true }), || block(node, "/etc/tabs", "a\tb", "x\x1b[1m\n", #{ create: true }),
-        ]);"#,
+        r#"line(node, "/etc/tabs", "a\tb", #{ create: true });
+        line(node, "/etc/tabs", "a\\tb");
+        line(node, "/etc/tabs", "a b");
+        line(node, "/etc/tabs", "x\x1b[1m\ry");
+        block(node, "/etc/tabs", "a\tb", "y\n");"#,
     );
     host.converges(
         r#"user(node, "anna");

@@ -79,7 +79,9 @@ fn dots_in_names_of_units(host: &Host) {
     assert_eq!((read("php8.2-fpm"), read("vpn@site.example.org")), ("4096".into(), "4096".into()));
     host.converges(r#"restart_if_older(node, "php8.2-fpm", "/etc/systemd/system/php8.2-fpm.service.d");"#);
     // An alias is another name of the unit.
-    host.sh("ln -sfn /etc/systemd/system/php8.2-fpm.service /etc/systemd/system/php.service && systemctl daemon-reload");
+    host.sh(
+        "ln -sfn /etc/systemd/system/php8.2-fpm.service /etc/systemd/system/php.service && systemctl daemon-reload",
+    );
     host.converges(r#"unit_drop_in(node, "php", "alias", "[Service]\nLimitNPROC=77\n");"#);
     assert_eq!(host.sh("systemctl show -p LimitNPROC --value php8.2-fpm"), "77");
     host.converges(r#"unit_drop_in(node, "php", "alias", "", #{ absent: true });"#);
@@ -149,10 +151,8 @@ fn enabled_for_this_boot(host: &Host) {
 }
 
 fn groups_without_a_name(host: &Host) {
-    host.sh(
-        "groupadd -g 4242 orphans && useradd -m -g orphans orphan && sed -i '/^orphans:/d' /etc/group /etc/gshadow
-         getent passwd orphan",
-    );
+    host.sh("groupadd -g 4242 orphans && useradd -m -g orphans orphan && sed -i '/^orphans:/d' /etc/group /etc/gshadow
+         getent passwd orphan");
     host.converges(r#"user(node, "orphan", #{ shell: "/bin/bash" });"#);
     host.holds(r#"user(node, "orphan", #{ groups: [], only_these_groups: true });"#);
     host.holds(r#"user(node, "orphan", #{ group: 4242 });"#);
@@ -181,13 +181,11 @@ fn groups_by_number(host: &Host) {
 
 /// The first of two names for a number is the one that `stat` prints.
 fn owners_with_two_names(host: &Host) {
-    host.sh(
-        "groupadd -g 777 agroup && groupadd -o -g 777 rabbitmq
+    host.sh("groupadd -g 777 agroup && groupadd -o -g 777 rabbitmq
          useradd -u 777 -g 777 -M auser && useradd -o -u 777 -g 777 -M rabbitmq
          mkdir -p /var/lib/rabbitmq && echo cookie > /var/lib/rabbitmq/.erlang.cookie
          chown -R 777:777 /var/lib/rabbitmq && chmod 0600 /var/lib/rabbitmq/.erlang.cookie
-         stat -c %U:%G /var/lib/rabbitmq/.erlang.cookie | grep -qx auser:agroup",
-    );
+         stat -c %U:%G /var/lib/rabbitmq/.erlang.cookie | grep -qx auser:agroup");
     host.converges("rabbitmq::cookie_owner(node);");
     assert_eq!(host.sh("stat -c '%u %g %a' /var/lib/rabbitmq/.erlang.cookie"), "777 777 400");
 }
@@ -241,7 +239,10 @@ fn virtual_packages(host: &Host) {
     host.fails(r#"download(node, "onlyone");"#, &["onlyone is a virtual package"]);
     assert_eq!(installed(), before, "a refusal installs nothing");
     host.converges(r#"install(node, ["prov1", "real"]);"#);
-    host.fails(r#"install(node, "onlyone");"#, &["name one that provides it: prov1", "prov1, which provides it, is installed"]);
+    host.fails(
+        r#"install(node, "onlyone");"#,
+        &["name one that provides it: prov1", "prov1, which provides it, is installed"],
+    );
     host.fails(r#"install(node, "nothing-of-this-name");"#, &["Unable to locate package nothing-of-this-name"]);
     assert_eq!(host.sh("ls -A /usr/sbin/policy-rc.d* 2>/dev/null | grep -c haflow || :"), "0");
 }

@@ -42,7 +42,9 @@ mod tests {
 
     #[test]
     fn other_texts_stay_as_they_are() {
-        for text in ["", "/etc/fstab: größer", r"^\s*#?\s*Port\b", r"dev-sda\x2d1.swap", r"a\", r"\\server\share", "…\\"] {
+        for text in
+            ["", "/etc/fstab: größer", r"^\s*#?\s*Port\b", r"dev-sda\x2d1.swap", r"a\", r"\\server\share", "…\\"]
+        {
             assert_eq!(label(text), text);
         }
     }

@@ -22,6 +22,7 @@ mod faults;
 mod faults_hosts;
 mod faults_killed;
 mod fidelity;
+mod field;
 mod golden;
 mod guide;
 mod hostile;

@@ -11,7 +11,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/rpm");
 
 /// Each of these is one run, by the param `does`.
 const PLAYBOOK: &str = r#"
-fn pinned(node, fingerprint, more) {
+fn with_key(node, fingerprint, more) {
     repository(node, "pinned", #{
         uri: "http://127.0.0.1:8000/pinned", key: "pinned.asc", fingerprint: fingerprint,
         // These are for apt.
@@ -24,6 +24,8 @@ let other = param("other", "none");
 let node = host("rpm1");
 switch does {
     "install" => install(node, "hello"),
+    "virtual" => install(node, "greeting"),
+    "download virtual" => download(node, ["hello-extra", "greeting"]),
     "extra" => install(node, "hello-extra"),
     "1.0" | "1.1" | "2.0" | "3.0" => install(node, "hello", #{ version: does }),
     "back to 1.0" => install(node, "hello", #{ version: "1.0", downgrade: true }),
@@ -31,9 +33,9 @@ switch does {
     "remove all" => uninstall(node, "hello", #{ remove_others: true }),
     "hold" => hold(node, "hello"),
     "let go" => hold(node, "hello", #{ held: false }),
-    "pinned" => pinned(node, pin, #{}),
-    "either" => pinned(node, [pin, other], #{ key: ["pinned.asc", "other.asc"] }),
-    "not pinned" => pinned(node, pin, #{ absent: true }),
+    "pinned" => with_key(node, pin, #{}),
+    "either" => with_key(node, [pin, other], #{ key: ["pinned.asc", "other.asc"] }),
+    "not pinned" => with_key(node, pin, #{ absent: true }),
     "signed" | "unsigned" | "starter" => install(node, does),
     "download signed" => download(node, "signed"),
     "starter, quiet" => install(node, "starter", #{ start: false }),
@@ -230,6 +232,10 @@ fn come_and_go(world: &World, manager: &str) {
         assert!(told.contains(words), "{manager}: {does} doesn't say {words:?}: {told}");
     };
     assert_eq!(there(), "package hello is not installed");
+    for does in ["virtual", "download virtual"] {
+        fails(does, "no package is called greeting, and nothing was installed; name one that provides it: hello-extra");
+    }
+    assert_eq!(there(), "package hello is not installed", "{manager}: a refusal installs nothing");
     changes("install", "2.0");
     fails("1.1", "hello is installed in the newer version 2.0-1");
     changes("back to 1.0", "1.0");
@@ -237,6 +243,7 @@ fn come_and_go(world: &World, manager: &str) {
     fails("3.0", "hello");
     assert_eq!(there(), "1.1", "{manager}: what failed has changed nothing");
     changes("extra", "1.1");
+    fails("virtual", "hello-extra, which provides it, is installed already");
     fails("remove", "hello is needed by (installed) hello-extra");
     changes("hold", "1.1");
     changes("let go", "1.1");

@@ -25,7 +25,8 @@ sign() {
 package hello 1.0 ''
 package hello 1.1 ''
 package hello 2.0 ''
-package hello-extra 1.0 'Requires: hello'
+package hello-extra 1.0 'Requires: hello
+Provides: greeting = 1'
 mv /root/rpmbuild/RPMS/noarch/*.rpm /srv/repo/
 sign lab /srv/repo/*.rpm
 package signed 1.0 ''

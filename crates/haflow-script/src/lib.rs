@@ -17,6 +17,7 @@ mod jail;
 mod jq;
 mod key_parts;
 mod keys;
+mod label;
 mod modules;
 mod natives;
 mod notes;

@@ -1,6 +1,7 @@
 //! `barrier`, `serial`, `rolling` and `parallel`.
 
 use crate::hosts::{self, HostHandle};
+use crate::label::label;
 use crate::natives::Natives;
 use crate::options::Options;
 use crate::outputs::TaskHandle;
@@ -29,7 +30,8 @@ fn barrier(call: &Call<'_>, hosts: &Dynamic, name: &str) -> Result<Dynamic, Rais
     let hosts = hosts::list(hosts, "barrier")?;
     let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
     let place = call.trace().place;
-    let node = call.session.state().draft.barrier(name, &names, place);
+    let name = label(name);
+    let node = call.session.state().draft.barrier(&name, &names, place);
     Ok(Dynamic::from(TaskHandle { node, id: name.into(), prints: false }))
 }
 
@@ -51,7 +53,7 @@ fn batches(call: &Call<'_>, hosts: &Dynamic, size: usize, name: &str, body: &Dyn
         let last = (number + 1) * size >= hosts.len();
         // A batch that declared nothing has nothing to wait for.
         if !last && state.draft.next_id() != first {
-            let end = state.draft.batch(first, format!("{name} {}", number + 1), place.clone());
+            let end = state.draft.batch(first, format!("{} {}", label(name), number + 1), place.clone());
             state.draft.set_floor(Some(end));
         }
     }

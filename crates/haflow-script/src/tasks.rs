@@ -1,6 +1,7 @@
 //! `ensure`, `act`, `gate`, `read`, and what all tasks have in common.
 
 use crate::hosts::HostHandle;
+use crate::label::label;
 use crate::natives::Natives;
 use crate::options::Options;
 use crate::outputs::{OutputHandle, TaskHandle, TestHandle, nodes};
@@ -117,7 +118,7 @@ impl Head {
                 .option("kind")
                 .help("a kind is a word of small letters, digits, `_` and `-`, for example \"package\""));
         }
-        if name.is_empty() || name.chars().any(char::is_control) {
+        if name.is_empty() || name.contains('\n') {
             return Err(Problem::new(format!("{name:?} can't be a task's name"))
                 .option("name")
                 .help("a name is one line that isn't empty; it tells the task from others of its kind on the host"));
@@ -126,7 +127,7 @@ impl Head {
             Some(given) => params(given)?,
             None => BTreeMap::new(),
         };
-        Ok(Self { host, kind, name: name.to_owned(), params, expect: Vec::new() })
+        Ok(Self { host, kind, name: label(name), params, expect: Vec::new() })
     }
 
     /// The options `probe`, `jq` and `raw`.

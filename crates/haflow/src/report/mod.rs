@@ -47,9 +47,9 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Human where both streams are a terminal, otherwise plain.
+    /// Human where both streams are a terminal that can be drawn on, otherwise plain.
     pub(crate) fn detect() -> Self {
-        if stdout().is_terminal() && stderr().is_terminal() { Self::Human } else { Self::Plain }
+        if stdout().is_terminal() && screen::is_there() { Self::Human } else { Self::Plain }
     }
 }
 
@@ -95,8 +95,8 @@ impl Reporter {
     /// Human goes to stderr, plain and JSON to stdout. `sources` are the texts that places refer to.
     pub(crate) fn new(format: Format, sources: Sources, options: Options) -> Self {
         let sink = match format {
-            // Without a terminal nothing could be drawn, and nothing would be printed either.
-            Format::Human if stderr().is_terminal() => Sink::Screen(Box::new(Screen::new())),
+            // Where nothing can be drawn the lines are told all the same.
+            Format::Human if screen::is_there() => Sink::Screen(Box::new(Screen::new())),
             Format::Human | Format::Plain => Sink::Lines(Box::new(stdout())),
             Format::Json => Sink::Json(Box::new(stdout())),
         };

@@ -105,7 +105,8 @@ pub async fn execute(
         })
         .await;
     let gatekeeper = Gatekeeper::new(interrupt);
-    let worker = Worker { hosts, events, interrupt, gatekeeper: &gatekeeper, quiet: AtomicBool::new(true) };
+    let (run_id, quiet) = (settings.run.as_str(), AtomicBool::new(true));
+    let worker = Worker { run: run_id, hosts, events, interrupt, gatekeeper: &gatekeeper, quiet };
     // All connections at once, so that no host's first task waits for another host.
     let connect = crate::connect_all(hosts, &names, events);
     let (watcher, mut seen) = unbounded_channel();

@@ -7,6 +7,7 @@ mod diff;
 mod excerpt;
 #[cfg(test)]
 pub(crate) mod golden;
+mod next;
 mod outlook;
 mod page;
 mod screen;
@@ -20,6 +21,7 @@ mod text;
 mod why;
 
 pub(crate) use excerpt::diagnostic;
+pub(crate) use next::Advice;
 pub(crate) use teller::Teller;
 pub(crate) use text::count;
 pub(crate) use why::{of_plan, of_run, run_as_json};
@@ -82,6 +84,7 @@ pub(crate) struct Reporter {
     state: State,
     story: Story,
     sink: Sink,
+    advice: Option<Advice>,
 }
 
 /// Where it is told.
@@ -106,7 +109,12 @@ impl Reporter {
     fn to(sink: Sink, sources: Sources, options: Options) -> Self {
         let Options { verbose, color, width } = options;
         let timed = matches!(sink, Sink::Lines(_));
-        Self { state: State::default(), story: Story { look: Look { color, width, verbose }, sources, timed }, sink }
+        Self { state: State::default(), story: Story { look: Look { color, width, verbose }, sources, timed }, sink, advice: None }
+    }
+
+    /// The same, and at the end of a run it says what to type next, where there is something left to do.
+    pub(crate) fn advising(self, advice: Advice) -> Self {
+        Self { advice: Some(advice), ..self }
     }
 
     /// Takes in one event, and tells it.
@@ -131,7 +139,13 @@ impl Reporter {
         if let Sink::Screen(screen) = &mut self.sink {
             screen.clear();
         }
-        self.print(&end.into_text());
+        let mut end = end.into_text();
+        if let (Event::RunFinished { run, .. }, Some(advice)) = (&record.event, &self.advice)
+            && let Some(next) = next::next(&self.story, &self.state, run, advice)
+        {
+            end += &next.into_text();
+        }
+        self.print(&end);
     }
 
     /// So many events weren't told, because nobody took what was told before.

@@ -8,11 +8,11 @@ pub(crate) use place::{HostKeys, Where, lab_line, lab_name};
 
 use crate::error::Error;
 use crate::journal::Journal;
-use crate::report::{Format, Options, Reporter, Teller};
+use crate::report::{Advice, Format, Options, Reporter, Teller};
 use crate::secrets;
 use haflow_engine::facts::{self, FactError, Facts};
 use haflow_engine::{Events, Holder, Hosts, Interrupt, Told};
-use haflow_model::{Graph, Host, HostName, Inventory, Param, Secrets, Value};
+use haflow_model::{Action, Graph, Host, HostName, Inventory, Param, Secrets, Value};
 use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, RecordedFacts, Unreached};
 use jiff::SignedDuration;
 use std::collections::BTreeSet;
@@ -33,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) interrupt: Interrupt,
     pub(crate) playbook: String,
     pub(crate) inventory: Inventory,
+    /// The command of a run of the same.
+    command: String,
 }
 
 impl Session {
@@ -112,7 +114,8 @@ impl Session {
             let word = if note.kind == NoteKind::Warn { "warning" } else { "note" };
             eprintln!("{}", crate::report::clean(&format!("{word}: {} ({})", note.text, note.place)));
         }
-        Ok(Self { runtime, hosts, declared, interrupt, playbook: playbook.playbook.display().to_string(), inventory })
+        let name = playbook.playbook.display().to_string();
+        Ok(Self { runtime, hosts, declared, interrupt, playbook: name, inventory, command: asked.command("run") })
     }
 
     /// Adds to `known` what the tasks need of secrets and isn't there yet. Asks, where nothing else has them and there is a terminal.
@@ -162,6 +165,13 @@ impl Session {
         if held.is_empty() { Ok(waited) } else { Err(Error::Locked { held: at_work(&held) }) }
     }
 
+    /// What is to be known to say how a run of this goes on.
+    fn advice(&self) -> Advice {
+        let acts = self.declared.graph.tasks().filter(|(_, task)| matches!(task.action, Action::Act(_)));
+        let anew = (!self.declared.unreached.is_empty()).then(|| self.command.clone());
+        Advice { acts: acts.map(|(_, task)| task.id()).collect(), anew }
+    }
+
     /// Does `work` while its events are told, and kept where there is a journal. The session's last use. The error is the journal's.
     pub(crate) fn tell<T>(
         &self,
@@ -171,6 +181,7 @@ impl Session {
         work: impl AsyncFnOnce(&Self, &Events) -> T,
     ) -> (T, Result<(), Error>) {
         let reporter = Reporter::new(format, self.declared.sources.clone(), Options::detect(format, verbose));
+        let reporter = reporter.advising(self.advice());
         let teller = Teller::begin(reporter);
         let (events, records) = Events::channel();
         self.runtime.block_on(async {

@@ -39,4 +39,5 @@ mod rpm_rabbit;
 mod secrets;
 mod ssh;
 mod sshd;
+mod terminal;
 mod why;

@@ -73,9 +73,13 @@ impl Options {
             Format::Human => anstream::AutoStream::choice(&stderr()),
             Format::Plain | Format::Json => anstream::AutoStream::choice(&stdout()),
         };
+        // A terminal without a name is none that is known to have colours.
+        let unnamed = std::env::var_os("TERM").is_some_and(|term| term.is_empty());
+        let color =
+            choice != anstream::ColorChoice::Never && (!unnamed || std::env::var_os("CLICOLOR_FORCE").is_some());
         let size = rustix::termios::tcgetwinsize(stderr()).ok().filter(|_| format == Format::Human);
         let width = size.map_or(0, |size| usize::from(size.ws_col));
-        Self { verbose, color: choice != anstream::ColorChoice::Never, width: if width == 0 { 80 } else { width } }
+        Self { verbose, color, width: if width == 0 { 80 } else { width } }
     }
 }
 
@@ -109,7 +113,12 @@ impl Reporter {
     fn to(sink: Sink, sources: Sources, options: Options) -> Self {
         let Options { verbose, color, width } = options;
         let timed = matches!(sink, Sink::Lines(_));
-        Self { state: State::default(), story: Story { look: Look { color, width, verbose }, sources, timed }, sink, advice: None }
+        Self {
+            state: State::default(),
+            story: Story { look: Look { color, width, verbose }, sources, timed },
+            sink,
+            advice: None,
+        }
     }
 
     /// The same, and at the end of a run it says what to type next, where there is something left to do.

@@ -251,7 +251,7 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"(?m)^lab: (installing|building|the base|waiting|the firewall).*\n", ""),
         (r"(?m)^ +(\d+ min )?\d+(\.\d+)? s  ", "‹time›  "),
         (r"\b(\d+ min )?\d+(\.\d+)? m?s\b", "‹time›"),
-        (r#"("at"|"took_ms"|"clock_ahead_s"):-?[0-9.e-]+"#, "$1:‹number›"),
+        (r#"("at"|"took_ms"|"connecting_ms"|"clock_ahead_s"):-?[0-9.e-]+"#, "$1:‹number›"),
         (r"\d{8}-\d{6}-[0-9a-f]{4}", "‹run›"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "‹date›"),
         (r"haflow-[0-9a-f]{6}\b", "‹lab›"),

@@ -43,7 +43,13 @@ impl Tale {
         };
         tale.then(
             0,
-            Event::RunStarted { run: "01HF".into(), playbook: "playbooks/rabbit-ha.rhai".into(), hosts, tasks },
+            Event::RunStarted {
+                run: "01HF".into(),
+                playbook: "playbooks/rabbit-ha.rhai".into(),
+                hosts,
+                tasks,
+                connecting_ms: 0,
+            },
         );
         tale
     }
@@ -318,7 +324,8 @@ fn interrupted() {
 #[test]
 fn what_to_type_next_can_be_pasted() {
     let options = Options { verbose: false, color: false, width: 80 };
-    let last = |tale: &Tale, advice| tale.advised(true, options, advice).lines().last().unwrap().trim_start().to_owned();
+    let last =
+        |tale: &Tale, advice| tale.advised(true, options, advice).lines().last().unwrap().trim_start().to_owned();
     let [act, other] = ["job 1", "it's"].map(|name| task("web1", "act", name, 3, 1));
     let doubt = || Outcome::InDoubt { why: "it was killed".into() };
     let mut tale = Tale::new(&["web1"], 2);
@@ -339,6 +346,16 @@ fn what_to_type_next_can_be_pasted() {
     let mut tale = Tale::new(&["web1"], 1);
     tale.finished(&act, 10, Outcome::Ok).end();
     assert!(!tale.advised(false, options, advice).contains("haflow "), "all is done");
+}
+
+#[test]
+fn times_count_what_it_took_to_connect() {
+    let mut tale = Tale::new(&["web1"], 1);
+    if let Event::RunStarted { connecting_ms, .. } = &mut tale.records[0].event {
+        *connecting_ms = 3_600;
+    }
+    let text = tale.tell(true, Options { verbose: false, color: false, width: 80 });
+    assert!(text.starts_with("     3.6 s  run  "), "{text}");
 }
 
 #[test]

@@ -16,14 +16,14 @@ act(node, #{ name: "job 1", reason: "a test", apply: "exit 3" });
 "#;
 
 /// Two steps, of which the first ends when there is `go`.
-const SLOW: &str = r###"
+const SLOW: &str = r##"
 let node = host("here");
 act(node, #{
     name: "job 1", reason: "a test", params: #{ folder: node.vars.folder },
     apply: #"touch "$folder/begun"; n=0; until [ -e "$folder/go" ] || [ "$n" = 300 ]; do n=$((n + 1)); sleep 0.1; done"#,
 });
 act(node, #{ name: "job 2", reason: "a test", apply: "true" });
-"###;
+"##;
 
 fn world(playbook: &str) -> Option<Sshd> {
     if !Ran::of(Command::new("sh").args(["-c", "command -v script"])).stdout.contains("script") {

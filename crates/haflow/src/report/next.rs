@@ -5,6 +5,7 @@ use super::state::{State, Wrong};
 use super::story::Story;
 use haflow_model::Outcome;
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 /// What the events don't say and is needed to say how a run goes on.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +48,7 @@ pub(super) fn next(story: &Story, state: &State, run: &str, advice: &Advice) -> 
         .collect();
     let mut command = format!("haflow resume {run}");
     for task in &doubtful {
-        command += &format!(" --again {}", shell_words::quote(task));
+        let _ = write!(command, " --again {}", shell_words::quote(task));
     }
     let why = if !doubtful.is_empty() {
         "nobody knows whether what is in doubt was done: look on the host; then `--again` does it once more, and `--done` \

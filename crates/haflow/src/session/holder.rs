@@ -34,7 +34,7 @@ impl Held {
         let mut died: Vec<&str> = Vec::new();
         let mut wait = false;
         for (host, by) in held {
-            let dead = said(by).filter(|said| said.is_dead());
+            let dead = said(by).filter(Said::is_dead);
             let more = if dead.is_some() { "; that process is gone, what it began on the host isn't" } else { "" };
             let by = if by.is_empty() { "a run that doesn't say whose it is" } else { by };
             lines.push(format!("  {host}: {by}{more}"));
@@ -44,14 +44,14 @@ impl Held {
                 None => wait = true,
             }
         }
-        let mut help: Vec<String> = died
+        let mut todo: Vec<String> = died
             .iter()
             .map(|run| format!("go on with the run that died: haflow resume {}", shell_words::quote(run)))
             .collect();
         if wait {
-            help.push("wait for it to end, by `--wait 5m` for example".to_owned());
+            todo.push("wait for it to end, by `--wait 5m` for example".to_owned());
         }
-        Self { lines: lines.join("\n"), help: help.join("\n      ") }
+        Self { lines: lines.join("\n"), help: todo.join("\n      ") }
     }
 }
 

@@ -438,7 +438,7 @@ fn the_terminal_is_left_as_it_was_found() {
         assert!(text.contains(said), "{said} isn't told: {text}");
         // Whatever was hidden is shown again, and the bar isn't the last that is there.
         assert!(text.rfind("\x1b[?25l") <= text.rfind("\x1b[?25h"), "the cursor stays hidden: {text:?}");
-        let last = text.rsplit("\x1b[2K").next().expect("a text");
+        let last = text.rsplit("\x1b[J").next().expect("a text");
         assert!(last.contains(": 1 task on 1 host in ") && !last.contains("[ "), "{text:?}");
         world.nothing_is_left_but_steps();
         world.step(&format!("{times} × Ctrl-C at a terminal: as it was found"));

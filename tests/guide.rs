@@ -251,8 +251,10 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"(?m)^lab: (installing|building|the base|waiting|the firewall).*\n", ""),
         (r"(?m)^ +(\d+ min )?\d+(\.\d+)? s  ", "‹time›  "),
         (r"\b(\d+ min )?\d+(\.\d+)? m?s\b", "‹time›"),
-        (r#"("at"|"took_ms"|"clock_ahead_s"):-?[0-9.e-]+"#, "$1:‹number›"),
+        (r#"("at"|"took_ms"|"connecting_ms"|"clock_ahead_s"):-?[0-9.e-]+"#, "$1:‹number›"),
         (r"\d{8}-\d{6}-[0-9a-f]{4}", "‹run›"),
+        // Which host fails first, and so is the one to ask about.
+        (r"(?m)^    haflow why ‹run› .*$", "    haflow why ‹run› ‹task›"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "‹date›"),
         (r"haflow-[0-9a-f]{6}\b", "‹lab›"),
         (r"10\.\d+\.\d+\.(\d+) *", "‹address›.$1 "),

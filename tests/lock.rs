@@ -77,7 +77,12 @@ fn of_two_runs_at_once_one_goes_on() {
         assert!(slow.wait_with_output().expect("it ends").status.success());
         waiting.join().expect("no panic")
     });
-    assert_eq!(Told::from(waiting).exits(0).count("changed"), 1);
+    let waiting = Told::from(waiting).exits(0);
+    assert_eq!(waiting.count("changed"), 1);
+    // Times count connecting.
+    let [connecting, took] = [(0, "connecting_ms"), (waiting.events.len() - 1, "took_ms")]
+        .map(|(event, field)| waiting.events[event][field].as_u64().expect("a number"));
+    assert!(0 < connecting && connecting < took, "{connecting} of {took}");
 }
 
 #[test]
@@ -88,7 +93,17 @@ fn a_lock_ends_with_what_its_holder_began() {
     signal(&slow, Signal::KILL);
     slow.wait().expect("it ends");
     // The step is still under way on the host.
-    is_refused(&sshd, &other(&sshd, &[]));
+    let refused = other(&sshd, &[]);
+    is_refused(&sshd, &refused);
+    let run = fs::read_dir(sshd.path(".local/state/haflow/runs")).expect("the runs").next().expect("one").expect("one");
+    let help = format!("help: go on with the run that died: haflow resume {}\n", run.file_name().display());
+    assert!(refused.stderr.ends_with(&help) && refused.stderr.contains("; that process is gone"), "{refused:?}");
+    // Whoever has no such run can only wait.
+    let mut elsewhere = haflow(sshd.folder.path(), ["run", "other.rhai", "-i", "inventory.toml", "--format", "json"]);
+    let refused = Ran::of(elsewhere.env("XDG_STATE_HOME", sshd.path("elsewhere")));
+    is_refused(&sshd, &refused);
+    assert!(refused.stderr.contains("; that process is gone"), "{refused:?}");
+    assert!(refused.stderr.ends_with("help: wait for it to end, by `--wait 5m` for example\n"), "{refused:?}");
     fs::write(sshd.path("target/go"), "").expect("a file");
     assert_eq!(Told::from(other(&sshd, &["--wait", "1m"])).exits(0).count("changed"), 1);
 }

@@ -41,4 +41,5 @@ mod rpm_rabbit;
 mod secrets;
 mod ssh;
 mod sshd;
+mod terminal;
 mod why;

@@ -37,6 +37,8 @@ pub struct Settings {
     pub plan: Option<Plan>,
     /// Where a run is resumed: what it did before, by the tasks' ids.
     pub past: Option<BTreeMap<String, Past>>,
+    /// How long it took before to connect, to read facts and to lock the hosts: the run's time counts that.
+    pub connecting: Duration,
     /// All secrets that the graph asks for.
     pub secrets: Secrets,
 }
@@ -97,15 +99,17 @@ pub async fn execute(
         }
     }
     let (id, playbook) = (settings.run.clone(), settings.playbook.clone());
+    let connecting_ms = crate::millis(settings.connecting);
     let (all, tasks) = (names.iter().cloned().collect(), graph.tasks().count());
     events
         .emit(match settings.past {
-            None => Event::RunStarted { run: id, playbook, hosts: all, tasks },
-            Some(_) => Event::RunResumed { run: id, playbook, hosts: all, tasks, before },
+            None => Event::RunStarted { run: id, playbook, hosts: all, tasks, connecting_ms },
+            Some(_) => Event::RunResumed { run: id, playbook, hosts: all, tasks, before, connecting_ms },
         })
         .await;
     let gatekeeper = Gatekeeper::new(interrupt);
-    let worker = Worker { hosts, events, interrupt, gatekeeper: &gatekeeper, quiet: AtomicBool::new(true) };
+    let (run_id, quiet) = (settings.run.as_str(), AtomicBool::new(true));
+    let worker = Worker { run: run_id, hosts, events, interrupt, gatekeeper: &gatekeeper, quiet };
     // All connections at once, so that no host's first task waits for another host.
     let connect = crate::connect_all(hosts, &names, events);
     let (watcher, mut seen) = unbounded_channel();
@@ -120,7 +124,7 @@ pub async fn execute(
         hosts.watch(None);
     };
     tokio::join!(connect, all, watch);
-    let took_ms = crate::millis(started.elapsed());
+    let took_ms = crate::millis(settings.connecting + started.elapsed());
     events.emit(Event::RunFinished { run: settings.run.clone(), counts: run.counts, took_ms }).await;
     run.counts
 }

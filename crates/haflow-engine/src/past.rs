@@ -106,7 +106,7 @@ fn is_redacted(value: &Value) -> bool {
 }
 
 /// Why it isn't known whether a task that can't be probed must be done once more, where that is so.
-pub(crate) fn in_doubt(task: &Task, past: Option<&Past>) -> Option<String> {
+pub(crate) fn in_doubt(task: &Task, past: Option<&Past>, run: &str) -> Option<String> {
     let Action::Act(_) = &task.action else { return None };
     let why = match past? {
         Past::Tried { .. } | Past::InDoubt { again: true, .. } => return None,
@@ -116,8 +116,9 @@ pub(crate) fn in_doubt(task: &Task, past: Option<&Past>) -> Option<String> {
         }
     };
     let id = task.id();
+    let id = shell_words::quote(&id);
     Some(format!(
-        "{why}: look on the host, then resume with `--again {id}`, or with `--done {id}` if nothing uses its output"
+        "{why}: look on the host, then `haflow resume {run} --again {id}`, or `--done {id}` if it was done and nothing uses its output"
     ))
 }
 

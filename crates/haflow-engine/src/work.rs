@@ -61,6 +61,8 @@ enum Tried {
 
 /// What tasks need while they run.
 pub(crate) struct Worker<'r> {
+    /// The run's id.
+    pub(crate) run: &'r str,
     pub(crate) hosts: &'r Hosts,
     pub(crate) events: &'r Events,
     pub(crate) interrupt: &'r Interrupt,
@@ -365,7 +367,7 @@ impl<'t> Turn<'t> {
                 Err(trouble) => return Err(trouble),
             }
         }
-        Ok(in_doubt(self.task.task, past).map(|why| (Outcome::InDoubt { why }, None)))
+        Ok(in_doubt(self.task.task, past, self.worker.run).map(|why| (Outcome::InDoubt { why }, None)))
     }
 
     /// Applies, and sees to the result also where the lane breaks meanwhile.

@@ -340,6 +340,7 @@ fn run(graph: &Graph, parallel: usize, past: Option<BTreeMap<String, Past>>, end
             fail_fast: matches!(end, End::FailFast),
             plan: None,
             past,
+            connecting: Duration::ZERO,
             secrets: Secrets::default(),
         };
         let (events, mut told) = Events::channel();

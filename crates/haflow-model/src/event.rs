@@ -27,6 +27,9 @@ pub enum Event {
         hosts: Vec<HostName>,
         /// How many tasks there are.
         tasks: usize,
+        /// How long it took before to connect, to read facts and to lock the hosts, in milliseconds.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        connecting_ms: u64,
     },
     /// A run that had died or was stopped goes on: what ended then isn't told again.
     RunResumed {
@@ -40,6 +43,9 @@ pub enum Event {
         tasks: usize,
         /// How the tasks that needn't be run again had ended, by their hosts.
         before: BTreeMap<HostName, RunCounts>,
+        /// How long it took before to connect, to read facts and to lock the hosts, in milliseconds.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        connecting_ms: u64,
     },
     /// A plan begins.
     PlanStarted {
@@ -182,6 +188,12 @@ pub enum Event {
         /// How long it took, in milliseconds.
         took_ms: u64,
     },
+}
+
+/// Nothing was said of it, or there was nothing to say.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
+fn is_zero(ms: &u64) -> bool {
+    *ms == 0
 }
 
 /// What names a task in an event.

@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::report::{self, Format, Options};
+use crate::session::Held;
 use haflow_lab::LabError;
 use haflow_model::{Diagnostic, HostName};
 use haflow_script::{DeclareError, FactFailure};
@@ -70,11 +71,8 @@ pub(crate) enum Error {
         message: String,
     },
     /// Other runs hold the locks of hosts.
-    #[error("another run is at work on the same hosts; nothing was changed\n{held}")]
-    Locked {
-        /// Which hosts, and whose run, a line each.
-        held: String,
-    },
+    #[error("another run is at work on the same hosts; nothing was changed\n{}", .0.lines)]
+    Locked(Held),
     /// Hosts of a plan can't be reached.
     #[error("the plan isn't applied, since hosts of it can't be reached; nothing was changed")]
     Hosts(Vec<FactFailure>),
@@ -119,7 +117,7 @@ impl Error {
         match self {
             Self::Usage { .. } => Exit::Usage,
             Self::Input(_) | Self::Plan { .. } | Self::Journal { .. } | Self::Secret { .. } => Exit::Input,
-            Self::Busy { .. } | Self::Locked { .. } => Exit::Busy,
+            Self::Busy { .. } | Self::Locked(_) => Exit::Busy,
             Self::Facts(_) | Self::Hosts(_) | Self::Unreached { .. } | Self::Lab(_) | Self::Io { .. } => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
         }
@@ -146,8 +144,8 @@ impl Error {
         if let Self::Facts(failures) | Self::Hosts(failures) = self {
             text += &reasons(failures);
         }
-        if let Self::Locked { .. } = self {
-            text += "help: wait for it to end, by `--wait 5m` for example\n";
+        if let Self::Locked(held) = self {
+            let _ = writeln!(text, "help: {}", held.help);
         }
         if let Self::Usage { help, .. }
         | Self::Plan { help, .. }

@@ -382,3 +382,12 @@ async fn a_lane_that_never_answers_says_so() {
     let opened = Lane::open(write, read, tokio::io::empty(), ()).await;
     assert!(matches!(opened.err(), Some(LaneError::Lost(_))));
 }
+
+#[tokio::test]
+async fn a_runs_time_counts_what_it_took_to_connect() {
+    let graph = World::new().seal();
+    let connecting = Duration::from_millis(3_600);
+    let ran = run_with(&graph, local(), |settings| settings.connecting = connecting, Interrupt::default()).await;
+    assert!(matches!(ran.events[0].event, Event::RunStarted { connecting_ms: 3_600, .. }));
+    assert!(matches!(ran.events.last().unwrap().event, Event::RunFinished { took_ms: 3_600.., .. }));
+}

@@ -106,6 +106,7 @@ fn settings() -> Settings {
         fail_fast: false,
         plan: None,
         past: None,
+        connecting: std::time::Duration::ZERO,
         secrets: Secrets::default(),
     }
 }

@@ -107,6 +107,7 @@ impl Apply {
             fail_fast: self.fail_fast,
             plan: Some(plan),
             past: None,
+            connecting: session.connecting.get(),
             secrets,
         };
         // A plan isn't used up by a run that can't be kept.

@@ -79,6 +79,7 @@ impl Resume {
             fail_fast: input.fail_fast,
             plan: input.plan,
             past: Some(past),
+            connecting: session.connecting.get(),
             secrets,
         };
         run::execute_in(&session, &settings, &self.output, journal)

@@ -59,6 +59,7 @@ impl Run {
             fail_fast: self.fail_fast,
             plan: None,
             past: None,
+            connecting: session.connecting.get(),
             secrets,
         };
         execute(self.asked, &session, &settings, &self.output)

@@ -7,6 +7,7 @@ mod diff;
 mod excerpt;
 #[cfg(test)]
 pub(crate) mod golden;
+mod next;
 mod outlook;
 mod page;
 mod screen;
@@ -20,6 +21,7 @@ mod text;
 mod why;
 
 pub(crate) use excerpt::diagnostic;
+pub(crate) use next::Advice;
 pub(crate) use teller::Teller;
 pub(crate) use text::count;
 pub(crate) use why::{of_plan, of_run, run_as_json};
@@ -47,9 +49,9 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Human where both streams are a terminal, otherwise plain.
+    /// Human where both streams are a terminal that can be drawn on, otherwise plain.
     pub(crate) fn detect() -> Self {
-        if stdout().is_terminal() && stderr().is_terminal() { Self::Human } else { Self::Plain }
+        if stdout().is_terminal() && screen::is_there() { Self::Human } else { Self::Plain }
     }
 }
 
@@ -71,9 +73,13 @@ impl Options {
             Format::Human => anstream::AutoStream::choice(&stderr()),
             Format::Plain | Format::Json => anstream::AutoStream::choice(&stdout()),
         };
+        // A terminal without a name is none that is known to have colours.
+        let unnamed = std::env::var_os("TERM").is_some_and(|term| term.is_empty());
+        let color =
+            choice != anstream::ColorChoice::Never && (!unnamed || std::env::var_os("CLICOLOR_FORCE").is_some());
         let size = rustix::termios::tcgetwinsize(stderr()).ok().filter(|_| format == Format::Human);
         let width = size.map_or(0, |size| usize::from(size.ws_col));
-        Self { verbose, color: choice != anstream::ColorChoice::Never, width: if width == 0 { 80 } else { width } }
+        Self { verbose, color, width: if width == 0 { 80 } else { width } }
     }
 }
 
@@ -82,6 +88,7 @@ pub(crate) struct Reporter {
     state: State,
     story: Story,
     sink: Sink,
+    advice: Option<Advice>,
 }
 
 /// Where it is told.
@@ -95,8 +102,8 @@ impl Reporter {
     /// Human goes to stderr, plain and JSON to stdout. `sources` are the texts that places refer to.
     pub(crate) fn new(format: Format, sources: Sources, options: Options) -> Self {
         let sink = match format {
-            // Without a terminal nothing could be drawn, and nothing would be printed either.
-            Format::Human if stderr().is_terminal() => Sink::Screen(Box::new(Screen::new())),
+            // Where nothing can be drawn the lines are told all the same.
+            Format::Human if screen::is_there() => Sink::Screen(Box::new(Screen::new())),
             Format::Human | Format::Plain => Sink::Lines(Box::new(stdout())),
             Format::Json => Sink::Json(Box::new(stdout())),
         };
@@ -106,7 +113,17 @@ impl Reporter {
     fn to(sink: Sink, sources: Sources, options: Options) -> Self {
         let Options { verbose, color, width } = options;
         let timed = matches!(sink, Sink::Lines(_));
-        Self { state: State::default(), story: Story { look: Look { color, width, verbose }, sources, timed }, sink }
+        Self {
+            state: State::default(),
+            story: Story { look: Look { color, width, verbose }, sources, timed },
+            sink,
+            advice: None,
+        }
+    }
+
+    /// The same, and at the end of a run it says what to type next, where there is something left to do.
+    pub(crate) fn advising(self, advice: Advice) -> Self {
+        Self { advice: Some(advice), ..self }
     }
 
     /// Takes in one event, and tells it.
@@ -131,7 +148,13 @@ impl Reporter {
         if let Sink::Screen(screen) = &mut self.sink {
             screen.clear();
         }
-        self.print(&end.into_text());
+        let mut end = end.into_text();
+        if let (Event::RunFinished { run, .. }, Some(advice)) = (&record.event, &self.advice)
+            && let Some(next) = next::next(&self.story, &self.state, run, advice)
+        {
+            end += &next.into_text();
+        }
+        self.print(&end);
     }
 
     /// So many events weren't told, because nobody took what was told before.

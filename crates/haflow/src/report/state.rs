@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 /// The fold of all events: what is running, what was counted, what went wrong.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// When the first thing happened, in milliseconds since 1970.
+    /// When haflow began to connect, or the first thing happened, in milliseconds since 1970.
     pub(super) start: Option<u64>,
     /// Whether this is a plan rather than a run.
     pub(super) plan: bool,
@@ -79,7 +79,7 @@ pub(super) enum Wrong {
 }
 
 impl State {
-    /// Milliseconds from the first event to `now`.
+    /// Milliseconds from then to `now`.
     pub(super) fn elapsed(&self, now: u64) -> u64 {
         now.saturating_sub(self.start.unwrap_or(now))
     }
@@ -91,7 +91,11 @@ impl State {
 
     /// Takes in one event.
     pub(super) fn take(&mut self, record: &Record) {
-        self.start.get_or_insert(record.at);
+        let before = match record.event {
+            Event::RunStarted { connecting_ms, .. } | Event::RunResumed { connecting_ms, .. } => connecting_ms,
+            _ => 0,
+        };
+        self.start.get_or_insert(record.at.saturating_sub(before));
         match &record.event {
             Event::RunStarted { hosts, tasks, .. } => self.begin(false, hosts, *tasks),
             Event::RunResumed { hosts, tasks, before, .. } => {

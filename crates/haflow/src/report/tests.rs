@@ -2,7 +2,9 @@
 //!
 //! `cases/NAME.plain.txt` is what a file gets, `cases/NAME.human.txt` what a terminal shows above its bar.
 
-use super::{Options, Reporter, Sink, golden, story};
+mod next;
+
+use super::{Advice, Options, Reporter, Sink, golden, story};
 use haflow_model::{
     Assumed, Change, Decision, Diff, Event, Failure, HostName, Outcome, Place, PlanCounts, Record, RunCounts, Sources,
     TaskRef,
@@ -43,7 +45,13 @@ impl Tale {
         };
         tale.then(
             0,
-            Event::RunStarted { run: "01HF".into(), playbook: "playbooks/rabbit-ha.rhai".into(), hosts, tasks },
+            Event::RunStarted {
+                run: "01HF".into(),
+                playbook: "playbooks/rabbit-ha.rhai".into(),
+                hosts,
+                tasks,
+                connecting_ms: 0,
+            },
         );
         tale
     }
@@ -114,8 +122,12 @@ impl Tale {
     }
 
     fn tell(&self, timed: bool, options: Options) -> String {
+        self.advised(timed, options, Advice::default())
+    }
+
+    fn advised(&self, timed: bool, options: Options, advice: Advice) -> String {
         let out = Out::default();
-        let mut reporter = Reporter::to(Sink::Lines(Box::new(out.clone())), sources(), options);
+        let mut reporter = Reporter::to(Sink::Lines(Box::new(out.clone())), sources(), options).advising(advice);
         reporter.story.timed = timed;
         for record in &self.records {
             if timed {

@@ -1,20 +1,23 @@
 //! What the commands share: from what was asked for to a graph and its hosts.
 
 mod asked;
+mod holder;
 mod place;
 
 pub(crate) use asked::{Asked, Playbook};
+pub(crate) use holder::Held;
 pub(crate) use place::{HostKeys, Where, lab_line, lab_name};
 
 use crate::error::Error;
 use crate::journal::Journal;
-use crate::report::{Format, Options, Reporter, Teller};
+use crate::report::{Advice, Format, Options, Reporter, Teller};
 use crate::secrets;
 use haflow_engine::facts::{self, FactError, Facts};
-use haflow_engine::{Events, Holder, Hosts, Interrupt, Told};
-use haflow_model::{Graph, Host, HostName, Inventory, Param, Secrets, Value};
+use haflow_engine::{Events, Hosts, Interrupt, Told};
+use haflow_model::{Action, Graph, Host, Inventory, Param, Secrets, Value};
 use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, RecordedFacts, Unreached};
 use jiff::SignedDuration;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +36,10 @@ pub(crate) struct Session {
     pub(crate) interrupt: Interrupt,
     pub(crate) playbook: String,
     pub(crate) inventory: Inventory,
+    /// How long it took so far to connect, to read facts and to lock: not how long others were waited for.
+    pub(crate) connecting: Cell<Duration>,
+    /// The command of a run of the same.
+    command: String,
 }
 
 impl Session {
@@ -65,6 +72,7 @@ impl Session {
         })?;
         let hosts = hosts.filters_by(this_program()?);
         let mut unreached = Vec::new();
+        let mut connecting = Duration::ZERO;
         // Hosts that are left out aren't asked, unless what is chosen depends on their facts.
         let mut leave_out = true;
         let mut read = |leave_out: bool, query: &FactQuery, of: &[Host]| {
@@ -77,13 +85,16 @@ impl Session {
             if of.is_empty() {
                 return Ok(FactsRead { left_out, ..FactsRead::default() });
             }
+            let began = Instant::now();
             let read = runtime.block_on(async {
                 tokio::select! {
                     biased;
                     read = read_fact(&hosts, query, &of, &interrupt) => read,
                     () = say_what_takes_long(&of) => unreachable!("it says so and waits"),
                 }
-            })?;
+            });
+            connecting += began.elapsed();
+            let read = read?;
             unreached.extend_from_slice(&read.unreached);
             Ok(FactsRead { left_out, ..read })
         };
@@ -112,7 +123,16 @@ impl Session {
             let word = if note.kind == NoteKind::Warn { "warning" } else { "note" };
             eprintln!("{}", crate::report::clean(&format!("{word}: {} ({})", note.text, note.place)));
         }
-        Ok(Self { runtime, hosts, declared, interrupt, playbook: playbook.playbook.display().to_string(), inventory })
+        Ok(Self {
+            runtime,
+            hosts,
+            declared,
+            interrupt,
+            playbook: playbook.playbook.display().to_string(),
+            inventory,
+            connecting: Cell::new(connecting),
+            command: asked.command("run"),
+        })
     }
 
     /// Adds to `known` what the tasks need of secrets and isn't there yet. Asks, where nothing else has them and there is a terminal.
@@ -123,7 +143,9 @@ impl Session {
     /// Connects to all hosts that have a task, and says which can't be reached.
     pub(crate) fn unreachable(&self) -> Vec<FactFailure> {
         let hosts: BTreeSet<_> = self.declared.graph.tasks().map(|(_, task)| task.host.clone()).collect();
+        let began = Instant::now();
         let failed = self.runtime.block_on(self.hosts.reach_all(&hosts));
+        self.connecting.update(|connecting| connecting + began.elapsed());
         failed.into_iter().map(|(host, error)| FactFailure { host, why: error.message, hint: error.hint }).collect()
     }
 
@@ -139,18 +161,15 @@ impl Session {
 
     fn lock_as(&self, run: &str, wait: SignedDuration, resumed: bool) -> Result<bool, Error> {
         let hosts: BTreeSet<_> = self.declared.graph.tasks().map(|(_, task)| task.host.clone()).collect();
-        let user = std::env::var("USER").unwrap_or_else(|_| format!("user {}", rustix::process::getuid().as_raw()));
-        let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC");
-        let process = std::process::id();
-        let says = format!("run {run}, by {user} on {here} (process {process}), since {since}");
-        let holder = Holder { run: run.to_owned(), says, resumed };
+        let holder = holder::holder(run, resumed);
         let lock = async {
+            let began = Instant::now();
             let held = self.hosts.lock(&hosts, &holder, Duration::ZERO).await;
+            self.connecting.update(|connecting| connecting + began.elapsed());
             if held.is_empty() || wait.is_zero() {
                 return (held, false);
             }
-            eprintln!("waiting for other runs:\n{}", crate::report::clean(&at_work(&held)));
+            eprintln!("waiting for other runs:\n{}", crate::report::clean(&Held::new(&held).lines));
             (self.hosts.lock(&hosts, &holder, wait.unsigned_abs()).await, true)
         };
         let (held, waited) = self.runtime.block_on(async {
@@ -159,7 +178,14 @@ impl Session {
                 () = self.interrupt.stop.cancelled() => Err(Error::Interrupted),
             }
         })?;
-        if held.is_empty() { Ok(waited) } else { Err(Error::Locked { held: at_work(&held) }) }
+        if held.is_empty() { Ok(waited) } else { Err(Error::Locked(Held::new(&held))) }
+    }
+
+    /// What is to be known to say how a run of this goes on.
+    fn advice(&self) -> Advice {
+        let acts = self.declared.graph.tasks().filter(|(_, task)| matches!(task.action, Action::Act(_)));
+        let anew = (!self.declared.unreached.is_empty()).then(|| self.command.clone());
+        Advice { acts: acts.map(|(_, task)| task.id()).collect(), anew }
     }
 
     /// Does `work` while its events are told, and kept where there is a journal. The session's last use. The error is the journal's.
@@ -171,6 +197,7 @@ impl Session {
         work: impl AsyncFnOnce(&Self, &Events) -> T,
     ) -> (T, Result<(), Error>) {
         let reporter = Reporter::new(format, self.declared.sources.clone(), Options::detect(format, verbose));
+        let reporter = reporter.advising(self.advice());
         let teller = Teller::begin(reporter);
         let (events, records) = Events::channel();
         self.runtime.block_on(async {
@@ -197,12 +224,6 @@ fn this_program() -> Result<PathBuf, Error> {
         path: "haflow".into(),
         source,
     })
-}
-
-/// Which hosts others are at work on, a line each.
-fn at_work(held: &[(HostName, String)]) -> String {
-    let by = |by: &str| if by.is_empty() { "a run that doesn't say whose it is".to_owned() } else { by.to_owned() };
-    held.iter().map(|(host, holder)| format!("  {host}: {}", by(holder))).collect::<Vec<_>>().join("\n")
 }
 
 fn warn(text: &str) {

@@ -1,29 +1,106 @@
 //! The live part of a terminal: one bar over all, and rows of what is running now.
 //!
 //! Finished lines end in newlines, so that a terminal keeps them as lines whatever becomes of its size. The live part is the
-//! last lines, and the cursor rests below them: what a terminal echoes, `^C` for example, isn't written into them.
+//! last lines, and the cursor rests below them: what a terminal echoes, `^C` for example, isn't written into them. So indicatif
+//! makes the bar's line, and it is put here: by itself indicatif fills lines up to the width with blanks, and rests at their end.
 
 use super::page::Look;
 use super::state::State;
 use super::story::rows;
-use super::text::{cut, seconds, width};
+use super::text::{seconds, width};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use rustix::termios::tcgetwinsize;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{self, IsTerminal, Write, stderr};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// More rows than this are told as a number.
 const ROWS: usize = 15;
-/// How wide the bar is.
-const BAR: usize = 24;
-/// A column of the bar, from an eighth to seven of them.
-const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
-
 /// Drawn to a terminal. Taken away when it is dropped.
 pub(super) struct Screen {
     out: Box<dyn Write + Send>,
     /// Columns and rows, where the terminal says them.
     size: fn() -> Option<(usize, usize)>,
     live: Vec<String>,
+    bar: Bar,
+}
+
+/// The bar over all.
+struct Bar {
+    line: Line,
+    progress: ProgressBar,
+}
+
+impl Bar {
+    fn new() -> Self {
+        let line = Line::default();
+        let target = ProgressDrawTarget::term_like(Box::new(line.clone()));
+        let progress = ProgressBar::with_draw_target(Some(0), target);
+        let style = ProgressStyle::with_template("[{bar:24}]  {wide_msg}");
+        progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("█▉▊▋▌▍▎▏ "));
+        Self { line, progress }
+    }
+
+    /// The bar's line, at most so wide.
+    fn line(&self, done: usize, of: usize, text: String, columns: usize) -> String {
+        self.line.0.lock().unwrap_or_else(PoisonError::into_inner).columns = columns;
+        self.progress.set_length(of as u64);
+        self.progress.set_position(done as u64);
+        self.progress.set_message(text);
+        self.progress.tick();
+        self.line.0.lock().unwrap_or_else(PoisonError::into_inner).text.trim_end().to_owned()
+    }
+}
+
+/// A terminal of one line, for indicatif to write to.
+#[derive(Debug, Default, Clone)]
+struct Line(Arc<Mutex<Written>>);
+
+#[derive(Debug, Default)]
+struct Written {
+    columns: usize,
+    text: String,
+}
+
+impl TermLike for Line {
+    fn width(&self) -> u16 {
+        let columns = self.0.lock().unwrap_or_else(PoisonError::into_inner).columns;
+        u16::try_from(columns).unwrap_or(u16::MAX)
+    }
+
+    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.write_str(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).text += text;
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).text.clear();
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether lines can be drawn on stderr and taken away again.
@@ -42,7 +119,7 @@ impl Screen {
     }
 
     fn to(out: Box<dyn Write + Send>, size: fn() -> Option<(usize, usize)>) -> Self {
-        Self { out, size, live: Vec::new() }
+        Self { out, size, live: Vec::new(), bar: Bar::new() }
     }
 
     /// Prints lines above the bar.
@@ -60,8 +137,7 @@ impl Screen {
         let size = (self.size)();
         let columns = size.map_or(look.width, |(columns, _)| columns).saturating_sub(1);
         let most = size.map_or(ROWS, |(_, rows)| rows.saturating_sub(4)).min(ROWS);
-        let bar = format!("[{}]  {}", bar(state.done, state.total), overall(state, now));
-        let mut live = vec![cut(&bar, columns).into_owned()];
+        let mut live = vec![self.bar.line(state.done, state.total, overall(state, now), columns)];
         live.extend(rows(state, now, columns, most));
         if live != self.live {
             let old = std::mem::take(&mut self.live);
@@ -105,16 +181,6 @@ impl Drop for Screen {
     fn drop(&mut self) {
         self.clear();
     }
-}
-
-/// How much of all is done with.
-fn bar(done: usize, of: usize) -> String {
-    let eighths = done.min(of) * BAR * 8 / of.max(1);
-    let mut bar = "█".repeat(eighths / 8);
-    if let Some(part) = (eighths % 8).checked_sub(1) {
-        bar.push(EIGHTHS[part]);
-    }
-    super::text::pad(&bar, BAR)
 }
 
 /// The text behind the overall bar.
@@ -186,11 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn the_bar_has_always_the_same_width() {
-        assert_eq!(bar(0, 3), " ".repeat(24));
-        assert_eq!(bar(3, 3), "█".repeat(24));
-        assert_eq!(bar(19, 24), "█".repeat(19) + "     ");
-        assert_eq!(bar(1, 40), format!("▌{}", " ".repeat(23)));
-        assert!((0..=7).all(|done| width(&bar(done, 7)) == BAR));
+    fn the_bar_is_a_line_that_fits() {
+        let bar = Bar::new();
+        let line = |done, of, columns| bar.line(done, of, "text".into(), columns);
+        assert_eq!(line(0, 3, 80), format!("[{}]  text", " ".repeat(24)));
+        assert_eq!(line(3, 3, 80), format!("[{}]  text", "█".repeat(24)));
+        assert_eq!(line(19, 24, 80), format!("[{}▏    ]  text", "█".repeat(19)));
+        assert!((0..=7).all(|done| width(&line(done, 7, 80)) == 32));
+        assert!(width(&line(1, 7, 30)) <= 30, "{:?}", line(1, 7, 30));
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 }
 
 fn file(call: &Call<'_>, [host, path, options]: [Dynamic; 3]) -> Result<Dynamic, Raise> {
+    crate::hosts::HostHandle::of(&host, "file")?;
     let mut options = Options::new("file", options, FILE.into_iter().chain(COMMON))?;
     let (path, slash) = absolute(&path)?;
     let name = options.text("name")?.map_or_else(|| path.clone(), Into::into);

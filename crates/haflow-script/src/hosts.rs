@@ -31,7 +31,9 @@ impl HostHandle {
     pub(crate) fn of(value: &Dynamic, function: &str) -> Result<Self, Problem> {
         value.clone().try_cast_result::<Self>().map_err(|value| {
             let problem = Problem::new(format!("`{function}` wants a host, not {}", shown(&value)));
-            if value.is_string() {
+            if value.as_immutable_string_ref().is_ok_and(|text| text.starts_with('/')) {
+                problem.help(format!("the host comes first: {function}(node, …)"))
+            } else if value.is_string() {
                 problem.help(format!("host(\"{value}\") is the host of that name"))
             } else if value.is_array() {
                 problem.help("for several hosts, write `for node in nodes { … }`")

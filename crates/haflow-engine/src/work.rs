@@ -5,7 +5,7 @@ use crate::decide::{Ready, decide};
 use crate::drift;
 use crate::events::Events;
 use crate::execute::Interrupt;
-use crate::gatekeeper::{Closed, Gatekeeper};
+use crate::gatekeeper::Gatekeeper;
 use crate::hosts::Hosts;
 use crate::lane::Stopped;
 use crate::lent::Lent;
@@ -80,6 +80,10 @@ impl Worker<'_> {
             Ok(ended) => ended,
             Err(trouble) => (turn.outcome(trouble), None),
         };
+        // What needed no lane, or got none, is told to begin all the same, but for what was cancelled.
+        if !matches!(ended.0, Outcome::Cancelled) {
+            turn.begun().await;
+        }
         let took = turn.started.map(|started| started.elapsed().saturating_sub(turn.queued));
         (ended, took.unwrap_or_default())
     }
@@ -141,7 +145,7 @@ struct Turn<'t> {
     applying: bool,
     /// Why its last attempt failed, where another one is to come.
     failed: Option<Failure>,
-    /// When its host had a lane for it, or it was clear that it needs none.
+    /// When its host had a lane for it, or it had ended without one.
     started: Option<Instant>,
     /// How long it has waited for further lanes since.
     queued: Duration,
@@ -177,16 +181,12 @@ impl<'t> Turn<'t> {
         }
     }
 
-    /// The task's turn has come: its host has a lane for it, or it needs none.
-    async fn start(&mut self) -> Result<(), Closed> {
+    /// Tells once that the task has begun.
+    async fn begun(&mut self) {
         if self.started.is_none() {
-            if !self.applying {
-                self.worker.gatekeeper.ask()?;
-            }
             self.started = Some(Instant::now());
             self.worker.events.emit(Event::TaskStarted { task: self.task.task.into() }).await;
         }
-        Ok(())
     }
 
     /// A lane on the task's host. Where something is under way there it is waited for until the run is interrupted twice,
@@ -205,13 +205,20 @@ impl<'t> Turn<'t> {
         if self.started.is_some() {
             self.queued += since.elapsed();
         }
-        self.start().await?;
+        if !self.applying {
+            gatekeeper.ask()?;
+        }
+        self.begun().await;
         Ok(lane)
     }
 
     /// Looks, for at most `left`; once more where the connection is lost over it and comes back.
     async fn look(&mut self, left: Duration) -> Result<Seen, Trouble> {
         let (task, kill) = (self.task, &self.worker.interrupt.kill);
+        if matches!(task.task.action, Action::Act(_)) {
+            // An act shows nothing.
+            return Ok(Seen::Nothing);
+        }
         let mut losses = 0;
         loop {
             match step::look_for(&mut self.lane().await?, task, left, kill).await {
@@ -233,11 +240,11 @@ impl<'t> Turn<'t> {
             return Ok(ended);
         }
         self.applying = false;
+        worker.gatekeeper.ask()?;
         if let Action::Gate(gate) = &task.task.action {
             return self.gate(gate).await;
         }
         let mut seen = self.sight(ahead).await?;
-        self.start().await?;
         // What is applied is what was planned, on what was planned from: also where a second look was needed. What was begun already
         // is no longer what was planned from.
         let keep = |seen: &Sight| match before.promised {

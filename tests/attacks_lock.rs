@@ -13,7 +13,7 @@ set -e
 for user in alice bob; do
     useradd --create-home --shell /bin/bash "$user"
     install -d -m 0700 -o "$user" "/home/$user/.ssh"
-    install -m 0600 -o "$user" /root/.ssh/authorized_keys "/home/$user/.ssh/authorized_keys"
+    install -m 0600 -o "$user" ~root/.ssh/authorized_keys "/home/$user/.ssh/authorized_keys"
 done
 install -m 4755 /bin/sleep /usr/local/bin/suid-sleep
 mkdir -m 777 /srv/shared

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 /// So long the shortest difference is looked for; then one that is longer does. In the square of the lines it would be hours.
 const LONGEST_SEARCH: Duration = Duration::from_millis(300);
+
 /// The differences of two texts at `path`, for a task of `kind`. Never empty.
 pub(crate) fn changes(path: &str, kind: &str, was: &str, want: &str) -> Vec<Change> {
     let fields = if kind == "ini" {

@@ -1,7 +1,6 @@
 //! What is told and kept of a text or value is bounded, in bytes; where something was cut, that is said.
 
-use haflow_model::{Change, Value};
-use std::io::{self, Write};
+use haflow_model::{Change, Value, json_size};
 use std::ops::Range;
 
 /// At most so much of a stream is told where something failed, of a value that differs, and of an output that nothing uses.
@@ -57,27 +56,9 @@ pub(crate) fn value(value: Value, most: usize) -> Value {
     match value {
         Value::String(text) if text.len() > most => beginning(&text, most).into(),
         Value::String(_) => value,
-        value if size(&value) > most => beginning(&value.to_string(), most).into(),
+        value if json_size(&value) > most => beginning(&value.to_string(), most).into(),
         value => value,
     }
-}
-
-/// How large a value is as JSON, in bytes.
-pub(crate) fn size(value: &Value) -> usize {
-    struct Count(usize);
-    impl Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    // Neither can fail.
-    let _ = serde_json::to_writer(&mut count, value);
-    count.0
 }
 
 /// The differences of a task, of which each and all together are bounded.
@@ -95,7 +76,7 @@ pub(crate) fn changes(changes: Vec<Change>) -> Vec<Change> {
             other => other,
         };
         let sides =
-            |was: &Option<Value>, want: &Option<Value>| [was, want].into_iter().flatten().map(size).sum::<usize>();
+            |was: &Option<Value>, want: &Option<Value>| [was, want].into_iter().flatten().map(json_size).sum::<usize>();
         let size = 64
             + match &change {
                 Change::Field { field, was, want } => field.len() + sides(was, want),

@@ -13,7 +13,7 @@ use crate::work::{Before, Ended, Promised, Worker, is_content, outlives_changes}
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
     Action, EdgeKind, Event, Failure, Graph, HostName, NodeId, Outcome, Param, Plan, RunCounts, Secrets, Task, TaskRef,
-    Value,
+    Value, json_size,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::pin::Pin;
@@ -88,6 +88,7 @@ pub async fn execute(
             None => HashMap::new(),
         },
         past,
+        fail_fast: settings.fail_fast,
     };
     let mut before: BTreeMap<HostName, RunCounts> = BTreeMap::new();
     for (id, task) in graph.tasks() {
@@ -133,7 +134,7 @@ pub async fn execute(
 fn unusable(output: &Known) -> Option<Failure> {
     let (size, nul) = match output {
         Known::Plain(Value::String(text)) => (text.len(), text.contains('\0')),
-        Known::Plain(value) => (cut::size(value), false),
+        Known::Plain(value) => (json_size(value), false),
         Known::Secret(secret) => (secret.expose().len(), secret.expose().contains('\0')),
     };
     let (message, hint) = if nul {
@@ -177,6 +178,8 @@ struct Run<'r> {
     promised: HashMap<NodeId, Promised<'r>>,
     /// What was done before the run was resumed.
     past: HashMap<NodeId, &'r Past>,
+    /// Nothing new begins after the first failure.
+    fail_fast: bool,
 }
 
 fn begin<'f>(
@@ -229,7 +232,7 @@ impl<'r> Run<'r> {
                         running.push(begin(worker, id, ready, seen, self.before(id)));
                     }
                     Err(outcome) => {
-                        self.end(id, (outcome, None), Duration::ZERO).await;
+                        self.end(id, (outcome, None), Duration::ZERO, worker).await;
                         continue;
                     }
                 }
@@ -263,10 +266,7 @@ impl<'r> Run<'r> {
                 }
                 Some(Step::Ended(id, ended, took)) => {
                     tasks -= 1;
-                    if settings.fail_fast && !ended.0.satisfied() && !matches!(ended.0, Outcome::Skipped { .. }) {
-                        gatekeeper.close();
-                    }
-                    self.end(id, ended, took).await;
+                    self.end(id, ended, took, worker).await;
                 }
                 Some(Step::Free(key)) => self.ahead.free(&key),
                 // Nothing runs, so nothing more becomes ready.
@@ -378,10 +378,14 @@ impl<'r> Run<'r> {
         Ready::new(task, known)
     }
 
-    async fn end(&mut self, id: NodeId, mut ended: Ended, took: Duration) {
+    async fn end(&mut self, id: NodeId, mut ended: Ended, took: Duration, worker: &Worker<'_>) {
         let used = self.graph.after(id).any(|edge| edge.kind == EdgeKind::Data);
         if used && let Some(why) = ended.1.as_ref().and_then(unusable) {
             ended = (Outcome::Failed { failure: Box::new(why) }, None);
+        }
+        // Before anybody is told: what waits to begin ends now.
+        if self.fail_fast && !ended.0.satisfied() && !matches!(ended.0, Outcome::Skipped { .. }) {
+            worker.gatekeeper.close();
         }
         let output = match &ended.1 {
             Some(Known::Plain(output)) if used => Some(output.clone()),

@@ -5,7 +5,7 @@ use crate::hosts::Hosts;
 use crate::lane::{Process, Script};
 use crate::state::{self, Seen};
 use crate::step::Trouble;
-use haflow_model::{Host, HostName, Probe, Value};
+use haflow_model::{Host, HostName, Probe, Value, json_size};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -65,7 +65,7 @@ pub async fn own(
             let output = lane.run(script, TIMEOUT, kill).await.map_err(|error| failed(error.to_string(), None))?;
             let running = Running { filters: &hosts.filters, variables: params, timeout: TIMEOUT, kill };
             match state::of_probe(probe, &output, false, running).await {
-                Ok(Seen::Value(value)) if crate::cut::size(&value) > crate::cut::MOST_USED => {
+                Ok(Seen::Value(value)) if json_size(&value) > crate::cut::MOST_USED => {
                     let most = crate::cut::MOST_USED >> 20;
                     Err(failed(format!("the fact is larger than {most} MiB"), Some("have it print less".into())))
                 }

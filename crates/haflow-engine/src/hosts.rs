@@ -95,9 +95,9 @@ pub(crate) struct Link {
 }
 
 impl Hosts {
-    /// Hosts that are reached as the inventory says, each when it is first needed. `accept_new` adds the keys of hosts that aren't known yet to
-    /// the known ones. Fails where no folder for sockets can be made.
-    pub fn over_ssh(hosts: &[Host], accept_new: bool) -> io::Result<Self> {
+    /// Hosts that are reached as the inventory says, each when it is first needed. `accept_new` adds the keys of hosts
+    /// that aren't known yet to the known ones. Fails where no folder for sockets can be made.
+    pub fn from_inventory(hosts: &[Host], accept_new: bool) -> io::Result<Self> {
         Ok(Self::new(hosts, Way::Inventory(Control::new()?, accept_new)))
     }
 
@@ -452,7 +452,7 @@ impl Hosts {
     }
 
     async fn open(&self, reached: &Reached, transport: &Transport, user: Option<&str>) -> Result<Lane, Unreachable> {
-        let mut lane = transport.lane(&reached.host, user, reached.sudo(user)).await?;
+        let mut lane = transport.lane(&reached.host, user).await?;
         let broken = reached.broken(user);
         if !broken.is_empty() && end_shells(&mut lane, &broken).await.is_ok() {
             guard(&reached.broken).retain(|(_, shell)| !broken.contains(shell));
@@ -487,11 +487,6 @@ async fn end_shells(lane: &mut Lane, shells: &[Shell]) -> Result<(), LaneError> 
 impl Reached {
     fn link(&self) -> Arc<Link> {
         Arc::clone(&guard(&self.link))
-    }
-
-    /// The user to become by sudo, if that isn't who logs in.
-    pub(crate) fn sudo<'u>(&self, user: Option<&'u str>) -> Option<&'u str> {
-        user.filter(|user| self.host.user.as_deref() != Some(*user))
     }
 
     /// The shells of this user's lanes that broke and may still live.

@@ -34,6 +34,7 @@ const FORBIDDEN: [&str; 10] = [
 
 /// So deep may a value be that a filter yields: what reads it again takes no more.
 const DEEPEST: usize = 127;
+
 /// Why a filter made nothing of its input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Error {

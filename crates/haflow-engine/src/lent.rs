@@ -232,8 +232,7 @@ impl<'h> Lent<'h> {
                         let runs = step.filter(|(_, before)| lane.keeps() && come <= *before);
                         let folder = runs.map(|(step, _)| format!("{FOLDER}{step}"));
                         let (host, user) = (&self.reached.host, self.user.as_deref());
-                        let sudo = self.reached.sudo(user);
-                        let killed = transport.kill(host, user, sudo, lane.shell(), folder.as_deref(), GRACE).await;
+                        let killed = transport.kill(host, user, lane.shell(), folder.as_deref(), GRACE).await;
                         // It isn't the script that took too long.
                         if killed.is_none() && matches!(error, LaneError::TimedOut { .. }) && !transport.lives().await {
                             let why = transport.lost().unwrap_or_else(|| "nothing answered".into());

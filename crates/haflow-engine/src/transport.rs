@@ -45,10 +45,10 @@ impl Transport {
         }
     }
 
-    /// Opens a lane as `user`. `sudo` is the same where that isn't who logs in.
-    pub(crate) async fn lane(&self, host: &Host, user: Option<&str>, sudo: Option<&str>) -> Result<Lane, Unreachable> {
+    /// Opens a lane as `user`, or as who logs in.
+    pub(crate) async fn lane(&self, host: &Host, user: Option<&str>) -> Result<Lane, Unreachable> {
         match self {
-            Self::Ssh(connection) => connection.lane(host, sudo).await,
+            Self::Ssh(connection) => connection.lane(host, becomes(host, user)).await,
             Self::Local => local::lane(host, user).await,
             Self::Given(open) => open(host.clone(), user.map(str::to_owned)).await,
         }
@@ -76,15 +76,14 @@ impl Transport {
         &self,
         host: &Host,
         user: Option<&str>,
-        sudo: Option<&str>,
         shell: Option<Shell>,
         step: Option<&str>,
         grace: Duration,
     ) -> Option<Killed> {
-        let mut lane = match (self.lane(host, user, sudo).await, self) {
+        let mut lane = match (self.lane(host, user).await, self) {
             (Ok(lane), _) => lane,
             // No further session on this connection, or no connection.
-            (Err(_), Self::Ssh(connection)) => connection.lane_aside(sudo).await.ok()?,
+            (Err(_), Self::Ssh(connection)) => connection.lane_aside(becomes(host, user)).await.ok()?,
             (Err(_), Self::Local | Self::Given(_)) => return None,
         };
         let variable = |name: &str, value: String| (name.to_owned(), value);
@@ -112,6 +111,11 @@ impl Transport {
         let _ = lane.run(&[script], grace + Duration::from_secs(30), each).await;
         killed
     }
+}
+
+/// The user to become by sudo, if that isn't who logs in.
+fn becomes<'u>(host: &Host, user: Option<&'u str>) -> Option<&'u str> {
+    user.filter(|user| host.user.as_deref() != Some(*user))
 }
 
 /// What was killed on a host, and what it had printed.

@@ -205,9 +205,6 @@ impl<'t> Turn<'t> {
         if self.started.is_some() {
             self.queued += since.elapsed();
         }
-        if !self.applying {
-            gatekeeper.ask()?;
-        }
         self.begun().await;
         Ok(lane)
     }

@@ -11,6 +11,7 @@ mod pinned;
 mod place;
 mod plan;
 mod secret;
+mod size;
 mod task;
 mod thing;
 
@@ -22,6 +23,7 @@ pub use pinned::{SYSTEM_FOLDERS, pinned};
 pub use place::Place;
 pub use plan::{Assumed, Change, Decision, Diff, Plan, Planned};
 pub use secret::{REDACTED, Secret, SecretPart, SecretText, Secrets};
+pub use size::json_size;
 pub use task::{
     Act, Action, Content, Edit, Ensure, File, FileState, Gate, OutputRef, OwnEdit, Param, Policy, Probe, Read, Scope,
     Task, Test, When,

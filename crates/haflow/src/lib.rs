@@ -1,5 +1,6 @@
 //! Runs playbooks across hosts as one dependency graph over SSH. The program is [`main`]; nothing else is for others to use.
 
+mod child;
 mod commands;
 mod error;
 mod exit;

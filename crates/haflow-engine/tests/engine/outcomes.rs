@@ -267,20 +267,24 @@ async fn what_was_seen_before_a_change_is_seen_again() {
 
 #[tokio::test]
 async fn fail_fast_starts_nothing_new() {
+    let fail_fast = async |world: &mut World| {
+        let change = |settings: &mut haflow_engine::Settings| (settings.fail_fast, settings.parallel) = (true, 1);
+        run_with(&world.seal(), local(), change, Interrupt::default()).await
+    };
     let mut world = World::new();
     world.add("a", "broken", act("exit 1"), |_| {});
     world.add("b", "independent", act("true"), |_| {});
-    let ran = run_with(
-        &world.seal(),
-        local(),
-        |settings| {
-            settings.fail_fast = true;
-            settings.parallel = 1;
-        },
-        Interrupt::default(),
-    )
-    .await;
+    let ran = fail_fast(&mut world).await;
     assert_eq!((ran.word("broken"), ran.word("independent")), ("failed".into(), "cancelled".into()));
+    // It did what it should on its host, and others can't use what it printed.
+    let mut world = World::new();
+    let torn = world.add("a", "torn", act("printf 'a\\0b'"), |_| {});
+    world.add("b", "independent", act("true"), |_| {});
+    world.add("a", "user", act("true"), |task| {
+        task.params.insert("said".into(), Param::Output(OutputRef { task: torn, secret: false }));
+    });
+    let ran = fail_fast(&mut world).await;
+    assert_eq!((ran.word("torn"), ran.word("independent")), ("failed".into(), "cancelled".into()));
 }
 
 #[tokio::test]

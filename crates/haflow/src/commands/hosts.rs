@@ -40,7 +40,7 @@ impl Hosts {
             path: "the runtime".into(),
             source,
         })?;
-        let hosts = haflow_engine::Hosts::over_ssh(&inventory.hosts, self.keys.accept_new).map_err(|source| {
+        let hosts = haflow_engine::Hosts::from_inventory(&inventory.hosts, self.keys.accept_new).map_err(|source| {
             Error::Io { doing: "make a folder for sockets in", path: std::env::temp_dir(), source }
         })?;
         let reached = runtime.block_on(reach_all(&hosts));

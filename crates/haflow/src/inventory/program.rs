@@ -1,5 +1,6 @@
 //! Executable inventories.
 
+use crate::child::wait;
 use haflow_model::Diagnostic;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::Read;
@@ -61,20 +62,6 @@ pub(super) fn run(program: &Path, arguments: &[&str], patience: Duration) -> Res
                 .help("it must print JSON and end with exit code 0; run it by hand to see why it doesn't"))
         }
         _ => Ok(printed),
-    }
-}
-
-fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        if Instant::now() >= deadline {
-            return None;
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 

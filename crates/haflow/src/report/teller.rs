@@ -2,9 +2,8 @@
 
 use super::Reporter;
 use haflow_engine::Interrupt;
-use haflow_model::{Event, Record};
+use haflow_model::{Event, Record, json_size};
 use std::collections::VecDeque;
-use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -52,7 +51,8 @@ impl Queue {
 
 impl Waiting {
     fn take(&mut self, record: Record) {
-        let size = size(&record);
+        // About as much memory as its line in a journal has bytes.
+        let size = json_size(&record);
         // How it ended is told in any case.
         let must = matches!(record.event, Event::RunFinished { .. } | Event::PlanFinished { .. } | Event::Interrupted);
         if must || self.bytes + size <= MOST_WAITING {
@@ -148,23 +148,6 @@ fn tell(mut reporter: Reporter, queue: &Queue) {
             ticked = Instant::now();
         }
     }
-}
-
-/// About how much memory a record takes: as many bytes as its line in a journal has.
-fn size(record: &Record) -> usize {
-    struct Count(usize);
-    impl Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    let _ = serde_json::to_writer(&mut count, record);
-    count.0
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Secrets that a command prints.
 
+use crate::child::wait;
 use crate::error::Error;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
@@ -108,21 +109,6 @@ fn run_for(name: &str, command: &[String], folder: &Path, patience: Duration) ->
         return Err(failed(format!("failed ({status}){said}")));
     }
     text(&printed).ok_or_else(|| failed("printed something that isn't UTF-8".into()))
-}
-
-/// Waits for a command's end; `None` where it takes too long.
-fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        if Instant::now() >= deadline {
-            return None;
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
 }
 
 /// A text without its last line break.

@@ -65,7 +65,7 @@ impl Session {
         let interrupt = Interrupt::default();
         let stopped = Arc::new(AtomicBool::new(false));
         runtime.spawn(listen(interrupt.clone(), Arc::clone(&stopped)));
-        let hosts = Hosts::over_ssh(&inventory.hosts, asked.keys.accept_new).map_err(|source| Error::Io {
+        let hosts = Hosts::from_inventory(&inventory.hosts, asked.keys.accept_new).map_err(|source| Error::Io {
             doing: "make a folder for sockets in",
             path: std::env::temp_dir(),
             source,

@@ -1,5 +1,5 @@
-//! What a user of a host can do to a root that works in his folders: nothing. Each attack is made for real, on a lab's host, as the
-//! unprivileged user `bob`, or as the broker's user.
+//! What a user of a host can do to a root that works in his folders: nothing. Each attack is made for real,
+//! on a lab's host, as the unprivileged user `bob`, or as the broker's user.
 
 #![allow(clippy::needless_raw_string_hashes, reason = "the playbooks have raw strings of their own")]
 
@@ -45,7 +45,8 @@ impl Host {
         self.0.told(command, "attack.rhai", &[])
     }
 
-    /// The task fails with these words, shows nothing of a victim, in a plan neither, and leaves all victims as they were.
+    /// The task fails with these words, shows nothing of a victim, in a plan neither, and leaves all victims
+    /// as they were.
     #[track_caller]
     fn refuses(&self, task: &str, words: &str) {
         let before = self.sh(VICTIMS);
@@ -187,7 +188,8 @@ fn no_name_in_a_users_folder_stands_for_another_file() {
     );
 }
 
-/// As bob: whatever comes into his folder whose name says that it is haflow's, and the target itself, is swapped all the time.
+/// As bob: whatever comes into his folder whose name says that it is haflow's, and the target itself, is
+/// swapped all the time.
 const SWAPS: &str = r##"
 use strict;
 my $end = time + 240;

@@ -1,4 +1,5 @@
-//! What a user of a managed host can't do to a run there that works as root, or as another user: in the lab, as that user.
+//! What a user of a managed host can't do to a run there that works as root, or as another user: in the lab,
+//! as that user.
 
 use crate::common::{Ran, clean};
 use crate::events::{Told, haflow};
@@ -7,7 +8,8 @@ use crate::world::World;
 use rustix::process::Signal;
 use std::process::{Child, Command, Stdio};
 
-/// Two users who log in with root's key, a service of root's that nobody may end, and a program that is root's for all.
+/// Two users who log in with root's key, a service of root's that nobody may end, and a program that is
+/// root's for all.
 const USERS: &str = r#"
 set -e
 for user in alice bob; do
@@ -95,7 +97,8 @@ impl World {
 #[test]
 fn a_step_that_is_killed_takes_nothing_of_others_with_it() {
     let Some(world) = World::with_users("killer") else { return };
-    // A name that ends what `read` sees, and goes on with a pattern: files are called what a list of processes would hold.
+    // A name that ends what `read` sees, and goes on with a pattern: files are called what a list of
+    // processes would hold.
     let pid = world.sh("web1", "systemctl show -p MainPID --value victim");
     world.sh("web1", "apt-get install -qy perl-base >/dev/null; perl -v >/dev/null");
     world.bob(&format!(
@@ -188,7 +191,8 @@ rm -rf /run/haflow; mv /run/haflow /run/h; ln -sf /tmp /run/haflow; echo done",
     world.is_refused(&world.other("inventory.toml"));
     world.step("bob can't hold root's lock, nor take it away");
 
-    // Whoever isn't root sees that root's run is at work; bob's folders don't keep alice from a lock of her own.
+    // Whoever isn't root sees that root's run is at work; bob's folders don't keep alice from a lock of her
+    // own.
     world.is_refused(&world.other("alice.toml"));
     world.goes_on(run);
     let alice = world.sh("web1", "id -u alice");
@@ -207,7 +211,8 @@ rm -rf /run/haflow; mv /run/haflow /run/h; ln -sf /tmp /run/haflow; echo done",
     world.sh("web1", "rm -rf /srv/shared/other /run/haflow");
     world.step("each user has a lock of their own");
 
-    // A run that is resumed ends what its dead haflow has left, by a list that only root writes; and what is in it must be a lane.
+    // A run that is resumed ends what its dead haflow has left, by a list that only root writes; and what is
+    // in it must be a lane.
     let mut run = world.slow();
     signal(&run, Signal::KILL);
     run.wait().expect("it ends");

@@ -1,5 +1,5 @@
-//! What the field's bug reports say about other tools, tried on a real Debian host: names of units, users and groups by number, lines with
-//! tabs, virtual packages. One host serves all of it.
+//! What the field's bug reports say about other tools, tried on a real Debian host: names of units, users and
+//! groups by number, lines with tabs, virtual packages. One host serves all of it.
 
 #![allow(clippy::needless_raw_string_hashes, reason = "the playbooks have raw strings of their own")]
 

@@ -1,4 +1,5 @@
-//! What a host prints, and what a playbook from elsewhere asks for, ends or holds up nothing but its own task.
+//! What a host prints, and what a playbook from elsewhere asks for, ends or holds up nothing but its own
+//! task.
 
 use crate::common::clean;
 use crate::server::{Sshd, signal, until};

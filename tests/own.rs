@@ -1,4 +1,5 @@
-//! haflow's own folders on the machine that it runs on, and what it remembers of runs: against a real sshd here.
+//! haflow's own folders on the machine that it runs on, and what it remembers of runs: against a real sshd
+//! here.
 
 use crate::common::Ran;
 use crate::events::{Told, haflow};

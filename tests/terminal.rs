@@ -1,4 +1,5 @@
-//! What somebody at a terminal sees: haflow on a pseudo-terminal of script(1), against a real sshd on this machine.
+//! What somebody at a terminal sees: haflow on a pseudo-terminal of script(1), against a real sshd on this
+//! machine.
 
 use crate::common::{Ran, clean, skipped};
 use crate::server::{Sshd, until};

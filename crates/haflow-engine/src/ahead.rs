@@ -115,8 +115,8 @@ impl<'g> Batch<'g> {
     }
 
     /// Looks at all of them, tells each when it has been seen, and returns the lane's key. Where one of several breaks the
-    /// lane or takes too long, the rest are looked at one by one. When it is to `stop` it waits for no further lane, and
-    /// `kill` ends what is looking.
+    /// lane or takes too long, the rest are looked at one by one. When it is to `stop` it waits for no
+    /// further lane, and `kill` ends what is looking.
     pub(crate) async fn look(
         self,
         hosts: &Hosts,

@@ -3,7 +3,8 @@
 use haflow_model::{Change, Value, json_size};
 use std::ops::Range;
 
-/// At most so much of a stream is told where something failed, of a value that differs, and of an output that nothing uses.
+/// At most so much of a stream is told where something failed, of a value that differs, and of an output that
+/// nothing uses.
 pub(crate) const MOST_TOLD: usize = 16 << 10;
 /// At most so much is told in a sentence.
 pub(crate) const MOST_SAID: usize = 4 << 10;

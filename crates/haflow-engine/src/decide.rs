@@ -88,7 +88,8 @@ impl<'t> Ready<'t> {
             Action::File(File { state: FileState::Content(Content::Edit(Edit::Filter(filter))), .. }) => {
                 named(filter, name)
             }
-            // An own edit uses all of its params. An act has nothing to look at, a gate waits anyway, and a read must be right.
+            // An own edit uses all of its params. An act has nothing to look at, a gate waits anyway, and a
+            // read must be right.
             Action::File(File { state: FileState::Content(Content::Edit(Edit::Own(_))), .. })
             | Action::Act(_)
             | Action::Gate(_)

@@ -1,6 +1,8 @@
-//! What an edit makes of a file's text: haflow's own edits of lines and blocks, and the rule that all edits keep.
+//! What an edit makes of a file's text: haflow's own edits of lines and blocks, and the rule that all edits
+//! keep.
 //!
-//! Texts are bytes: a line that isn't touched stays as it is, in whatever encoding. Everything here is linear in the text.
+//! Texts are bytes: a line that isn't touched stays as it is, in whatever encoding. Everything here is linear
+//! in the text.
 
 use crate::settings;
 use haflow_model::{OwnEdit, Value};

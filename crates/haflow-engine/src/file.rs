@@ -372,8 +372,8 @@ impl Wanted<'_> {
                 ),
                 hint: Some(if seen.kind == Kind::Link && wanted != Kind::Absent {
                     format!(
-                        "it leads to {}; the option `follow: true` works there, if nobody else could have made the link; \
-                         `absent(host, \"{}\")` takes the link away",
+                        "it leads to {}; the option `follow: true` works there, if nobody else could have \
+                         made the link; `absent(host, \"{}\")` takes the link away",
                         seen.detail, file.path
                     )
                 } else {
@@ -496,7 +496,8 @@ async fn off_task<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     }
 }
 
-/// A content as a shell variable can hold it everywhere, and the script that writes it: what isn't UTF-8 comes in octal digits.
+/// A content as a shell variable can hold it everywhere, and the script that writes it: what isn't UTF-8
+/// comes in octal digits.
 fn printable(content: &[u8]) -> (&'static str, String) {
     if let Ok(text) = std::str::from_utf8(content) {
         return (WRITE, text.to_owned());

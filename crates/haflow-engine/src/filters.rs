@@ -1,8 +1,10 @@
-//! Where jq filters run: in processes of their own, which have little memory and are ended when a filter takes too long.
+//! Where jq filters run: in processes of their own, which have little memory and are ended when a filter
+//! takes too long.
 //!
-//! A filter that nests without end overflows its stack, and nothing in Rust survives that; one that asks for all memory, or never ends,
-//! can't be stopped from within either. So the program begins itself once more ([`serve`]) and hands filters to that process, one after the
-//! other, through its stdin and stdout. Where no program is given, in tests, they run on threads of this process.
+//! A filter that nests without end overflows its stack, and nothing in Rust survives that; one that asks for
+//! all memory, or never ends, can't be stopped from within either. So the program begins itself once more
+//! ([`serve`]) and hands filters to that process, one after the other, through its stdin and stdout. Where no
+//! program is given, in tests, they run on threads of this process.
 
 use crate::jq::{self, Error, Input, Yield};
 use haflow_model::Value;
@@ -174,8 +176,8 @@ async fn here(job: &Job<'_>) -> Result<Yield, Error> {
     done.await.unwrap_or_else(|_| Err(Error::Broken("panicked".into())))
 }
 
-/// Runs the filters that come on `input` and writes what they yield to `output`, until there are no more. The caller limits the process's memory to
-/// [`MEMORY`] first.
+/// Runs the filters that come on `input` and writes what they yield to `output`, until there are no more. The
+/// caller limits the process's memory to [`MEMORY`] first.
 pub fn serve(input: impl Read + Send + 'static, output: impl Write + Send + 'static) -> io::Result<()> {
     let serving = std::thread::Builder::new().stack_size(STACK).spawn(move || serve_here(input, output))?;
     serving.join().unwrap_or_else(|_| Err(io::Error::other("a filter panicked")))
@@ -190,7 +192,8 @@ fn serve_here(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
         }
         let mut job = Zeroizing::new(Vec::new());
         (&mut input).take(u64::from_le_bytes(length)).read_to_end(&mut job)?;
-        // All that it made is gone before it is answered: if that ends the process, it ends with this filter and not with the next one.
+        // All that it made is gone before it is answered: if that ends the process, it ends with this filter
+        // and not with the next one.
         let answer = Zeroizing::new(answer(&job));
         output.write_all(&(answer.len() as u64).to_le_bytes())?;
         output.write_all(&answer)?;
@@ -229,7 +232,8 @@ fn decode(answer: &[u8]) -> Result<Yield, Error> {
     }
 }
 
-/// The filter, the input with a mark before it, and name and value of each variable; the length of each before it.
+/// The filter, the input with a mark before it, and name and value of each variable; the length of each
+/// before it.
 fn encode(job: &Job<'_>) -> Zeroizing<Vec<u8>> {
     let (mark, input) = match &job.input {
         Input::Text(text) => (b't', text.clone()),

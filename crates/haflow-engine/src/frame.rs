@@ -23,9 +23,10 @@ pub(crate) const FOLDER: &str = "haflow-step-";
 /// Runs the script, which it is given as its third descriptor, and keeps what it prints and its exit code in the folder `$1`. Only where they can't be
 /// written does its own exit code tell.
 ///
-/// What is printed goes through pipes, so that a host's memory isn't filled by it: of each stream the first MiB is kept (`out`), and at least the last
-/// one (`out.a`, `out.b`). Who takes it up never stops while somebody may write: nothing is ended by SIGPIPE, also what a step leaves running. Such a
-/// process keeps the pipe open; then all has been taken up once the reader sleeps.
+/// What is printed goes through pipes, so that a host's memory isn't filled by it: of each stream the first
+/// MiB is kept (`out`), and at least the last one (`out.a`, `out.b`). Who takes it up never stops while
+/// somebody may write: nothing is ended by SIGPIPE, also what a step leaves running. Such a process keeps the
+/// pipe open; then all has been taken up once the reader sleeps.
 const KEEPER: &str = r#"'echo $$ >"$1/pid"
 take() {
   trap "" XFSZ TERM INT HUP
@@ -173,11 +174,13 @@ pub(crate) struct Collector {
     searched: usize,
     /// How much was thrown away because there was too much.
     dropped: usize,
-    /// Whether a marker's line is longer than any that a shell was told to print: nothing that follows can be relied on.
+    /// Whether a marker's line is longer than any that a shell was told to print: nothing that follows can be
+    /// relied on.
     broken: bool,
 }
 
-/// A marker's line is no longer than this, in bytes: an exit code is in it, or what a lane's shell says of itself.
+/// A marker's line is no longer than this, in bytes: an exit code is in it, or what a lane's shell says of
+/// itself.
 const LONGEST_LINE: usize = 4 << 10;
 
 /// More than this of one stream of one script isn't kept, in bytes.

@@ -34,7 +34,8 @@ pub fn frame(data: &[u8]) {
     assert!(kept + whole.1.len() <= stream.len());
 }
 
-/// An edit of a text, with params from the first lines of the data: it sees its own result, and every line that it doesn't write stays.
+/// An edit of a text, with params from the first lines of the data: it sees its own result, and every line
+/// that it doesn't write stays.
 pub fn edit(data: &[u8]) {
     let mut parts = data.splitn(5, |byte| *byte == b'\n');
     let Some(which) = parts.next().and_then(|first| first.first()) else { return };

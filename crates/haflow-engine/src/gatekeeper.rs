@@ -5,7 +5,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Lets applies begin until the run is interrupted, fails (`fail_fast`), or can't be kept any more.
 ///
-/// It is asked right before an intent is written, and a wait for a lane, a look, a connection or another attempt ends when it closes.
+/// It is asked right before an intent is written, and a wait for a lane, a look, a connection or another
+/// attempt ends when it closes.
 #[derive(Debug)]
 pub(crate) struct Gatekeeper {
     closed: CancellationToken,

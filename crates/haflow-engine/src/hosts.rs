@@ -95,8 +95,8 @@ pub(crate) struct Link {
 }
 
 impl Hosts {
-    /// Hosts that are reached as the inventory says, each when it is first needed. `accept_new` adds the keys of hosts
-    /// that aren't known yet to the known ones. Fails where no folder for sockets can be made.
+    /// Hosts that are reached as the inventory says, each when it is first needed. `accept_new` adds the keys
+    /// of hosts that aren't known yet to the known ones. Fails where no folder for sockets can be made.
     pub fn from_inventory(hosts: &[Host], accept_new: bool) -> io::Result<Self> {
         Ok(Self::new(hosts, Way::Inventory(Control::new()?, accept_new)))
     }
@@ -136,7 +136,8 @@ impl Hosts {
         }
     }
 
-    /// Has jq filters run in processes of their own: `program` serves them where it is begun with [`crate::filters::SERVE`].
+    /// Has jq filters run in processes of their own: `program` serves them where it is begun with
+    /// [`crate::filters::SERVE`].
     #[must_use]
     pub fn filters_by(self, program: PathBuf) -> Self {
         Self { filters: Filters::new(Some(program)), ..self }

@@ -1,7 +1,7 @@
 //! jq filters: they make a state of what a probe printed, or new content of old, so that a host needs no jq.
 //!
-//! A filter may come from anybody's playbook, and its input from any host: it may run for ever, ask for all memory or nest without end.
-//! [`crate::filters`] sees to it that nothing but the filter ends by that.
+//! A filter may come from anybody's playbook, and its input from any host: it may run for ever, ask for all
+//! memory or nest without end. [`crate::filters`] sees to it that nothing but the filter ends by that.
 
 use haflow_model::Value;
 use jaq_core::data::JustLut;
@@ -155,7 +155,8 @@ fn to_value(value: &Val, depth: usize) -> Result<Value, String> {
 /// What is ours instead of jaq's.
 const OWN: &str = "fromjson";
 
-/// `fromjson` with a limit to how deep a text may nest: jaq's own knows none, and what a host prints would end the program.
+/// `fromjson` with a limit to how deep a text may nest: jaq's own knows none, and what a host prints would
+/// end the program.
 fn from_json() -> Named<RunPtr<Data>> {
     (OWN, v(0), |cv| {
         let text = match cv.1.try_as_utf8_bytes_owned() {

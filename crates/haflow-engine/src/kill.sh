@@ -1,7 +1,9 @@
-# Ends the lane's shell $shell that started at $started, its process group $group, the step whose folder is called $name, and all that these have started: TERM, and
-# KILL for what is left after $grace tenths of a second. Prints the names of what was ended on a line and of what is left on another, then the last of what the step
-# had printed. Almost without processes of its own: there is no ps on small systems. Nothing gets a signal that isn't provably of the run: of the group of a shell that
-# is known by its number and its start, of the tree below that shell or the step's keeper, or marked by its environment and of the lane's user.
+# Ends the lane's shell $shell that started at $started, its process group $group, the step whose folder is
+# called $name, and all that these have started: TERM, and KILL for what is left after $grace tenths of a
+# second. Prints the names of what was ended on a line and of what is left on another, then the last of what
+# the step had printed. Almost without processes of its own: there is no ps on small systems. Nothing gets a
+# signal that isn't provably of the run: of the group of a shell that is known by its number and its start, of
+# the tree below that shell or the step's keeper, or marked by its environment and of the lane's user.
 set -f
 own=$$
 folder=
@@ -38,7 +40,8 @@ mark() {
   set +f
   grep -lsF "HAFLOW_STEP=$folder" /proc/[0-9]*/environ
 }
-# Whether process $2, which process $1 of the run has begun, is of the run too. What has become another user's may have children that belong to a third one.
+# Whether process $2, which process $1 of the run has begun, is of the run too. What has become another user's
+# may have children that belong to a third one.
 begets() {
   __haflow_owner "$1" || return 1
   [ "$__haflow_owner" != "$__haflow_uid" ] || return 0

@@ -164,8 +164,9 @@ impl Lane {
         let mut out = hello.collector();
         let mut err = hello.collector();
         let marker = &lane.nonce;
-        // A container shares its machine's boot id: its first process tells its boots apart. bash may put a large here-document, which holds a script's
-        // values, into a file: where nobody asked for another place, that is in memory.
+        // A container shares its machine's boot id: its first process tells its boots apart. bash may put a
+        // large here-document, which holds a script's values, into a file: where nobody asked for another
+        // place, that is in memory.
         let text = format!(
             "{FOR_LOGIN_SCRIPTS}{WELCOME}\n{LANE}\
              for __haflow_run in /run /tmp /dev/shm; do [ ! -w \"$__haflow_run\" ] || break; done; \
@@ -219,7 +220,8 @@ impl Lane {
         };
         let encoded: Option<Vec<_>> = frames.iter().zip(scripts).map(encode).collect();
         let encoded = encoded.ok_or(LaneError::Unsendable)?;
-        // The functions of pinned.sh are long: a lane is taught them once. Within braces, as all that is sent: half of them are none.
+        // The functions of pinned.sh are long: a lane is taught them once. Within braces, as all that is
+        // sent: half of them are none.
         let lesson = if !self.pinned && scripts.iter().any(|script| script.process == Process::Pinned) {
             self.pinned = true;
             format!("{{\n{}}}\n", haflow_model::pinned())
@@ -266,7 +268,8 @@ impl Lane {
         loop {
             tokio::select! {
                 biased;
-                // Whatever has become of what is still to be written: a host that takes nothing any more must not hold up a timeout.
+                // Whatever has become of what is still to be written: a host that takes nothing any more must
+                // not hold up a timeout.
                 read = &mut read => {
                     read?;
                     break;

@@ -1,7 +1,8 @@
-# What each lane is given before its first script: what it is to know of processes, from /proc and without processes of its own, and of steps. A process may call
-# itself what it likes, with blanks, brackets and line breaks: nothing of that is taken for a number, and nothing is expanded.
-# Of process $1 its __haflow_state, __haflow_parent, __haflow_group, __haflow_start and __haflow_name; fails where there is none. They are behind the last bracket of
-# the file: a number is no bracket.
+# What each lane is given before its first script: what it is to know of processes, from /proc and without
+# processes of its own, and of steps. A process may call itself what it likes, with blanks, brackets and line
+# breaks: nothing of that is taken for a number, and nothing is expanded. Of process $1 its __haflow_state,
+# __haflow_parent, __haflow_group, __haflow_start and __haflow_name; fails where there is none. They are
+# behind the last bracket of the file: a number is no bracket.
 __haflow_process() {
   case $1 in '' | *[!0-9]*) return 1 ;; esac
   __haflow_all=
@@ -19,14 +20,16 @@ __haflow_process() {
     case $__haflow_line in '' | *[!0-9]*) return 1 ;; esac
   done
 }
-# Whose process $1 is: __haflow_owner is a number; `mixed` of one that is another user's in part, as passwd(1) is while it runs.
+# Whose process $1 is: __haflow_owner is a number; `mixed` of one that is another user's in part, as passwd(1)
+# is while it runs.
 __haflow_owner() {
   __haflow_owner=
   case $1 in '' | *[!0-9]*) return 1 ;; esac
   while read -r __haflow_line __haflow_real __haflow_effective __haflow_saved __haflow_all; do
     [ "$__haflow_line" = Uid: ] || continue
     __haflow_owner=mixed
-    [ "$__haflow_real" != "$__haflow_effective" ] || [ "$__haflow_real" != "$__haflow_saved" ] || __haflow_owner=$__haflow_real
+    [ "$__haflow_real" != "$__haflow_effective" ] || [ "$__haflow_real" != "$__haflow_saved" ] ||
+      __haflow_owner=$__haflow_real
     break
   done 2>/dev/null <"/proc/$1/status"
   [ -n "$__haflow_owner" ]
@@ -48,7 +51,8 @@ __haflow_keeps() {
 }
 # Whether $1 is a folder, and not a link, that is the lane's user's own.
 __haflow_own() { [ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ]; }
-# What the step in the folder $1 printed to its $2, or the last $3 bytes of that. Of much there are the beginning and the end.
+# What the step in the folder $1 printed to its $2, or the last $3 bytes of that. Of much there are the
+# beginning and the end.
 __haflow_printed() {
   if [ -n "${3-}" ]; then
     if [ -e "$1/$2.b" ]; then

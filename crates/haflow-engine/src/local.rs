@@ -11,11 +11,12 @@ use tokio::process::Command;
 /// How long a shell may take until it answers.
 const ANSWERS: Duration = Duration::from_secs(30);
 
-/// What a shell gets of this process's environment. The rest, in which there may be secrets, isn't for scripts.
+/// What a shell gets of this process's environment. The rest, in which there may be secrets, isn't for
+/// scripts.
 const ENVIRONMENT: [&str; 7] = ["HOME", "PATH", "USER", "LOGNAME", "SHELL", "TZ", "HAFLOW_LOCK"];
 
-/// Opens a lane as `user`, or as who haflow runs as. Like a session of sshd's it has a process group of its own, so that Ctrl-C
-/// on a terminal is haflow's alone, and it ends when its streams are closed.
+/// Opens a lane as `user`, or as who haflow runs as. Like a session of sshd's it has a process group of its
+/// own, so that Ctrl-C on a terminal is haflow's alone, and it ends when its streams are closed.
 pub(crate) async fn lane(host: &Host, user: Option<&str>) -> Result<Lane, Unreachable> {
     let root = geteuid().is_root();
     let user = user.filter(|user| !(root && *user == "root"));

@@ -1,10 +1,14 @@
-# Runs in the lane's own shell: the lock is held for as long as that lives, or a keeper of a step that it has begun. All lanes of a run that are the same user's share
-# it; a run that comes wants it for itself first. Whoever looks or takes holds the turn.
-# It is in a folder that only this user writes: nobody else can hold it, take it away, or say whose it is. Others' folders are left alone, and so are links.
+# Runs in the lane's own shell: the lock is held for as long as that lives, or a keeper of a step that it has
+# begun. All lanes of a run that are the same user's share it; a run that comes wants it for itself first.
+# Whoever looks or takes holds the turn. It is in a folder that only this user writes: nobody else can hold
+# it, take it away, or say whose it is. Others' folders are left alone, and so are links.
 folder=
 case $__haflow_uid in
     0) set -- /run/haflow /run/lock/haflow-0 /tmp/haflow-0 /dev/shm/haflow-0 ;;
-    *) set -- "/run/lock/haflow-$__haflow_uid" "/tmp/haflow-$__haflow_uid" "/dev/shm/haflow-$__haflow_uid" "/run/user/$__haflow_uid/haflow" ;;
+    *)
+        set -- "/run/lock/haflow-$__haflow_uid" "/tmp/haflow-$__haflow_uid" "/dev/shm/haflow-$__haflow_uid" \
+            "/run/user/$__haflow_uid/haflow"
+        ;;
 esac
 [ -z "${HAFLOW_LOCK-}" ] || set -- "$HAFLOW_LOCK"
 for candidate in "$@"; do
@@ -15,10 +19,13 @@ for candidate in "$@"; do
     folder=$candidate
     break
 done
-# Whoever may read a file may hold a lock on it: nobody else may open these. Whose it is and its lanes may be read by all.
+# Whoever may read a file may hold a lock on it: nobody else may open these. Whose it is and its lanes may be
+# read by all.
 umask 077
 for file in lock turn; do
-    [ -z "$folder" ] || { [ -f "$folder/$file" ] && [ ! -L "$folder/$file" ] && [ -O "$folder/$file" ]; } || true 2>/dev/null >"$folder/$file" || folder=
+    [ -n "$folder" ] || break
+    [ -f "$folder/$file" ] && [ ! -L "$folder/$file" ] && [ -O "$folder/$file" ] && continue
+    true 2>/dev/null >"$folder/$file" || folder=
 done
 umask 022
 new=
@@ -28,7 +35,8 @@ whose() {
     owner= by=
     [ ! -s "$folder/by" ] || read -r owner by <"$folder/by"
 }
-# Others' turns last for milliseconds. Not every flock can wait, and not all who wait may come back at the same moment.
+# Others' turns last for milliseconds. Not every flock can wait, and not all who wait may come back at the
+# same moment.
 turn() {
     ! flock -n 8 || return 0
     case $(flock --help 2>&1) in *-w*) flock -w 35 8; return ;; esac
@@ -39,29 +47,34 @@ turn() {
         sleep "0.$(((($$ + tries * 37) % 80) + 11))" 2>/dev/null || { sleep 1; tries=$((tries + 1)); }
     done
 }
-# How many lanes in the list $1 of the user $2 live; with `end` these are ended. A lane is known by its number, its start and the boot, its user, and what it was
-# started as: like this one.
+# How many lanes in the list $1 of the user $2 live; with `end` these are ended. A lane is known by its
+# number, its start and the boot, its user, and what it was started as: like this one.
 look() {
     lanes=0
     __haflow_command $$
     mine=$__haflow_command
     while read -r pid started boot; do
-        [ "$pid" != $$ ] && [ "$boot" = "$__haflow_boot" ] && __haflow_process "$pid" && [ "$__haflow_start" = "$started" ] || continue
-        __haflow_owner "$pid" && [ "$__haflow_owner" = "$2" ] && __haflow_command "$pid" && [ "$__haflow_command" = "$mine" ] || continue
+        [ "$pid" != $$ ] && [ "$boot" = "$__haflow_boot" ] || continue
+        __haflow_process "$pid" && [ "$__haflow_start" = "$started" ] || continue
+        __haflow_owner "$pid" && [ "$__haflow_owner" = "$2" ] || continue
+        __haflow_command "$pid" && [ "$__haflow_command" = "$mine" ] || continue
         lanes=$((lanes + 1))
         [ "${3-}" != end ] || kill -KILL "$pid" 2>/dev/null
     done 2>/dev/null <"$1"
 }
-# Who isn't root can't open root's lock, but sees whether lanes of root's live. Root looks at nobody's: they could keep it out for ever.
+# Who isn't root can't open root's lock, but sees whether lanes of root's live. Root looks at nobody's: they
+# could keep it out for ever.
 roots() {
-    [ "$__haflow_uid" != 0 ] && [ -z "${HAFLOW_LOCK-}" ] && [ -r /run/haflow/by ] && [ -r /run/haflow/lanes ] || return 1
+    [ "$__haflow_uid" != 0 ] && [ -z "${HAFLOW_LOCK-}" ] || return 1
+    [ -r /run/haflow/by ] && [ -r /run/haflow/lanes ] || return 1
     owner= by=
     read -r owner by </run/haflow/by
     [ "$owner" != "$run" ] || return 1
     look /run/haflow/lanes 0
     [ "$lanes" -gt 0 ]
 }
-if [ -z "$folder" ] || ! command -v flock >/dev/null || ! command exec 8<>"$folder/turn" || ! command exec 9<>"$folder/lock"; then
+if [ -z "$folder" ] || ! command -v flock >/dev/null ||
+    ! command exec 8<>"$folder/turn" || ! command exec 9<>"$folder/lock"; then
     printf 'none\n'
 elif ! turn; then
     exec 9<&-
@@ -94,16 +107,20 @@ else
         printf 'taken\n'
         add
     else
-        # Where of its lanes none lives, a step that goes on holds it, or somebody who couldn't write down whose it is.
+        # Where of its lanes none lives, a step that goes on holds it, or somebody who couldn't write down
+        # whose it is.
         look "$folder/lanes" "$__haflow_uid"
         exec 9<&-
-        if [ "$lanes" -gt 0 ]; then printf 'held %s\n' "$by"; else printf 'held %s\n' "${by:+a step that went on after the end of $by}"; fi
+        [ "$lanes" -gt 0 ] || by=${by:+a step that went on after the end of $by}
+        printf 'held %s\n' "$by"
     fi
 fi
 exec 8<&-
-# What is kept of steps that nobody has picked up for a day: by the run's first lane here, with one look at all of it.
+# What is kept of steps that nobody has picked up for a day: by the run's first lane here, with one look at
+# all of it.
 if [ -n "$new" ] && [ "$way" = first ]; then
-    find "$__haflow_run/." ! -name . -prune -name 'haflow-step-*' -type d -user "$__haflow_uid" -mtime +0 2>/dev/null | while IFS= read -r folder; do
+    find "$__haflow_run/." ! -name . -prune -name 'haflow-step-*' -type d -user "$__haflow_uid" -mtime +0 2>/dev/null |
+    while IFS= read -r folder; do
         __haflow_own "$folder" || continue
         pid=
         [ ! -s "$folder/pid" ] || read -r pid <"$folder/pid"

@@ -74,7 +74,8 @@ impl Mask {
         self.short.extend(short);
     }
 
-    /// The text without secrets; `None` where there are none in it. Where something was cut out of it, each part has ends of its own.
+    /// The text without secrets; `None` where there are none in it. Where something was cut out of it, each
+    /// part has ends of its own.
     pub(crate) fn hide(&self, text: &str) -> Option<String> {
         let parts = cut::parts(text);
         if let [_] = parts[..] {

@@ -118,7 +118,8 @@ pub(crate) fn in_doubt(task: &Task, past: Option<&Past>, run: &str) -> Option<St
     let id = task.id();
     let id = shell_words::quote(&id);
     Some(format!(
-        "{why}: look on the host, then `haflow resume {run} --again {id}`, or `--done {id}` if it was done and nothing uses its output"
+        "{why}: look on the host, then `haflow resume {run} --again {id}`, or `--done {id}` if it was done and \
+         nothing uses its output"
     ))
 }
 

@@ -1,6 +1,7 @@
 //! Settings in INI files: how their lines are read, and the edit that makes settings what they shall be.
 //!
-//! Only the setting's own lines change: comments, order, blank lines and all other settings stay byte for byte.
+//! Only the setting's own lines change: comments, order, blank lines and all other settings stay byte for
+//! byte.
 
 use crate::edit::{Edited, Params, bare, line_end, lines, missing_end, usual_end};
 use haflow_model::Value;
@@ -257,7 +258,8 @@ impl<'t> Settings<'t> {
         self.rows.extend_from_slice(&rows[from..]);
     }
 
-    /// Adds a setting that isn't there: below its commented-out default, or the last setting of its section, or in a new section at the end.
+    /// Adds a setting that isn't there: below its commented-out default, or the last setting of its section,
+    /// or in a new section at the end.
     fn add(&mut self, number: Option<u32>, name: &'t [u8], key: &[u8], values: &[String], sign: &[u8], end: &[u8]) {
         if values.is_empty() {
             return;

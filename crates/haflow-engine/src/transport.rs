@@ -9,7 +9,8 @@ use std::time::Duration;
 
 /// How hosts are connected to.
 pub(crate) enum Way {
-    /// As the inventory says; over OpenSSH with the sockets in this folder, and whether keys of new hosts are accepted.
+    /// As the inventory says; over OpenSSH with the sockets in this folder, and whether keys of new hosts are
+    /// accepted.
     Inventory(Control, bool),
     /// As the caller says: without a network.
     Given(OpenLane),
@@ -70,8 +71,8 @@ impl Transport {
         }
     }
 
-    /// Ends a lane's shell, the step whose folder has this name, and all that they have started: TERM, and KILL where that doesn't
-    /// end it within `grace`. `None` where nothing there answers.
+    /// Ends a lane's shell, the step whose folder has this name, and all that they have started: TERM, and
+    /// KILL where that doesn't end it within `grace`. `None` where nothing there answers.
     pub(crate) async fn kill(
         &self,
         host: &Host,

@@ -72,7 +72,8 @@ pub(crate) struct Worker<'r> {
 }
 
 impl Worker<'_> {
-    /// Runs a task, and says how long that took without the time for which it queued. `ahead` is what was seen of it before its turn.
+    /// Runs a task, and says how long that took without the time for which it queued. `ahead` is what was
+    /// seen of it before its turn.
     pub(crate) async fn task(&self, task: &Ready<'_>, ahead: Option<Seen>, known: Before<'_>) -> (Ended, Duration) {
         let mut turn =
             Turn { worker: self, task, applying: false, failed: None, started: None, queued: Duration::ZERO };
@@ -141,7 +142,8 @@ impl Worker<'_> {
 struct Turn<'t> {
     worker: &'t Worker<'t>,
     task: &'t Ready<'t>,
-    /// Whether something of it is under way on its host: then it is seen to, also where nothing may begin any more.
+    /// Whether something of it is under way on its host: then it is seen to, also where nothing may begin any
+    /// more.
     applying: bool,
     /// Why its last attempt failed, where another one is to come.
     failed: Option<Failure>,
@@ -189,8 +191,8 @@ impl<'t> Turn<'t> {
         }
     }
 
-    /// A lane on the task's host. Where something is under way there it is waited for until the run is interrupted twice,
-    /// otherwise for as long as something may begin.
+    /// A lane on the task's host. Where something is under way there it is waited for until the run is
+    /// interrupted twice, otherwise for as long as something may begin.
     async fn lane(&mut self) -> Result<Lent<'t>, Trouble> {
         let Worker { hosts, interrupt, gatekeeper, .. } = self.worker;
         let since = Instant::now();

@@ -1,4 +1,5 @@
-//! `pinned.sh` in the shells that hosts have: what it writes, and what it refuses, in folders of its own and of others.
+//! `pinned.sh` in the shells that hosts have: what it writes, and what it refuses, in folders of its own and
+//! of others.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -480,7 +480,8 @@ proptest! {
         prop_assert!(told.is_none_or(|told| !begins(&records[told..])), "something began after the interrupt");
     }
 
-    /// With `fail_fast`, nothing begins after the first failure; what runs ends, and every task has an outcome.
+    /// With `fail_fast`, nothing begins after the first failure; what runs ends, and every task has an
+    /// outcome.
     #[test]
     fn a_run_that_fails_fast_begins_nothing_after_its_first_failure(specs in specs(), parallel in 1_usize..20) {
         let world = World::new(&specs);

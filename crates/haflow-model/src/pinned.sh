@@ -1,12 +1,15 @@
-# Works on paths that somebody else may have a hand in: the one place that knows how. haflow's own scripts and stdlib's get this text.
+# Works on paths that somebody else may have a hand in: the one place that knows how. haflow's own scripts and
+# stdlib's get this text.
 #
-# A folder is entered once and is the working directory from then on: what is in it is ./NAME, and nobody can put another folder
-# in its way. A folder is *trusted* where it and all above it belong to root, or to whom this runs as, and nobody else may write
-# in them. In a trusted folder a name is as good as what it stands for. Anywhere else a name can be given to something else at any
-# moment, so what is new is made in a folder of our own (mode 0700) and moved from there, and what is there already is held by a
-# link to it in that folder, which nobody else can take away.
+# A folder is entered once and is the working directory from then on: what is in it is ./NAME, and nobody can
+# put another folder in its way. A folder is *trusted* where it and all above it belong to root, or to whom
+# this runs as, and nobody else may write in them. In a trusted folder a name is as good as what it stands
+# for. Anywhere else a name can be given to something else at any moment, so what is new is made in a folder
+# of our own (mode 0700) and moved from there, and what is there already is held by a link to it in that
+# folder, which nobody else can take away.
 #
-# All names begin with pin_. Public: pin_write, pin_own, pin_folder, pin_copy, pin_remove, pin_read, pin_see, pin_trusted; each is a shell of its own.
+# All names begin with pin_. Public: pin_write, pin_own, pin_folder, pin_copy, pin_remove, pin_read, pin_see,
+# pin_trusted; each is a shell of its own.
 pin_newline='
 '
 
@@ -64,13 +67,15 @@ pin_link() {
     pin_links=$((pin_links + 1))
     [ "$pin_links" -le 20 ] || pin_refuse "$pin_path leads through more than 20 links"
     pin_judge
-    [ "$pin_trust" = yes ] || pin_refuse "${PWD%/}/$1 is a link on the way to $pin_path, and no link is followed there: $pin_says" \
+    [ "$pin_trust" = yes ] || pin_refuse \
+        "${PWD%/}/$1 is a link on the way to $pin_path, and no link is followed there: $pin_says" \
         "name the place itself, or let the task run as that user, with the option \`user\`"
     pin_target=$(readlink -n -- "./$1" && echo .) || pin_refuse "the link ${PWD%/}/$1 can't be read"
     pin_target=${pin_target%.}
 }
 
-# Goes to the folder of $1, and with $pin_follow to that of what it is a link to. Fails where that isn't there.
+# Goes to the folder of $1, and with $pin_follow to that of what it is a link to. Fails where that isn't
+# there.
 pin_find() {
     pin_path=$1
     pin_links=0
@@ -82,8 +87,8 @@ pin_find() {
     done
 }
 
-# Says of the working directory whether it is trusted ($pin_trust) and else why not ($pin_says); whose it is ($pin_owner), if it is
-# one user's only; and of ./$1, if that is given, what it is. All of it by one process.
+# Says of the working directory whether it is trusted ($pin_trust) and else why not ($pin_says); whose it is
+# ($pin_owner), if it is one user's only; and of ./$1, if that is given, what it is. All of it by one process.
 pin_judge() {
     pin_of=${1-}
     set -- /
@@ -127,7 +132,8 @@ pin_judge() {
                 case $pin_owner in '' | "$1") pin_owner=$1 ;; *) pin_owner=many ;; esac
                 [ "$pin_open" = no ] || pin_owner=many
             elif [ "$pin_open" = yes ]; then
-                # A sticky folder is a way through: what is in it is its owner's to rename, which is looked at next.
+                # A sticky folder is a way through: what is in it is its owner's to rename, which is looked at
+                # next.
                 case $pin_count/$3 in
                     "$pin_depth"/* | */??? | */[0246]???)
                         [ -n "$pin_says" ] || pin_says="others may write in ${pin_dir:-/}"
@@ -171,12 +177,18 @@ pin_hard_links_are_safe() {
 pin_system() {
     pin_mine=
     stat -c '%d:%i %n' -- "$1" $pin_system_folders 2>/dev/null | while read -r pin_inode pin_line; do
-        if [ -z "$pin_mine" ]; then pin_mine=$pin_inode; elif [ "$pin_inode" = "$pin_mine" ]; then printf '%s' "$pin_line"; break; fi
+        if [ -z "$pin_mine" ]; then
+            pin_mine=$pin_inode
+        elif [ "$pin_inode" = "$pin_mine" ]; then
+            printf '%s' "$pin_line"
+            break
+        fi
     done
 }
 
-# Prints the content of the regular file ./$pin_name, at most $1 bytes of it. After pin_judge "$pin_name". In a folder that isn't
-# trusted only what those may read who may write there. Fails, silently, where that is nothing.
+# Prints the content of the regular file ./$pin_name, at most $1 bytes of it. After pin_judge "$pin_name". In
+# a folder that isn't trusted only what those may read who may write there. Fails, silently, where that is
+# nothing.
 pin_bytes() {
     if [ "$pin_trust" = yes ]; then
         if [ "$pin_size" -le "$1" ]; then cat -- "./$pin_name"; else head -c "$1" -- "./$pin_name"; fi
@@ -216,7 +228,8 @@ pin_enter() {
     pin_refuse "there is no folder $pin_lack" "declare it before this: folder(host, \"$pin_lack\")"
 }
 
-# What is new is made at $pin_new, and goes to $pin_out; what is there is $pin_old. After pin_judge "$pin_name".
+# What is new is made at $pin_new, and goes to $pin_out; what is there is $pin_old. After pin_judge
+# "$pin_name".
 pin_begin() {
     pin_stage=
     if [ "$pin_trust" = yes ]; then
@@ -273,7 +286,8 @@ pin_tidy() {
 pin_end() {
     if [ ! -L "$pin_new" ]; then sync -- "$pin_new" || exit 1; fi
     if [ "${pin_never_over-}" = yes ]; then
-        pin_seen=$(ln -T -- "$pin_new" "$pin_out" 2>&1) && rm -f -- "$pin_new" || pin_refuse "$pin_path is there by now: $pin_seen"
+        pin_seen=$(ln -T -- "$pin_new" "$pin_out" 2>&1) || pin_refuse "$pin_path is there by now: $pin_seen"
+        rm -f -- "$pin_new"
     else
         pin_seen=$(mv -fT -- "$pin_new" "$pin_out" 2>&1) || pin_stuck
     fi
@@ -296,22 +310,23 @@ pin_stuck() {
             ;;
         *'not permitted'*)
             pin_refuse "$pin_path can't be replaced: $pin_seen" \
-                "if \`lsattr -d\` shows an i or a for it or its folder, \`chattr -i -a\` takes that off; in a sticky folder only the owner replaces a file"
+                "if \`lsattr -d\` shows an i or a for it or its folder, \`chattr -i -a\` takes that off; \
+in a sticky folder only the owner replaces a file"
             ;;
     esac
     pin_refuse "$pin_path can't be replaced: $pin_seen"
 }
 
-# Gives $1, which nobody else can swap, owner, group and mode, where they are given. A changed owner clears set-user-id: the
-# mode comes last.
+# Gives $1, which nobody else can swap, owner, group and mode, where they are given. A changed owner clears
+# set-user-id: the mode comes last.
 pin_set() {
     if [ -n "$2$3" ]; then chown -h -- "$2${3:+:$3}" "$1" || exit 1; fi
     # Of a folder, five digits clear the bits too that are zero.
     if [ -n "$4" ]; then chmod -- "$4" "$1" || exit 1; fi
 }
 
-# What pin_fill prints becomes the content of the file $1: owner $2, group $3, mode $4, each as it is where empty; a new file's
-# mode is $4 or 0644. With $pin_never_over, nothing may be there yet.
+# What pin_fill prints becomes the content of the file $1: owner $2, group $3, mode $4, each as it is where
+# empty; a new file's mode is $4 or 0644. With $pin_never_over, nothing may be there yet.
 pin_put() {
     pin_enter "$1"
     pin_judge "$pin_name"
@@ -346,7 +361,11 @@ pin_put() {
                 # What is as it was needs no process.
                 case $3 in
                     '' | "$pin_group" | "$pin_gid")
-                        if [ -z "$4" ] || [ $((0$4)) -eq $((0$pin_mode)) ]; then set -- "$1" '' '' ''; else set -- "$1" '' '' "$4"; fi
+                        if [ -z "$4" ] || [ $((0$4)) -eq $((0$pin_mode)) ]; then
+                            set -- "$1" '' '' ''
+                        else
+                            set -- "$1" '' '' "$4"
+                        fi
                         ;;
                     *) set -- "$1" '' "$3" "${4:-$pin_mode}" ;;
                 esac
@@ -409,7 +428,10 @@ pin_attributes() {
         "give it its content too: then it becomes a new file"
     [ "$pin_uid" = 0 ] || [ -O "./$pin_name" ] || case $pin_uid/$pin_user in
         "$pin_owner"/* | "$2"/* | */"$2") ;;
-        *) pin_refuse "the file $1 belongs to $pin_user, who is neither its folder's owner nor the one that is wanted: $pin_says" ;;
+        *)
+            pin_refuse "the file $1 belongs to $pin_user, who is neither its folder's owner nor the one that is wanted: \
+$pin_says"
+            ;;
     esac
     pin_begin
     pin_new=./old
@@ -436,7 +458,11 @@ pin_make() {
         if [ -L "./$pin_part" ]; then pin_refuse "there is a link at ${PWD%/}/$pin_part, where a folder is wanted"; fi
         if [ ! -e "./$pin_part" ]; then
             # Nobody may look into it before its mode is set.
-            if [ -z "$pin_missing" ] && [ -n "$4" ]; then mkdir -m 0700 -- "./$pin_part"; else mkdir -- "./$pin_part"; fi || exit 1
+            if [ -z "$pin_missing" ] && [ -n "$4" ]; then
+                mkdir -m 0700 -- "./$pin_part"
+            else
+                mkdir -- "./$pin_part"
+            fi || exit 1
         fi
         pin_into "$pin_part" || pin_refuse "${PWD%/}/$pin_part isn't a folder, or can't be entered"
     done
@@ -476,7 +502,8 @@ pin_own() ( pin_attributes "$@" )
 # pin_folder PATH OWNER GROUP MODE: see pin_make.
 pin_folder() ( pin_make "$@" )
 
-# pin_copy PATH OWNER GROUP MODE FROM: a new folder with all that is in the folder FROM, or an empty one where there is none.
+# pin_copy PATH OWNER GROUP MODE FROM: a new folder with all that is in the folder FROM, or an empty one where
+# there is none.
 pin_copy() (
     pin_enter "$1"
     pin_judge "$pin_name"
@@ -489,7 +516,8 @@ pin_copy() (
     pin_end
 )
 
-# pin_see PATH: prints KIND USER GROUP MODE UID GID of what is there, or `absent`; of a kind only the first word (`regular`).
+# pin_see PATH: prints KIND USER GROUP MODE UID GID of what is there, or `absent`; of a kind only the first
+# word (`regular`).
 pin_see() (
     if ! pin_find "$1" || { [ ! -e "./$pin_name" ] && [ ! -L "./$pin_name" ]; }; then
         echo absent
@@ -510,8 +538,8 @@ pin_trusted() (
     [ "$pin_trust" = yes ] || pin_refuse "nothing is kept in ${1%/*}: $pin_says" "take a folder of root's"
 )
 
-# pin_read PATH [any]: prints a file of at most 4 MiB; fails where there is none. With `any` also what the folder's owner couldn't
-# read, if it is no hard link: for what is kept from others.
+# pin_read PATH [any]: prints a file of at most 4 MiB; fails where there is none. With `any` also what the
+# folder's owner couldn't read, if it is no hard link: for what is kept from others.
 pin_read() (
     pin_find "$1" || exit 1
     pin_judge "$pin_name"

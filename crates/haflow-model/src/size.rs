@@ -3,7 +3,8 @@
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// How large a value is as JSON, in bytes, without writing it anywhere. What can't be JSON counts as far as it could be written.
+/// How large a value is as JSON, in bytes, without writing it anywhere. What can't be JSON counts as far as
+/// it could be written.
 pub fn json_size(value: &impl Serialize) -> usize {
     let mut count = Count(0);
     let _ = serde_json::to_writer(&mut count, value);

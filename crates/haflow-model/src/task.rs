@@ -168,8 +168,8 @@ pub enum Edit {
     Own(OwnEdit),
 }
 
-/// The edits that haflow makes itself: linear in the text, and by bytes. With the param `create` they make a file where there is none; `file` names it
-/// in messages.
+/// The edits that haflow makes itself: linear in the text, and by bytes. With the param `create` they make a
+/// file where there is none; `file` names it in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OwnEdit {

@@ -201,7 +201,8 @@ fn read(session: &Session, query: &FactQuery) -> Result<(), Raise> {
     Ok(())
 }
 
-/// What stands in for a fact of a host that can't be reached: what the first host has that was read. It stays that.
+/// What stands in for a fact of a host that can't be reached: what the first host has that was read. It stays
+/// that.
 fn stand_in_for(session: &Session, host: &Host, query: &FactQuery) -> Result<Value, Raise> {
     let name = query.name();
     let mut state = session.state();

@@ -1,4 +1,5 @@
-//! Whether what is declared depends on facts that nobody knows: it is declared with one guess and with others, and compared.
+//! Whether what is declared depends on facts that nobody knows: it is declared with one guess and with
+//! others, and compared.
 
 use haflow_model::{Graph, HostName, Task, Value};
 use serde_json::json;

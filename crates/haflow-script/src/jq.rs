@@ -43,7 +43,8 @@ const LONGEST: usize = 64 << 10;
 const STACK: usize = 512 << 20;
 const IMPORTS: &str = "there is nothing that it could import or include";
 
-/// What a filter nests is taken apart step by step down: on a stack of its own, which is large enough for the longest one.
+/// What a filter nests is taken apart step by step down: on a stack of its own, which is large enough for the
+/// longest one.
 fn on_a_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);

@@ -63,8 +63,8 @@ const STACK: usize = 128 << 20;
 
 /// Runs a playbook, and gives what it declares.
 ///
-/// Where the playbook's own code asks for facts of hosts that can't be reached, it is run again with other guesses in their place: what
-/// is declared of the hosts that can be reached must not depend on them.
+/// Where the playbook's own code asks for facts of hosts that can't be reached, it is run again with other
+/// guesses in their place: what is declared of the hosts that can be reached must not depend on them.
 pub fn declare(request: Request<'_>) -> Result<Declared, DeclareError> {
     let Request { playbook, inventory, params, facts, now, interrupt } = request;
     let mut answers: Vec<(FactQuery, Vec<Host>, FactsRead)> = Vec::new();

@@ -41,19 +41,20 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
     native(
         "file",
         "file(host, path, #{ content, edit, own_edit, folder, link, absent, mode, owner, group, follow, secret, kind, name, params, … })",
-        "A task about a file: one with this `content` (a text, an output or a secret), or with what the filter `edit` makes of the text \
-     that is there, or haflow's `own_edit` (`line`, `block` or `settings`); `folder: true`; a `link` that points there; or `absent: true`. With none of these, what is there keeps \
-     its content. With `secret: true` nothing is shown of the content, neither the old one nor the new one. A link at the path is \
-     refused; with `follow: true` it is followed, if nobody else could have made it.",
+        "A task about a file: one with this `content` (a text, an output or a secret), or with what the filter \
+     `edit` makes of the text that is there, or haflow's `own_edit` (`line`, `block` or `settings`); \
+     `folder: true`; a `link` that points there; or `absent: true`. With none of these, what is there keeps its \
+     content. With `secret: true` nothing is shown of the content, neither the old one nor the new one. A link at \
+     the path is refused; with `follow: true` it is followed, if nobody else could have made it.",
     ),
     native(
         "pinned",
         "pinned()",
-        "Shell functions for scripts that work on files in folders which somebody else may write, such as a home: put it before the \
-     script's text. `pin_write PATH OWNER GROUP MODE` makes what your shell function `pin_fill` prints the content of a file; \
-     `pin_own PATH OWNER GROUP MODE` and `pin_folder PATH OWNER GROUP MODE` set what isn't empty; `pin_read PATH` prints a file, \
-     `pin_see PATH` what kind of thing is there, and `pin_remove PATH` removes it. None follows a link that others could have made: \
-     they end with a message and exit code 77.",
+        "Shell functions for scripts that work on files in folders which somebody else may write, such as a home: \
+     put it before the script's text. `pin_write PATH OWNER GROUP MODE` makes what your shell function `pin_fill` \
+     prints the content of a file; `pin_own PATH OWNER GROUP MODE` and `pin_folder PATH OWNER GROUP MODE` set what \
+     isn't empty; `pin_read PATH` prints a file, `pin_see PATH` what kind of thing is there, and `pin_remove PATH` \
+     removes it. None follows a link that others could have made: they end with a message and exit code 77.",
     ),
     native(
         "act",

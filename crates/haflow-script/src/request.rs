@@ -32,8 +32,8 @@ pub type ReadFacts<'a> = dyn FnMut(&FactQuery, &[Host]) -> Result<FactsRead, Vec
 pub struct FactsRead {
     /// The answers.
     pub values: BTreeMap<HostName, Value>,
-    /// The hosts that can't be reached, and won't be while this declaration's tasks run: another host's facts stand in for
-    /// theirs where no task of a further host depends on them.
+    /// The hosts that can't be reached, and won't be while this declaration's tasks run: another host's facts
+    /// stand in for theirs where no task of a further host depends on them.
     pub unreached: Vec<FactFailure>,
     /// The hosts that weren't asked, since none of their tasks is wanted. The same holds for them.
     pub left_out: Vec<HostName>,

@@ -1,4 +1,5 @@
-//! Files that are read whole are looked at first: a sparse file costs nothing on the disk, and all memory here.
+//! Files that are read whole are looked at first: a sparse file costs nothing on the disk, and all memory
+//! here.
 
 use std::fs::File;
 use std::io::{self, Read};

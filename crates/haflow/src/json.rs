@@ -1,4 +1,5 @@
-//! JSON as haflow prints and keeps it: on one line, and without characters that a terminal would obey or that end a line for some.
+//! JSON as haflow prints and keeps it: on one line, and without characters that a terminal would obey or that
+//! end a line for some.
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};

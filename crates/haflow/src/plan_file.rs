@@ -373,8 +373,8 @@ pub(crate) fn state_folder() -> Result<PathBuf, Error> {
     })
 }
 
-/// Makes a folder for what haflow keeps, which nobody else can look into whatever the umask is, and sees to it that those above it that are haflow's are
-/// so too: older versions left them open.
+/// Makes a folder for what haflow keeps, which nobody else can look into whatever the umask is, and sees to
+/// it that those above it that are haflow's are so too: older versions left them open.
 pub(crate) fn private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let top = state_folder().ok();

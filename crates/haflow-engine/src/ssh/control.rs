@@ -21,8 +21,9 @@ const NEW: Duration = Duration::from_mins(1);
 /// Versions without that lock had a socket within this time.
 const CONNECTED: Duration = Duration::from_hours(1);
 
-/// A new folder, which goes when it is dropped. Only the user may look into it, whatever the umask is: whoever can open a socket is logged in on its host,
-/// and whoever writes the configuration decides what `ssh` runs.
+/// A new folder, which goes when it is dropped. Only the user may look into it, whatever the umask is:
+/// whoever can open a socket is logged in on its host, and whoever writes the configuration decides what
+/// `ssh` runs.
 pub(crate) struct Control {
     folder: TempDir,
     _alive: File,
@@ -76,7 +77,8 @@ fn is_named(name: &str, prefix: &str) -> bool {
         .is_some_and(|rest| rest.len() == 6 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// Whether it is a folder as haflow makes them, of this user, and nobody is there any more. `None` where that can't be told.
+/// Whether it is a folder as haflow makes them, of this user, and nobody is there any more. `None` where that
+/// can't be told.
 fn is_dead(folder: &Path, own: u32) -> Option<bool> {
     let made = folder.symlink_metadata().ok()?;
     if !made.is_dir() || made.uid() != own {

@@ -30,8 +30,8 @@ pub(super) fn is_of_proxy(resolved: &Resolved, said: &str) -> bool {
 /// What ssh calls the other end where a command leads to it.
 const UNKNOWN: &str = "UNKNOWN port 65535";
 
-/// Whether a command that leads to the host ended by itself and said why: trying again is no help. One that says nothing may have
-/// met an sshd that is too busy.
+/// Whether a command that leads to the host ended by itself and said why: trying again is no help. One that
+/// says nothing may have met an sshd that is too busy.
 pub(super) fn command_ended(resolved: &Resolved, said: &str) -> bool {
     let words = words_of_command(said);
     resolved.by_command && said.contains(UNKNOWN) && !words.is_empty() && !may_pass(&words.join("\n"))

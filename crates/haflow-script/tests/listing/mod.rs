@@ -76,7 +76,11 @@ fn node(text: &mut String, graph: &Graph, id: NodeId) {
 }
 
 fn details(text: &mut String, task: &Task) {
-    let mut line = |key: &str, value: &str| writeln!(text, "     {key}: {value}").unwrap();
+    // What is the same in each such script says nothing.
+    let mut line = |key: &str, value: &str| {
+        let value = value.replace(haflow_model::pinned(), "pinned() + ");
+        writeln!(text, "     {key}: {value}").unwrap();
+    };
     match &task.action {
         Action::Ensure(ensure) => {
             line("probe", &probe(&ensure.probe));

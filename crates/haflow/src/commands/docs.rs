@@ -8,7 +8,8 @@ use haflow_model::nearest;
 /// Show what a playbook can say: the native functions and the modules of stdlib, or one function.
 #[derive(Debug, Args)]
 pub(super) struct Docs {
-    /// A page: `native`, or a module such as `rabbitmq`; or a function such as `line` or `rabbitmq::join`; without it, the list of pages
+    /// A page: `native`, or a module such as `rabbitmq`; or a function such as `line` or `rabbitmq::join`;
+    /// without it, the list of pages
     page: Option<String>,
 }
 

@@ -17,7 +17,8 @@ fn scripts(task: &Task) -> Vec<(&'static str, &str)> {
     }
 }
 
-/// Has `sh -n` of this machine read each script. Where there is no `sh`, or it can't be asked, nothing is said.
+/// Has `sh -n` of this machine read each script. Where there is no `sh`, or it can't be asked, nothing is
+/// said.
 pub(super) fn check(graph: &Graph, sources: &Sources) -> Result<(), Error> {
     let mut read: BTreeSet<&str> = BTreeSet::new();
     for (_, task) in graph.tasks() {

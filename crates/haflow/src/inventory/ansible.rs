@@ -188,7 +188,8 @@ fn texts(file: &File, tree: Tree, of: &str) -> Result<Vec<Word>, Diagnostic> {
     }
 }
 
-/// Takes the vars that say how to reach a host out of its vars, and passwords. What isn't honoured is put into `warnings`.
+/// Takes the vars that say how to reach a host out of its vars, and passwords. What isn't honoured is put
+/// into `warnings`.
 pub(super) fn connection(
     file: &File,
     host: &HostName,

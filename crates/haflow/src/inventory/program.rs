@@ -10,7 +10,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-/// At most so much is taken of what a program prints, in bytes: an inventory of a hundred thousand hosts has a tenth of it.
+/// At most so much is taken of what a program prints, in bytes: an inventory of a hundred thousand hosts has
+/// a tenth of it.
 const MOST: u64 = 256 << 20;
 /// The same of its messages, of which the last lines are told.
 const MOST_SAID: u64 = 64 << 10;
@@ -73,8 +74,8 @@ fn kill(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Reads a stream to its end on a thread of its own, so that a full pipe blocks nobody. A byte more than `most` says that there was more: the rest
-/// is thrown away.
+/// Reads a stream to its end on a thread of its own, so that a full pipe blocks nobody. A byte more than
+/// `most` says that there was more: the rest is thrown away.
 fn collect(stream: Option<impl Read + Send + 'static>, most: u64) -> Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     if let Some(mut stream) = stream {

@@ -18,7 +18,8 @@ pub(super) struct Folders<'a> {
     pub(super) home: Option<&'a Path>,
 }
 
-/// Checks what was read and makes the inventory of it. What it says and haflow doesn't do is put into `warnings`.
+/// Checks what was read and makes the inventory of it. What it says and haflow doesn't do is put into
+/// `warnings`.
 pub(super) fn resolve(
     file: &File,
     raw: Raw,
@@ -135,7 +136,8 @@ fn check_argument(file: &File, word: &Word, what: &str, host: &HostName) -> Resu
     Err(file.wrong(word.at, format!("the {what} of host `{host}` {bad}"), "").help(help))
 }
 
-/// A host that has a table and no group, and whose name is almost that of one which is in a group: a slip, often.
+/// A host that has a table and no group, and whose name is almost that of one which is in a group: a slip,
+/// often.
 fn misspelt(hosts: &[Entry], members: &[BTreeSet<usize>], warnings: &mut Warnings) {
     let grouped: BTreeSet<usize> = members.iter().flatten().copied().collect();
     let known = || grouped.iter().map(|host| hosts[*host].name.text.as_str());

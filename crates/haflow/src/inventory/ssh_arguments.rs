@@ -1,4 +1,5 @@
-//! What Ansible's `ansible_ssh_args` and its like say to ssh, as far as it is about the way to a host (`ssh(1)`, `ssh_config(5)`).
+//! What Ansible's `ansible_ssh_args` and its like say to ssh, as far as it is about the way to a host
+//! (`ssh(1)`, `ssh_config(5)`).
 
 use super::file::{At, File, Word};
 use super::raw::Connection;
@@ -25,7 +26,8 @@ const OWN: [&str; 13] = [
 /// Flags about which the same holds.
 const OWN_FLAGS: &str = "qvTtnNXxYk";
 
-/// Takes these arguments into a connection; what is said already wins, as with ssh. Returns what is left out: words for a person.
+/// Takes these arguments into a connection; what is said already wins, as with ssh. Returns what is left out:
+/// words for a person.
 ///
 /// # Errors
 ///

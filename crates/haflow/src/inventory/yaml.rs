@@ -9,7 +9,8 @@ use serde_saphyr::Spanned;
 use serde_saphyr::options::NonFiniteFloatPolicy;
 use std::fmt;
 
-/// Reads YAML as Ansible does, whose reader goes by YAML 1.1: `yes` is true, `0644` is octal, `1e3` is a text.
+/// Reads YAML as Ansible does, whose reader goes by YAML 1.1: `yes` is true, `0644` is octal, `1e3` is a
+/// text.
 pub(super) fn parse(file: &File) -> Result<Tree, Diagnostic> {
     let mut tree = parse_places(file)?;
     scalars(&mut tree, &|at, kind| of_plain(file.text_at(at)?, kind));
@@ -29,7 +30,8 @@ fn scalars(tree: &mut Tree, other: &impl Fn(At, &Kind) -> Option<Kind>) {
     }
 }
 
-/// What a plain scalar is by YAML 1.1, as `PyYAML` reads it (its `resolver.py`), but that `22:30` stays a text. `None` where it isn't plain.
+/// What a plain scalar is by YAML 1.1, as `PyYAML` reads it (its `resolver.py`), but that `22:30` stays a
+/// text. `None` where it isn't plain.
 fn of_plain(raw: &str, read: &Kind) -> Option<Kind> {
     let raw = raw.trim_end();
     if raw.starts_with(['\'', '"', '|', '>', '!', '*', '&', '[', '{']) || raw.contains(['\n', '#']) {

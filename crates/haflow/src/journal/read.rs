@@ -35,7 +35,8 @@ impl<R: BufRead + Seek> Reader<R> {
         Self { input, path: path.into(), lines: 0, end: 0 }
     }
 
-    /// The next event; `None` where there is none yet. A last line that isn't whole is what is being written, or was when its writer died.
+    /// The next event; `None` where there is none yet. A last line that isn't whole is what is being written,
+    /// or was when its writer died.
     pub(crate) fn record(&mut self) -> Result<Option<Record>, Error> {
         let mut line = Vec::new();
         self.input.read_until(b'\n', &mut line).map_err(failed(&self.path))?;
@@ -104,8 +105,8 @@ pub(crate) fn is_of(event: &Event, id: &str) -> bool {
     }
 }
 
-/// An event without what is large in it and nobody needs in order to know what became of its task: differences, outputs, and what only goes
-/// along with what happens.
+/// An event without what is large in it and nobody needs in order to know what became of its task:
+/// differences, outputs, and what only goes along with what happens.
 pub(crate) fn slim(mut record: Record) -> Option<Record> {
     match &mut record.event {
         Event::ApplyStarted { diff, .. } => *diff = haflow_model::Diff::default(),

@@ -56,7 +56,8 @@ impl Kept {
         })
     }
 
-    /// Whether it was cut off: it can be resumed, and what it left under way may be known from its journal alone.
+    /// Whether it was cut off: it can be resumed, and what it left under way may be known from its journal
+    /// alone.
     fn is_interrupted(&self) -> bool {
         let cut_off = |counts: RunCounts| counts.cancelled + counts.in_doubt > 0;
         // What can't be read may be that as well.

@@ -68,8 +68,8 @@ impl Journal {
         write().map_err(|source| Error::Io { doing: "write the journal", path: self.path.clone(), source })
     }
 
-    /// Begins to write: what is sent is written, and `told` gets it then. What is awaited is on the disk before; where it can't be, nothing
-    /// more is told to have been kept.
+    /// Begins to write: what is sent is written, and `told` gets it then. What is awaited is on the disk
+    /// before; where it can't be, nothing more is told to have been kept.
     pub(crate) fn begin(self, told: impl Fn(Record) + Send + 'static) -> Writer {
         let (sender, events) = channel();
         let Self { path, file } = self;
@@ -90,8 +90,9 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Takes in an event, and never waits: a disk that hangs stops no step and no interrupt. What waits for it is bounded by the graph, since an apply
-    /// begins only once it is on the disk; only what tells how something goes on could come without end, and isn't kept while too much waits.
+    /// Takes in an event, and never waits: a disk that hangs stops no step and no interrupt. What waits for
+    /// it is bounded by the graph, since an apply begins only once it is on the disk; only what tells how
+    /// something goes on could come without end, and isn't kept while too much waits.
     pub(crate) fn take(&self, told: Told) {
         let progress = matches!(told.record.event, Event::StepSaid { .. } | Event::GateChecked { .. });
         if progress && self.waiting.load(Ordering::Relaxed) >= MOST_WAITING {

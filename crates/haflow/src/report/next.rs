@@ -16,7 +16,8 @@ pub(crate) struct Advice {
     pub(crate) anew: Option<String>,
 }
 
-/// The commands, each on a line of its own so that it can be pasted; the last line is the one that goes on with the run.
+/// The commands, each on a line of its own so that it can be pasted; the last line is the one that goes on
+/// with the run.
 pub(super) fn next(story: &Story, state: &State, run: &str, advice: &Advice) -> Option<Page> {
     if state.counts.succeeded() {
         return None;
@@ -51,8 +52,8 @@ pub(super) fn next(story: &Story, state: &State, run: &str, advice: &Advice) -> 
         let _ = write!(command, " --again {}", shell_words::quote(task));
     }
     let why = if !doubtful.is_empty() {
-        "nobody knows whether what is in doubt was done: look on the host; then `--again` does it once more, and `--done` \
-         in its place takes it for done:"
+        "nobody knows whether what is in doubt was done: look on the host; then `--again` does it once more, and \
+         `--done` in its place takes it for done:"
     } else if failed.is_some() {
         "to go on, once that is mended:"
     } else if state.counts.unreachable > 0 && !state.interrupted {

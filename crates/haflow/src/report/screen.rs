@@ -1,8 +1,9 @@
 //! The live part of a terminal: one bar over all, and rows of what is running now.
 //!
-//! Finished lines end in newlines, so that a terminal keeps them as lines whatever becomes of its size. The live part is the
-//! last lines, and the cursor rests below them: what a terminal echoes, `^C` for example, isn't written into them. So indicatif
-//! makes the bar's line, and it is put here: by itself indicatif fills lines up to the width with blanks, and rests at their end.
+//! Finished lines end in newlines, so that a terminal keeps them as lines whatever becomes of its size. The
+//! live part is the last lines, and the cursor rests below them: what a terminal echoes, `^C` for example,
+//! isn't written into them. So indicatif makes the bar's line, and it is put here: by itself indicatif fills
+//! lines up to the width with blanks, and rests at their end.
 
 use super::page::Look;
 use super::state::State;

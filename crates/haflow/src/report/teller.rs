@@ -1,4 +1,5 @@
-//! Telling on a thread of its own: a terminal that is stopped, or a pipe that nobody reads, holds up the teller and nothing else.
+//! Telling on a thread of its own: a terminal that is stopped, or a pipe that nobody reads, holds up the
+//! teller and nothing else.
 
 use super::Reporter;
 use haflow_engine::Interrupt;

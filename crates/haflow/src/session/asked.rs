@@ -91,8 +91,8 @@ impl Choice {
                     .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                 return Err(Error::Usage {
                     message: format!("--limit {pattern} fits no host of this playbook{near}"),
-                    help: "give names, groups or patterns such as `rabbit*`, with commas between them and `!` before what is left out; \
-                           Ansible's `a:b`, `a:&b`, `a[0]`, `~regex` and `@file` aren't there"
+                    help: "give names, groups or patterns such as `rabbit*`, with commas between them and `!` before \
+                           what is left out; Ansible's `a:b`, `a:&b`, `a[0]`, `~regex` and `@file` aren't there"
                         .into(),
                 });
             }

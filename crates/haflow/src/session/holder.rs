@@ -72,8 +72,8 @@ fn said(by: &str) -> Option<Said<'_>> {
 }
 
 impl Said<'_> {
-    /// Whether its process was on this machine and is there no more. Of a run that is kept here its journal tells it, which a
-    /// process has open that lives: a process's number may be another's by now.
+    /// Whether its process was on this machine and is there no more. Of a run that is kept here its journal
+    /// tells it, which a process has open that lives: a process's number may be another's by now.
     fn is_dead(&self) -> bool {
         if self.machine != here() {
             return false;

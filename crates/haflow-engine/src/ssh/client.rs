@@ -95,10 +95,10 @@ impl Resolved {
 
     /// What ssh is told before it reads the user's configuration, and its jump hosts' ssh as well: the first to say a thing wins.
     fn config(&self, host: &Host, accept_new: bool) -> String {
-        let new = if accept_new { "accept-new" } else { "yes" };
         // Nobody is asked; forwards and commands are for people; what goes wrong is to be read.
         let mut text = format!(
-            "BatchMode yes\nStrictHostKeyChecking {new}\nClearAllForwardings yes\nRemoteCommand none\nRequestTTY no\nLogLevel INFO\n"
+            "BatchMode yes\n{}\nClearAllForwardings yes\nRemoteCommand none\nRequestTTY no\nLogLevel INFO\n",
+            host_keys(accept_new)
         );
         let (interval, missed) = self.alive;
         if interval == 0 || missed == 0 || interval.saturating_mul(missed + 1) > ALIVE.0 * (ALIVE.1 + 1) {
@@ -136,6 +136,11 @@ impl Client {
             hint: None,
         })?;
         let mut arguments: Vec<OsString> = vec!["-F".into(), config.into()];
+        // For ssh an argument comes before any configuration, and the first to say a thing wins: so these are arguments
+        // as well, before what an inventory says.
+        for first in [host_keys(accept_new), "PermitLocalCommand=no"] {
+            arguments.extend(["-o".into(), first.into()]);
+        }
         arguments.extend(own);
         arguments.push(host.destination().into());
         Ok(Self { arguments, by_hand, resolved })
@@ -196,6 +201,11 @@ fn no_client(error: &io::Error) -> Unreachable {
     Unreachable { step: Step::Client, message, hint }
 }
 
+/// Whether keys of hosts that aren't known yet are accepted; another key than the known one never is.
+fn host_keys(accept_new: bool) -> &'static str {
+    if accept_new { "StrictHostKeyChecking=accept-new" } else { "StrictHostKeyChecking=yes" }
+}
+
 /// What the inventory says, as options.
 fn arguments(host: &Host) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = Vec::new();
@@ -253,13 +263,13 @@ mod tests {
             let config = Resolved::parse(&text).config(&Host::named("a"), false);
             assert_eq!(config.contains("ServerAliveInterval 10\n"), ours, "{text}");
             assert!(
-                config.contains("ConnectTimeout 15\n") && config.contains("StrictHostKeyChecking yes\n"),
+                config.contains("ConnectTimeout 15\n") && config.contains("StrictHostKeyChecking=yes\n"),
                 "{config}"
             );
         }
         let config = Resolved::parse("connecttimeout 60").config(&Host::named("a"), true);
         assert!(
-            !config.contains("ConnectTimeout") && config.contains("StrictHostKeyChecking accept-new\n"),
+            !config.contains("ConnectTimeout") && config.contains("StrictHostKeyChecking=accept-new\n"),
             "{config}"
         );
     }

@@ -66,9 +66,15 @@ pub(super) fn read(
             match flag {
                 'o' => {
                     // `Name=Value`, `Name Value` or `Name = Value`.
+                    let value = value.trim();
                     let end = value.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(value.len());
                     let rest = value[end..].trim_start();
                     let said = rest.strip_prefix('=').unwrap_or(rest).trim();
+                    // ssh takes more for a name than haflow would know it by, and `Host` would be about all that follows.
+                    let named = end > 0 && value[..end].bytes().all(|byte| byte.is_ascii_alphanumeric());
+                    if !named || ["host", "match", "include"].contains(&&*value[..end].to_ascii_lowercase()) {
+                        return Err(unfit(file, at, name, &format!("-o {value}")));
+                    }
                     option(connection, &value[..end], said, at, &mut left_out);
                 }
                 'J' => option(connection, "ProxyJump", &value, at, &mut left_out),

@@ -373,6 +373,17 @@ fn files_in_roots_own_folders_are_written_as_they_should() {
     host.refuses(r#"absent(node, "/srv/system/etc");"#, "/srv/system/etc is /etc, which belongs to the system");
     host.refuses(r#"absent(node, "/mnt/etc");"#, "/mnt/etc is /etc, which belongs to the system");
     assert!(host.sh("ls /etc").contains("passwd"));
+    // What is mounted below, with a blank in its name.
+    host.sh(r"mkdir -p '/srv/gone/a b'; touch /srv/gone/first; mount -t tmpfs none '/srv/gone/a b'; touch '/srv/gone/a b/in'");
+    host.refuses(r#"absent(node, "/srv/gone");"#, "something is mounted at /srv/gone/a b, so nothing of /srv/gone");
+    assert_eq!(host.sh("ls -A /srv/gone '/srv/gone/a b'"), "/srv/gone:\na b\nfirst\n\n/srv/gone/a b:\nin");
+    host.sh("umount '/srv/gone/a b'");
+    host.does(r#"absent(node, "/srv/gone");"#);
+    // A name with a blank, as hosts in a Windows domain have.
+    host.sh("echo 'domain users:x:70001:' >> /etc/group; echo x > /srv/domain; chown root:70001 /srv/domain");
+    host.does(r#"file(node, "/srv/domain", #{ content: "y\n", group: "70001", mode: "0640" });"#);
+    host.does(r#"folder(node, "/srv/domains", #{ group: "70001", mode: "0755" });"#);
+    assert_eq!(host.sh("stat -c '%g %a' /srv/domain /srv/domains"), "70001 640\n70001 755");
     // A parent that isn't there.
     host.refuses(r#"file(node, "/srv/u2/deep/x.conf", #{ content: "x" });"#, "there is no folder /srv/u2/deep");
     host.refuses(r#"file(node, "/etc/passwd/x.conf", #{ content: "x" });"#, "/etc/passwd isn't a folder");
@@ -383,4 +394,9 @@ fn files_in_roots_own_folders_are_written_as_they_should() {
     // A folder that everybody may write, as /tmp is.
     host.does(r#"file(node, "/tmp/for-all", #{ content: "x\n", mode: "0640", owner: "bob", group: "users" });"#);
     assert_eq!(host.sh("stat -c '%U:%G %a' /tmp/for-all"), "bob:users 640");
+    // What bob moved in from elsewhere isn't made his.
+    host.sh("mkdir -m 700 /home/bob/kept; echo 'root secret quokka' > /home/bob/kept/f; chmod 600 /home/bob/kept/f");
+    host.bob("mv kept given");
+    host.refuses(r#"folder(node, "/home/bob/given", #{ owner: "bob" });"#, "may be another one that was moved there");
+    host.refuses(r#"folder(node, "/home/bob/given", #{ mode: "0755" });"#, "may be another one that was moved there");
 }

@@ -249,6 +249,8 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         // The lab says more where it has to be prepared first.
         (r"(?m)^lab: (installing|building|the base|waiting|the firewall).*\n", ""),
+        // A slow machine says what it waits for.
+        (r"(?m)^reading facts of .*\n", ""),
         (r"(?m)^ +(\d+ min )?\d+(\.\d+)? s  ", "‹time›  "),
         (r"\b(\d+ min )?\d+(\.\d+)? m?s\b", "‹time›"),
         (r#"("at"|"took_ms"|"connecting_ms"|"clock_ahead_s"):-?[0-9.e-]+"#, "$1:‹number›"),

@@ -100,7 +100,7 @@ impl FileSeen {
         let Self { kind, mode, owner, group, uid, gid, size, detail, .. } = self;
         match kind {
             Kind::Absent => "absent\n-".into(),
-            kind => format!("{} {mode:o} {owner} {group} {uid} {gid} {size}\n{detail}", kind.word()),
+            kind => format!("{} {mode:o} {uid} {gid} {size} {owner}:{group}\n{detail}", kind.word()),
         }
     }
 
@@ -520,7 +520,8 @@ pub(crate) fn parse(output: &Output) -> Result<FileSeen, Failure> {
     let odd = || failed("the probe of the path printed something else than expected", output);
     let mut lines = output.stdout.splitn(3, |byte| *byte == b'\n');
     let mut line = || lines.next().and_then(|line| std::str::from_utf8(line).ok());
-    let words: Vec<&str> = line().ok_or_else(odd)?.split(' ').collect();
+    // Names may have blanks.
+    let words: Vec<&str> = line().ok_or_else(odd)?.splitn(6, ' ').collect();
     let detail = line().ok_or_else(odd)?.to_owned();
     let kind = match words[0] {
         "absent" => return Ok(FileSeen::default()),
@@ -530,7 +531,8 @@ pub(crate) fn parse(output: &Output) -> Result<FileSeen, Failure> {
         "other" => Kind::Other,
         _ => return Err(odd()),
     };
-    let [_, mode, owner, group, uid, gid, size] = words[..] else { return Err(odd()) };
+    let [_, mode, uid, gid, size, names] = words[..] else { return Err(odd()) };
+    let (owner, group) = names.split_once(':').ok_or_else(odd)?;
     let size = size.parse().map_err(|_| odd())?;
     let rest = lines.next().unwrap_or_default();
     // In a folder that others may write, it can be another file than the one whose digest was taken.

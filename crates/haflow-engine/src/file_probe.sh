@@ -1,4 +1,4 @@
-# Prints what is at $path: a line KIND MODE OWNER GROUP UID GID SIZE, a line with a link's target or the content's digest, then
+# Prints what is at $path: a line KIND MODE UID GID SIZE OWNER:GROUP, a line with a link's target or the content's digest, then
 # the content where $show asks for it: `different` (than $digest) or `always`, up to $most bytes; `never` leaves the digest out too.
 # The shell can tell by itself, without a process, that nothing is there, where it may look into the folder.
 pin_follow=$follow
@@ -30,7 +30,7 @@ if [ -n "$group" ] && [ "$group" != "$pin_group" ] && [ "$group" != "$pin_gid" ]
   entry=${entry#*:*:}
   if [ "${entry%%:*}" = "$pin_gid" ]; then pin_group=$group; fi
 fi
-seen="$pin_mode $pin_user $pin_group $pin_uid $pin_gid $pin_size"
+seen="$pin_mode $pin_uid $pin_gid $pin_size $pin_user:$pin_group"
 case $pin_kind in
   'symbolic link') printf 'link %s\n' "$seen"; readlink -- "./$pin_name"; exit 0 ;;
   directory)

@@ -111,3 +111,56 @@ fn what_is_locked_says_so() {
         "2\na\n",
     );
 }
+
+#[test]
+fn what_was_moved_into_anothers_folder_is_neither_given_nor_opened() {
+    if !is_root() {
+        return;
+    }
+    prints(
+        "chmod 755 $t; mkdir $t/home $t/home/kept $t/home/open; echo secret > $t/home/f; echo all > $t/home/g
+         chmod 600 $t/home/f; chmod 700 $t/home/kept; chown 65534:65534 $t/home
+         for p in f kept; do
+           { pin_own $t/home/$p 65534 '' ''; pin_own $t/home/$p '' 65534 ''; pin_own $t/home/$p '' '' 00644; } 2>&1 |
+             grep -c 'may be another one'
+         done
+         pin_folder $t/home/kept 65534 '' '' 2>/dev/null; echo $?
+         stat -c '%n %u %g %a' $t/home/f $t/home/kept
+         pin_own $t/home/f 0 0 00400; pin_own $t/home/g 65534 '' 00640; pin_own $t/home/open 65534 65534 00700
+         stat -c '%n %u %g %a' $t/home/*",
+        "3\n3\n77\nT/home/f 0 0 600\nT/home/kept 0 0 700\n\
+         T/home/f 0 0 400\nT/home/g 65534 0 640\nT/home/kept 0 0 700\nT/home/open 65534 65534 700\n",
+    );
+}
+
+#[test]
+fn who_reads_as_another_user_gets_nothing_of_roots() {
+    if !is_root() {
+        return;
+    }
+    // In dd's place, something that says what it was given.
+    prints(
+        "chmod 755 $t; mkdir $t/home $t/bin; head -c 9999 /dev/zero > $t/home/f; chown -R 65534:65534 $t/home
+         printf '%s\n' '#!/bin/sh' 'id -u; env | cut -d= -f1 | grep -vx -e PWD -e OLDPWD -e _ -e SHLVL; cd /proc/self/fd' \
+           'for f in 0 1 3 4 5 6 7 8 9; do if [ -e $f ]; then readlink /proc/$$/fd/$f; fi; done; :' > $t/bin/dd
+         chmod 755 $t/bin/dd; export KEPT=1 PATH=$t/bin:$PATH; exec 5</etc/shadow 7>>$t/log
+         pin_read $t/home/f | sed 's/pipe:.*/pipe/'; ls -A $t/home",
+        "65534\nPATH\n/dev/null\npipe\nf\n",
+    );
+}
+
+#[test]
+fn what_a_folder_hands_on_lets_nobody_in() {
+    if !is_root() || Command::new("setfacl").arg("--version").output().is_err() {
+        eprintln!("skipped: setfacl isn't installed here (Debian's package is acl)");
+        return;
+    }
+    prints(
+        "chmod 755 $t; mkdir $t/home $t/own; chown 65534:65534 $t/home
+         for f in home own; do setfacl -d -m u:65533:rwx $t/$f; done; umask 022
+         n=1; pin_write $t/home/a 0 0 00600; pin_folder $t/home/b/c 0 0 00700
+         getfacl -cp $t/home/a $t/home/b $t/home/b/c | grep -c 65533
+         pin_write $t/own/a '' '' 00600; getfacl -cpE $t/own/a | grep 65533; ls -A $t/home $t/own",
+        "0\nuser:65533:rwx\nT/home:\na\nb\n\nT/own:\na\n",
+    );
+}

@@ -100,7 +100,7 @@ pin_judge() {
         case $pin_left in */*) pin_left=${pin_left#*/} ;; *) pin_left= ;; esac
     done
     pin_depth=$#
-    pin_seen=$(stat -c '%u %g %a %d:%i %h %s %U %G %F' -- "$@" . ${pin_of:+"./$pin_of"} 2>/dev/null) || :
+    pin_seen=$(stat -c '%u %g %a %d:%i %h %s %F:%U:%G' -- "$@" . ${pin_of:+"./$pin_of"} 2>/dev/null) || :
     case $- in *f*) pin_glob=f ;; *) pin_glob= ;; esac
     pin_ifs=$IFS
     set -f
@@ -118,6 +118,8 @@ pin_judge() {
     for pin_line; do
         pin_count=$((pin_count + 1))
         set -- $pin_line
+        # Names may have blanks.
+        pin_names=${pin_line#* * * * * * }
         if [ "$pin_count" -le "$pin_depth" ]; then
             pin_here=$4
             if [ "$pin_count" -gt 1 ]; then
@@ -127,7 +129,10 @@ pin_judge() {
             fi
             case $3 in *[2367]? | *[2367]) pin_open=yes ;; *) pin_open=no ;; esac
             if [ "$1" != 0 ] && [ ! -O "${pin_dir:-/}" ]; then
-                [ -n "$pin_says" ] || pin_says="${pin_dir:-/} belongs to $7"
+                [ -n "$pin_says" ] || {
+                    pin_says=${pin_names#*:}
+                    pin_says="${pin_dir:-/} belongs to ${pin_says%:*}"
+                }
                 pin_trust=no
                 case $pin_owner in '' | "$1") pin_owner=$1 ;; *) pin_owner=many ;; esac
                 [ "$pin_open" = no ] || pin_owner=many
@@ -153,10 +158,10 @@ pin_judge() {
             pin_inode=$4
             pin_hard=$5
             pin_size=$6
-            pin_user=$7
-            pin_group=$8
-            shift 8
-            pin_kind=$*
+            pin_kind=${pin_names%%:*}
+            pin_user=${pin_names#*:}
+            pin_user=${pin_user%:*}
+            pin_group=${pin_names##*:}
         fi
     done
     IFS=$pin_ifs
@@ -195,13 +200,29 @@ pin_bytes() {
         return
     fi
     if [ -O / ]; then
-        # The kernel decides: it is read as that user.
+        # The kernel decides: it is read as that user, whose process that is then. So it gets nothing of ours: no
+        # environment, and no stream but a pipe, of which no more is taken than there was.
         case $pin_owner in
-            many) chroot --userspec=+65534:+65534 --groups= --skip-chdir / \
-                dd "if=./$pin_name" iflag=nofollow,nonblock,count_bytes "count=$1" bs=64k status=none 2>/dev/null ;;
-            *) chroot "--userspec=+$pin_owner" --skip-chdir / \
-                dd "if=./$pin_name" iflag=nofollow,nonblock,count_bytes "count=$1" bs=64k status=none 2>/dev/null ;;
+            many) set -- "$1" --userspec=+65534:+65534 --groups= ;;
+            *) set -- "$1" "--userspec=+$pin_owner" ;;
         esac
+        if [ "$pin_size" -lt "$1" ]; then
+            shift
+            set -- "$pin_size" "$@"
+        fi
+        pin_count=$1
+        shift
+        {
+            pin_seen=$({
+                {
+                    env -i "PATH=$PATH" chroot "$@" --skip-chdir / \
+                        dd "if=./$pin_name" iflag=nofollow,nonblock,count_bytes "count=$pin_count" bs=64k status=none \
+                        </dev/null 2>/dev/null 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-
+                    echo $? >&4
+                } | head -c "$pin_count" >&5
+            } 4>&1)
+        } 5>&1
+        [ "$pin_seen" = 0 ]
         return
     fi
     pin_hard_links_are_safe || return 1
@@ -232,7 +253,11 @@ pin_enter() {
 # "$pin_name".
 pin_begin() {
     pin_stage=
-    if [ "$pin_trust" = yes ]; then
+    # A folder's default ACL goes on to what is new in it, whatever the umask is: others could open it before its mode
+    # is set.
+    pin_acl=no
+    case $(ls -ld .) in ??????????+*) pin_acl=yes ;; esac
+    if [ "$pin_trust" = yes ] && [ "$pin_acl" = no ]; then
         pin_new=./.haflow-$$-new
         pin_out=./$pin_name
         pin_old=$pin_out
@@ -254,7 +279,8 @@ pin_begin() {
         "700 "*"$pin_newline"*" $pin_id" | "2700 "*"$pin_newline"*" $pin_id") ;;
         *) pin_refuse "a folder that was made in $pin_top was swapped for another: $pin_says" ;;
     esac
-    [ -O . ] || pin_refuse "a folder that was made in $pin_top was swapped for another: $pin_says"
+    [ -O . ] && [ -z "$(ls -A .)" ] ||
+        pin_refuse "a folder that was made in $pin_top was swapped for another: $pin_says"
     pin_stage=.haflow-$$-$pin_try
     pin_new=./new
     pin_out=../$pin_name
@@ -317,6 +343,41 @@ in a sticky folder only the owner replaces a file"
     pin_refuse "$pin_path can't be replaced: $pin_seen"
 }
 
+# Takes an ACL off $1 that only those could mean who may write in its folder: it would let others in who aren't asked
+# for.
+pin_strip() {
+    [ "$pin_trust" = no ] || return 0
+    case $(ls -ld -- "$1") in ??????????+*) ;; *) return 0 ;; esac
+    set -- "$1" -b
+    if [ -d "$1" ]; then set -- "$1" -b -k; fi
+    pin_seen=$1
+    shift
+    pin_seen=$(setfacl "$@" -- "$pin_seen" 2>&1) || pin_refuse \
+        "an ACL lets others into what shall be at $pin_path, and can't be taken off: $pin_seen" \
+        "install setfacl (Debian's package is acl), or take the folder's default ACL off"
+}
+
+# Ends where ./$pin_name, after pin_judge, can't be given owner $1, group $2 and mode $3: whoever may write in a folder
+# that isn't trusted may have moved there what is somebody else's, and it would be opened or given away. What everybody
+# can read keeps nothing from anybody, and its name is theirs to give to another one anyway.
+pin_may() {
+    [ "$pin_uid" != "$pin_owner" ] || return 0
+    case $pin_kind/$pin_mode in directory/*[57] | regular*/*[4567]) return 0 ;; esac
+    # What is one's own is one's own to open, but root has what is others'.
+    if [ ! -O / ] && [ -O "./$pin_name" ]; then return 0; fi
+    case $1 in
+        '' | "$pin_user" | "$pin_uid")
+            case $2 in
+                '' | "$pin_group" | "$pin_gid")
+                    if [ -z "$3" ] || [ $((0$3 & ~0$pin_mode & 07077)) -eq 0 ]; then return 0; fi
+                    ;;
+            esac
+            ;;
+    esac
+    pin_refuse "the $pin_kind $pin_path belongs to $pin_user and may be another one that was moved there, so it isn't \
+given away or opened to others: $pin_says" "look whose it is, and take it away; then haflow makes a new one"
+}
+
 # Gives $1, which nobody else can swap, owner, group and mode, where they are given. A changed owner clears
 # set-user-id: the mode comes last.
 pin_set() {
@@ -342,13 +403,14 @@ pin_put() {
     set -C
     if [ "$pin_there" = no ]; then
         set -- "$1" "$2" "$3" "${4:-0644}"
-        if [ -z "$2$3" ] && [ $((0$4 & ~0666)) -eq 0 ]; then
+        if [ -z "$2$3" ] && [ "$pin_acl" = no ] && [ $((0$4 & ~0666)) -eq 0 ]; then
             # Made with the wanted mode and by the wanted owner: nothing more is to be set.
             umask "$(printf '%04o' $((0777 & ~0$4)))"
             pin_fill > "$pin_new" || exit 1
         else
             umask 077
             pin_fill > "$pin_new" || exit 1
+            pin_strip "$pin_new"
             pin_set "$pin_new" "$2" "$3" "$4"
         fi
     else
@@ -376,6 +438,7 @@ pin_put() {
                     set -- "$1" "$2" "$3" "${4:-$pin_mode}"
                 else
                     # The old owner's ACL and mode aren't for the new one's file.
+                    pin_strip "$pin_new"
                     set -- "$1" "$2" "${3:-$pin_gid}" "${4:-$(printf '%04o' $((0$pin_mode & 0644)))}"
                 fi
                 ;;
@@ -402,7 +465,26 @@ pin_carry() {
         *'xattr support'* | *option*) ;;
         *) pin_refuse "what $pin_path has of attributes can't be carried over to its new content: $pin_seen" ;;
     esac
+    pin_strip "$pin_new"
     chown -- "$pin_uid:$pin_gid" "$pin_new" && chmod -- "$pin_mode" "$pin_new" || exit 1
+}
+
+# Whether $1 is another owner than that of ./$pin_name, after pin_judge.
+pin_is_given() {
+    case $1 in '' | "$pin_user" | "$pin_uid") return 1 ;; esac
+}
+
+# Owner $1, group $2 and mode $3, where given, of the folder ./$pin_name, after pin_judge.
+pin_set_folder() {
+    if [ "$pin_trust" = no ]; then pin_may "$@"; fi
+    pin_into "$pin_name" || pin_refuse "${PWD%/}/$pin_name isn't a folder, or can't be entered"
+    if [ "$pin_trust" = no ]; then
+        pin_seen=$(stat -c '%d:%i %u %g %a' .) || exit 1
+        [ "$pin_seen" = "$pin_inode $pin_uid $pin_gid $pin_mode" ] ||
+            pin_refuse "$pin_path was changed while it was looked at"
+        if pin_is_given "$1"; then pin_strip .; fi
+    fi
+    pin_set . "$@"
 }
 
 # Owner $2, group $3 and mode $4, where given, of what is at $1: a file or a folder.
@@ -412,8 +494,8 @@ pin_attributes() {
     [ "$pin_there" = yes ] || pin_refuse "there is nothing at $1"
     case $pin_kind in
         directory)
-            pin_into "$pin_name" || pin_refuse "$1 can't be entered"
-            pin_set . "$2" "$3" "$4"
+            shift
+            pin_set_folder "$@"
             return
             ;;
         'symbolic link') pin_refuse "there is a link at $1, where a file or folder is wanted" ;;
@@ -426,16 +508,11 @@ pin_attributes() {
     pin_hard_links_are_safe || pin_refuse \
         "the file $1 may be a hard link to another one, so its owner and mode stay as they are: $pin_says" \
         "give it its content too: then it becomes a new file"
-    [ "$pin_uid" = 0 ] || [ -O "./$pin_name" ] || case $pin_uid/$pin_user in
-        "$pin_owner"/* | "$2"/* | */"$2") ;;
-        *)
-            pin_refuse "the file $1 belongs to $pin_user, who is neither its folder's owner nor the one that is wanted: \
-$pin_says"
-            ;;
-    esac
+    pin_may "$2" "$3" "$4"
     pin_begin
     pin_new=./old
     pin_hold
+    if pin_is_given "$2"; then pin_strip ./old; fi
     pin_set ./old "$2" "$3" "$4"
     pin_tidy
 }
@@ -456,17 +533,31 @@ pin_make() {
         case $pin_missing in */*) pin_missing=${pin_missing#*/} ;; *) pin_missing= ;; esac
         case $pin_part in '' | .) continue ;; ..) pin_refuse "$1 has a part \`..\` below what isn't there" ;; esac
         if [ -L "./$pin_part" ]; then pin_refuse "there is a link at ${PWD%/}/$pin_part, where a folder is wanted"; fi
-        if [ ! -e "./$pin_part" ]; then
-            # Nobody may look into it before its mode is set.
-            if [ -z "$pin_missing" ] && [ -n "$4" ]; then
-                mkdir -m 0700 -- "./$pin_part"
+        pin_name=$pin_part
+        if [ ! -e "./$pin_name" ]; then
+            pin_judge
+            pin_begin
+            # Nobody else can enter it before it has its owner and mode, nor put another one in its place.
+            (umask 077; mkdir -- "$pin_new") || exit 1
+            pin_strip "$pin_new"
+            if [ -z "$pin_missing" ]; then
+                pin_set "$pin_new" "$2" "$3" "${4:-$(pin_umask)}"
             else
-                mkdir -- "./$pin_part"
-            fi || exit 1
+                pin_set "$pin_new" '' '' "$(pin_umask)"
+            fi
+            pin_end
+        elif [ -z "$pin_missing" ] && [ -n "$2$3$4" ]; then
+            pin_judge "$pin_name"
+            pin_set_folder "$2" "$3" "$4"
+            return
         fi
-        pin_into "$pin_part" || pin_refuse "${PWD%/}/$pin_part isn't a folder, or can't be entered"
+        pin_into "$pin_name" || pin_refuse "${PWD%/}/$pin_name isn't a folder, or can't be entered"
     done
-    pin_set . "$2" "$3" "$4"
+}
+
+# Prints the mode that a new folder has by the umask.
+pin_umask() {
+    printf '%04o' $((0777 & ~0$(umask)))
 }
 
 # A link at $1 to $2, of owner $3 and group $4 where given.
@@ -482,12 +573,28 @@ pin_symlink() {
     pin_end
 }
 
-# Nothing is left at $1. A system's own folders stay, whatever they are called.
+# Prints what is mounted at $1 or below it, if anything is.
+pin_mounted() {
+    while read -r pin_id pin_above pin_device pin_root pin_point pin_line; do
+        case $pin_point in
+            *\\*)
+                pin_point=$(printf '%b.' "$pin_point")
+                pin_point=${pin_point%.}
+                ;;
+        esac
+        case $pin_point in "$1" | "$1"/*) printf '%s' "$pin_point"; return ;; esac
+    done 2>/dev/null </proc/self/mountinfo
+}
+
+# Nothing is left at $1. A system's own folders stay, whatever they are called, and what is mounted.
 pin_take() {
     pin_find "$1" || return 0
     if [ -d "./$pin_name" ] && [ ! -L "./$pin_name" ]; then
         pin_seen=$(pin_system "./$pin_name")
         [ -z "$pin_seen" ] || pin_refuse "$1 is $pin_seen, which belongs to the system and isn't removed"
+        pin_seen=$(pin_mounted "${PWD%/}/$pin_name") || :
+        [ -z "$pin_seen" ] ||
+            pin_refuse "something is mounted at $pin_seen, so nothing of $1 is removed" "unmount it first"
     fi
     pin_seen=$(rm -rf -- "./$pin_name" 2>&1) || pin_stuck
     sync -- . || exit 1
@@ -516,8 +623,8 @@ pin_copy() (
     pin_end
 )
 
-# pin_see PATH: prints KIND USER GROUP MODE UID GID of what is there, or `absent`; of a kind only the first
-# word (`regular`).
+# pin_see PATH: prints KIND MODE UID GID USER:GROUP of what is there, or `absent`; of a kind only the first
+# word (`regular`). Names may have blanks.
 pin_see() (
     if ! pin_find "$1" || { [ ! -e "./$pin_name" ] && [ ! -L "./$pin_name" ]; }; then
         echo absent
@@ -525,7 +632,7 @@ pin_see() (
     fi
     pin_judge "$pin_name"
     [ "$pin_there" = yes ] || { echo absent; exit 0; }
-    printf '%s\n' "${pin_kind%% *} $pin_user $pin_group $pin_mode $pin_uid $pin_gid"
+    printf '%s\n' "${pin_kind%% *} $pin_mode $pin_uid $pin_gid $pin_user:$pin_group"
 )
 
 # pin_remove PATH: see pin_take.

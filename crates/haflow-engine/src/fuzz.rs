@@ -1,8 +1,8 @@
 //! What the fuzz targets of the engine call.
 
-use crate::edit;
-use crate::frame::Frame;
-use crate::jq::{self, Input};
+use crate::decide::file::edit;
+use crate::filters::jq::{self, Input};
+use crate::lane::frame::Frame;
 use haflow_model::{OwnEdit, Value};
 
 /// A stream that a host prints, with the marker wherever there is a `\xff`: its pieces are the same however it is cut.

@@ -3,48 +3,28 @@
 //! A graph comes in, events go out. Nothing here knows a playbook's language, prints, or asks whether this is a dry run:
 //! [`plan()`] stops where [`execute()`] would begin.
 
-mod ahead;
-mod content;
 mod cut;
 mod decide;
-mod drift;
-mod edit;
 mod events;
-mod execute;
-pub mod facts;
-mod file;
 pub mod filters;
-mod frame;
 #[cfg(fuzzing)]
 pub mod fuzz;
-mod gatekeeper;
 mod hosts;
-mod jq;
 pub mod lane;
-mod lent;
-mod local;
-mod mask;
-mod past;
 mod plan;
-mod reach;
-mod schedule;
-mod settings;
-mod settle;
+mod run;
 mod shell;
-mod ssh;
-mod state;
 mod step;
-mod transport;
-mod work;
 
 pub use events::{Events, Told};
-pub use execute::{Interrupt, Settings, execute};
+pub use hosts::lent::Lent;
+pub use hosts::ssh::{Step, Unreachable};
+pub use hosts::survey::{Reach, Shell, reach_all};
 pub use hosts::{Holder, Hosts, OpenLane};
-pub use lent::Lent;
-pub use past::{Past, past, told_steps};
 pub use plan::{Flap, flaps, plan};
-pub use reach::{Reach, Shell, reach_all};
-pub use ssh::{Step, Unreachable};
+pub use run::past::{Past, past, told_steps};
+pub use run::{Interrupt, Settings, execute};
+pub use step::facts;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{Event, HostName};

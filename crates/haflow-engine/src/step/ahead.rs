@@ -5,8 +5,8 @@
 //! that are to be written: their apply makes sure by itself that what was seen still holds.
 
 use crate::decide::Ready;
+use crate::decide::seen::Seen;
 use crate::hosts::Hosts;
-use crate::state::Seen;
 use crate::step::{self, Trouble};
 use haflow_model::{Graph, HostName, NodeId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,10 +1,16 @@
 //! The hosts of a run: each is connected once, and its lanes are lent out and taken back. A connection that is lost is made again.
 
+pub(crate) mod lent;
+mod local;
+pub(crate) mod ssh;
+pub(crate) mod survey;
+mod transport;
+
 use crate::filters::Filters;
+use crate::hosts::lent::{Lent, Locked};
+use crate::hosts::ssh::{Control, Step, Unreachable};
+use crate::hosts::transport::{Transport, Way};
 use crate::lane::{Lane, LaneError, Script, Shell};
-use crate::lent::{Lent, Locked};
-use crate::ssh::{Control, Step, Unreachable};
-use crate::transport::{Transport, Way};
 use haflow_model::{Event, Host, HostName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;

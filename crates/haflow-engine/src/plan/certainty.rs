@@ -12,7 +12,7 @@
 
 use crate::decide::always_runs;
 use crate::plan::{Look, Showed};
-use crate::work::in_a_line;
+use crate::run::turn::in_a_line;
 use haflow_model::{
     Action, Assumed, Decision, EdgeKind, Failure, Graph, HostName, NodeId, Planned, Task, Thing, Things,
 };
@@ -158,7 +158,7 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
         }
         Showed::Failed(failure) if is_gate => (gate_does_not_hold(task, *failure), None),
         Showed::Seen(Decision::Change { diff }) if is_gate => {
-            let message = crate::work::differing(&diff);
+            let message = crate::run::turn::differing(&diff);
             (gate_does_not_hold(task, Failure { message, ..Failure::default() }), None)
         }
         showed => {

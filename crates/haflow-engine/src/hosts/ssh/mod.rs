@@ -2,7 +2,7 @@
 
 mod client;
 mod control;
-mod why;
+mod diagnosis;
 
 use crate::lane::{Lane, LaneError};
 use client::Client;
@@ -93,21 +93,21 @@ impl Connection {
         let (began, mut pause) = (Instant::now(), PAUSES.0);
         while let Err(mut said) = client.start_master(folder.path()).await {
             // What a jump host's ssh says isn't in the log. It costs a connection to be told.
-            if why::is_of_proxy(&client.resolved, &said)
-                && (pause > PAUSES.0 || client.resolved.by_command || !why::may_pass(&said))
+            if diagnosis::is_of_proxy(&client.resolved, &said)
+                && (pause > PAUSES.0 || client.resolved.by_command || !diagnosis::may_pass(&said))
                 && let Ok(again) = client.run("exit 0").await
             {
                 let again = String::from_utf8_lossy(&again.stderr);
                 said = if client.resolved.by_command { again.into_owned() } else { format!("{again}{said}") };
             }
             // MaxStartups: not all who were refused may come back at the same moment.
-            let vain = why::command_ended(&client.resolved, &said);
-            if why::may_pass(&said) && !vain && began.elapsed() + pause < BUSY {
+            let vain = diagnosis::command_ended(&client.resolved, &said);
+            if diagnosis::may_pass(&said) && !vain && began.elapsed() + pause < BUSY {
                 tokio::time::sleep(pause.mul_f64(0.5 + crate::spread())).await;
                 pause = (pause * 2).min(PAUSES.1);
                 continue;
             }
-            return Err(why::of_keys(host, &client, why::explain(host, &client, &said)).await);
+            return Err(diagnosis::of_keys(host, &client, diagnosis::explain(host, &client, &said)).await);
         }
         let log = folder.path().join("log");
         Ok(Self { client, session: Arc::new(Session::new_native_mux(folder)), log })
@@ -127,7 +127,7 @@ impl Connection {
                 let said = chain(&error);
                 // Where the connection ended, ssh has said why.
                 let lost = self.lost().filter(|_| !said.contains("refused"));
-                why::no_session(host, &lost.unwrap_or(said))
+                diagnosis::no_session(host, &lost.unwrap_or(said))
             })?;
         let (stdin, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
@@ -151,7 +151,7 @@ impl Connection {
     /// Why a lane didn't come about.
     async fn no_lane(&self, host: &Host, user: Option<&str>, error: &LaneError) -> Unreachable {
         if let Some(said) = self.lost() {
-            return why::no_session(host, &said);
+            return diagnosis::no_session(host, &said);
         }
         let said = match error {
             LaneError::Lost(said) => said.clone(),
@@ -166,9 +166,9 @@ impl Connection {
         });
         match user {
             Some(user) if ran.as_ref().is_none_or(|(exit, _)| [0, 126, 127].contains(exit)) => {
-                why::no_sudo(host, user, &said)
+                diagnosis::no_sudo(host, user, &said)
             }
-            _ => why::no_shell(host, &self.client, &said, ran),
+            _ => diagnosis::no_shell(host, &self.client, &said, ran),
         }
     }
 

@@ -1,15 +1,19 @@
 //! The steps that touch a host: look at the state of a task's thing, and change it.
 
+pub(crate) mod ahead;
+pub mod facts;
+pub(crate) mod gatekeeper;
+
 use crate::cut::tail;
+use crate::decide::file;
+use crate::decide::seen::{self, Seen};
 use crate::decide::{Ready, Variables};
 use crate::events::NotKept;
-use crate::file;
 use crate::filters::{Filters, Running};
-use crate::gatekeeper::Closed;
+use crate::hosts::lent::{Lent, PickedUp};
+use crate::hosts::ssh::Unreachable;
 use crate::lane::{LaneError, Output, Process, Script, Stopped};
-use crate::lent::{Lent, PickedUp};
-use crate::ssh::Unreachable;
-use crate::state::{self, Seen};
+use crate::step::gatekeeper::Closed;
 use haflow_model::{Action, Failure, Probe};
 use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
@@ -140,7 +144,7 @@ async fn interpret(
 ) -> Result<Seen, Trouble> {
     let running = Running { filters, variables: &task.values.0, timeout, kill };
     let seen = match probe_of(task) {
-        Some(probe) => state::of_probe(probe, output, task.structured(), running).await,
+        Some(probe) => seen::of_probe(probe, output, task.structured(), running).await,
         None => match (file::parse(output), task.file()) {
             (Ok(mut seen), Some(wanted)) => match wanted.make_edit(&mut seen, running).await {
                 Ok(()) => Ok(Seen::File(seen)),

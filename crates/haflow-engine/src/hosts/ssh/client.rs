@@ -1,6 +1,6 @@
 //! How the `ssh` program is called for a host: the user's configuration holds, and a few things are said before it.
 
-use super::why;
+use super::diagnosis;
 use super::{Step, Unreachable};
 use haflow_model::Host;
 use std::ffi::OsString;
@@ -126,7 +126,7 @@ impl Client {
         command.args(&own).args(["-o", "ControlPath=%d", "-G"]).arg(host.destination());
         let asked = run(&mut command).await.map_err(|error| no_client(&error))?;
         if !asked.status.success() {
-            return Err(why::bad_configuration(host, &String::from_utf8_lossy(&asked.stderr)));
+            return Err(diagnosis::bad_configuration(host, &String::from_utf8_lossy(&asked.stderr)));
         }
         let resolved = Resolved::parse(&String::from_utf8_lossy(&asked.stdout));
         let config = folder.join("config");

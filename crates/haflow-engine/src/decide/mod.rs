@@ -1,8 +1,11 @@
 //! The one place where it is decided what is to be done about a task.
 
+pub(crate) mod drift;
+pub(crate) mod file;
+pub(crate) mod seen;
+
 use crate::cut;
-use crate::file;
-use crate::state::{Known, Seen};
+use crate::decide::seen::{Known, Seen};
 use haflow_model::{
     Act, Action, Change, Content, Decision, Diff, Edit, Ensure, File, FileState, NodeId, Param, Task, Test, Value, When,
 };

@@ -1,6 +1,8 @@
 //! The only way outward: events, stamped and with secrets taken out by value; and those that must be kept before what they tell of begins.
 
-use crate::mask::Mask;
+mod mask;
+
+use crate::events::mask::Mask;
 use haflow_model::{Event, Record, Secret, Secrets, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

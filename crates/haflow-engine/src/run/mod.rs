@@ -1,15 +1,19 @@
 //! Runs a graph: each task when its turn comes, as many at once as may be, and an outcome for every one.
 
-use crate::ahead::{Ahead, Batch, Key, Looked};
+pub(crate) mod past;
+mod schedule;
+pub(crate) mod turn;
+
 use crate::cut;
+use crate::decide::seen::{Known, Seen};
 use crate::decide::{Ready, passes};
 use crate::events::Events;
-use crate::gatekeeper::Gatekeeper;
 use crate::hosts::Hosts;
-use crate::past::Past;
-use crate::schedule::Schedule;
-use crate::state::{Known, Seen};
-use crate::work::{Before, Ended, Promised, Worker, is_content, outlives_changes};
+use crate::run::past::Past;
+use crate::run::schedule::Schedule;
+use crate::run::turn::{Before, Ended, Promised, Worker, is_content, outlives_changes};
+use crate::step::ahead::{Ahead, Batch, Key, Looked};
+use crate::step::gatekeeper::Gatekeeper;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
     Action, EdgeKind, Event, Failure, Graph, HostName, NodeId, Outcome, Param, Plan, RunCounts, Secrets, Task, TaskRef,

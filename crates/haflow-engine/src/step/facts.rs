@@ -1,9 +1,9 @@
 //! Facts: what is read off hosts without changing them, each in one round trip, all hosts at once.
 
+use crate::decide::seen::{self, Seen};
 use crate::filters::Running;
 use crate::hosts::Hosts;
 use crate::lane::{Process, Script};
-use crate::state::{self, Seen};
 use crate::step::Trouble;
 use haflow_model::{Host, HostName, Probe, Value, json_size};
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ pub async fn own(
             let script = Script { text: &probe.script, variables, process: Process::Own };
             let output = lane.run(script, TIMEOUT, kill).await.map_err(|error| failed(error.to_string(), None))?;
             let running = Running { filters: &hosts.filters, variables: params, timeout: TIMEOUT, kill };
-            match state::of_probe(probe, &output, false, running).await {
+            match seen::of_probe(probe, &output, false, running).await {
                 Ok(Seen::Value(value)) if json_size(&value) > crate::cut::MOST_USED => {
                     let most = crate::cut::MOST_USED >> 20;
                     Err(failed(format!("the fact is larger than {most} MiB"), Some("have it print less".into())))

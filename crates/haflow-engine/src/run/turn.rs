@@ -1,16 +1,16 @@
 //! One task at its turn: look, decide, apply, look again.
 
 use crate::cut;
+use crate::decide::drift;
+use crate::decide::seen::{Known, Seen, failed};
 use crate::decide::{Ready, decide};
-use crate::drift;
 use crate::events::Events;
-use crate::execute::Interrupt;
-use crate::gatekeeper::Gatekeeper;
 use crate::hosts::Hosts;
+use crate::hosts::lent::Lent;
 use crate::lane::Stopped;
-use crate::lent::Lent;
-use crate::past::{Past, in_doubt};
-use crate::state::{Known, Seen, failed};
+use crate::run::Interrupt;
+use crate::run::past::{Past, in_doubt};
+use crate::step::gatekeeper::Gatekeeper;
 use crate::step::{self, Sight, Trouble};
 use haflow_model::{Action, Change, Decision, Diff, Event, Failure, FileState, Gate, Outcome, Planned, Task, Value};
 use std::convert::Infallible;

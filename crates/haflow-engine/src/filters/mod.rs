@@ -6,7 +6,9 @@
 //! ([`serve`]) and hands filters to that process, one after the other, through its stdin and stdout. Where no
 //! program is given, in tests, they run on threads of this process.
 
-use crate::jq::{self, Error, Input, Yield};
+pub(crate) mod jq;
+
+use crate::filters::jq::{Error, Input, Yield};
 use haflow_model::Value;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;

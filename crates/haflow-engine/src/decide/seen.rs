@@ -2,9 +2,9 @@
 
 use crate::cut::tail;
 use crate::decide::Ready;
-use crate::file::FileSeen;
+use crate::decide::file::FileSeen;
 use crate::filters::Running;
-use crate::jq::{self, Input, Yield};
+use crate::filters::jq::{self, Input, Yield};
 use crate::lane::{Output, Stopped};
 use crate::step::Trouble;
 use haflow_model::{Action, Failure, Probe, Secret, Value};
@@ -34,7 +34,7 @@ impl Seen {
             (Self::File(seen), _) => seen.state(),
             (Self::Nothing, _) => return None,
         };
-        let mut digest = crate::file::sha256(format!("{salt}\n{text}").as_bytes());
+        let mut digest = crate::decide::file::sha256(format!("{salt}\n{text}").as_bytes());
         digest.truncate(32);
         Some(digest)
     }

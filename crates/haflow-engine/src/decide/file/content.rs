@@ -2,7 +2,7 @@
 
 use crate::cut;
 use crate::decide::differences;
-use crate::settings::{Kind, Settings};
+use crate::decide::file::settings::{Kind, Settings};
 use haflow_model::{Change, Value};
 use similar::TextDiff;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,12 +1,14 @@
-//! Says what a run would do: looks at every task's thing and changes nothing. What follows from that, [`settle`](crate::settle) says.
+//! Says what a run would do: looks at every task's thing and changes nothing. What follows from that, [`settle`](crate::plan::certainty) says.
 
-use crate::ahead::{Ahead, Looked};
+mod certainty;
+
+use crate::decide::seen::{Known, Seen};
 use crate::decide::{Ready, decide, passes};
 use crate::events::Events;
 use crate::hosts::Hosts;
-use crate::settle::{critical_path, settle};
-use crate::state::{Known, Seen};
+use crate::plan::certainty::{critical_path, settle};
 use crate::step::Trouble;
+use crate::step::ahead::{Ahead, Looked};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
     Action, Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, Param, Plan, Planned, Secrets, Task,
@@ -120,7 +122,7 @@ pub async fn flaps(
             && look.state != planned.state
             && let (Showed::Seen(now), Some(task)) = (look.showed, graph.task(id))
         {
-            let what = crate::drift::moved(&planned.decision, &events.redacted(now));
+            let what = crate::decide::drift::moved(&planned.decision, &events.redacted(now));
             flaps.push(Flap { task: task.id(), what });
         }
     }

@@ -1,9 +1,9 @@
 //! What carries scripts to a host: connects, opens lanes, kills, and says why a connection ended.
 
 use crate::hosts::OpenLane;
+use crate::hosts::local;
+use crate::hosts::ssh::{Connection, Control, Step, Unreachable};
 use crate::lane::{Lane, Output, Process, Script, Shell, Stopped};
-use crate::local;
-use crate::ssh::{Connection, Control, Step, Unreachable};
 use haflow_model::{Host, Transport as Named};
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! What would get in the way on each host, before anything is tried: for `haflow hosts`.
 
 use crate::hosts::Hosts;
+use crate::hosts::ssh::Step;
 use crate::lane::{LaneError, Process, Script};
-use crate::ssh::Step;
 use haflow_model::{HostName, Value};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -1,7 +1,7 @@
 //! Lanes on this machine: a shell of its own for each, without sshd.
 
+use crate::hosts::ssh::{Step, Unreachable};
 use crate::lane::Lane;
-use crate::ssh::{Step, Unreachable};
 use haflow_model::Host;
 use rustix::process::geteuid;
 use std::process::Stdio;

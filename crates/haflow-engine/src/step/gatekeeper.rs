@@ -1,6 +1,6 @@
 //! Says whether something may begin: the one place that is asked.
 
-use crate::execute::Interrupt;
+use crate::run::Interrupt;
 use tokio_util::sync::CancellationToken;
 
 /// Lets applies begin until the run is interrupted, fails (`fail_fast`), or can't be kept any more.

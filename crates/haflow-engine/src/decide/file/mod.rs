@@ -1,30 +1,32 @@
 //! The file action: what is at a path, how it differs from what is wanted, and the scripts in between.
 
-use crate::content;
+mod content;
+pub(crate) mod edit;
+mod settings;
+
 use crate::cut::beginning;
-use crate::edit;
+use crate::decide::seen::{Known, failed};
 use crate::filters::Running;
-use crate::jq::{self, Input, Yield};
+use crate::filters::jq::{self, Input, Yield};
 use crate::lane::Output;
-use crate::state::{Known, failed};
 use haflow_model::{Change, Content, Decision, Diff, Edit, Failure, File, FileState, Value};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-const PROBE: &str = include_str!("file_probe.sh");
-const WRITE: &str = include_str!("file_write.sh");
+const PROBE: &str = include_str!("probe.sh");
+const WRITE: &str = include_str!("write.sh");
 /// The same where the content comes as `printf %b` reads it. The dot keeps line breaks at the end.
 const WRITE_BYTES: &str = concat!(
     r#"wanted=$(printf '%b.' "$wanted"); wanted=${wanted%.}
 "#,
-    include_str!("file_write.sh")
+    include_str!("write.sh")
 );
-const ATTRIBUTES: &str = include_str!("file_attributes.sh");
+const ATTRIBUTES: &str = include_str!("attributes.sh");
 
 /// Ends the script with [`MOVED`] where what is at the path isn't what was seen.
-const GUARD: &str = include_str!("file_guard.sh");
+const GUARD: &str = include_str!("guard.sh");
 
 /// What the guard prints.
 pub(crate) const MOVED: &[u8] = b"moved\n";

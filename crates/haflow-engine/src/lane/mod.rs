@@ -1,6 +1,8 @@
 //! One long-lived remote shell on one host, through which scripts are framed.
 
-use crate::frame::{BEGIN, Collector, Frame};
+pub(crate) mod frame;
+
+use crate::lane::frame::{BEGIN, Collector, Frame};
 use std::any::Any;
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -40,7 +42,7 @@ pub enum LaneError {
     #[error("it was killed, because the run was interrupted")]
     Killed(Stopped),
     /// The script printed more than a lane takes in.
-    #[error("it printed more than {} MiB", crate::frame::MOST >> 20)]
+    #[error("it printed more than {} MiB", crate::lane::frame::MOST >> 20)]
     TooMuch,
     /// A shell wouldn't take its text as it is.
     #[error(

@@ -4,7 +4,7 @@
 //! Texts are bytes: a line that isn't touched stays as it is, in whatever encoding. Everything here is linear
 //! in the text.
 
-use crate::settings;
+use crate::decide::file::settings;
 use haflow_model::{OwnEdit, Value};
 use regex::bytes::Regex;
 

@@ -1,11 +1,11 @@
 //! What is done with a lane that is lent out: scripts run, steps are picked up, and what takes too long is ended.
 
 use crate::filters::Filters;
-use crate::frame::FOLDER;
+use crate::hosts::ssh::{Step, Unreachable};
+use crate::hosts::transport::{Killed, Transport};
 use crate::hosts::{Holder, Hosts, Link, Reached, guard};
+use crate::lane::frame::FOLDER;
 use crate::lane::{Lane, LaneError, Output, Process, Script, Stopped};
-use crate::ssh::{Step, Unreachable};
-use crate::transport::{Killed, Transport};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -355,7 +355,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let asked = || {
             let mut sh = Command::new("sh");
-            let script = concat!(include_str!("lane.sh"), include_str!("pick_up.sh"));
+            let script = concat!(include_str!("../lane/lane.sh"), include_str!("pick_up.sh"));
             sh.env("folder", folder.path().join("step")).args(["-c", script]);
             String::from_utf8(sh.output().expect("sh starts").stdout).expect("UTF-8")
         };
@@ -371,7 +371,7 @@ mod tests {
         std::fs::write(step.join("exit"), "0\n").expect("a file");
         let asked = |step: &std::path::Path| {
             let mut sh = Command::new("sh");
-            let script = concat!(include_str!("lane.sh"), include_str!("pick_up.sh"));
+            let script = concat!(include_str!("../lane/lane.sh"), include_str!("pick_up.sh"));
             sh.env("folder", step).args(["-c", script]);
             String::from_utf8(sh.output().expect("sh starts").stdout).expect("UTF-8")
         };

@@ -10,6 +10,8 @@
 #
 # All names begin with pin_. Public: pin_write, pin_own, pin_folder, pin_copy, pin_remove, pin_read, pin_see,
 # pin_trusted; each is a shell of its own.
+pin_looks=
+pin_checks=
 pin_newline='
 '
 
@@ -254,9 +256,12 @@ pin_enter() {
 pin_begin() {
     pin_stage=
     # A folder's default ACL goes on to what is new in it, whatever the umask is: others could open it before its mode
-    # is set.
+    # is set. That is no matter where all may read it and only root's own folder says who may write.
     pin_acl=no
-    case $(ls -ld .) in ??????????+*) pin_acl=yes ;; esac
+    case $pin_trust/${pin_checks-} in
+        yes/*[4567][4567]) ;;
+        *) case $(ls -ld .) in ??????????+*) pin_acl=yes ;; esac ;;
+    esac
     if [ "$pin_trust" = yes ] && [ "$pin_acl" = no ]; then
         pin_new=./.haflow-$$-new
         pin_out=./$pin_name
@@ -398,6 +403,11 @@ pin_put() {
                 "the option \`follow: true\` works through it, if nobody else could have made it" ;;
             *) pin_refuse "there is a $pin_kind at $1, where a file is wanted" ;;
         esac
+    fi
+    if [ "${pin_looks-}" = yes ]; then
+        pin_checks=0644
+        if [ "$pin_there" = yes ]; then pin_checks=$pin_mode; fi
+        pin_checks=${4:-$pin_checks}
     fi
     pin_begin
     set -C

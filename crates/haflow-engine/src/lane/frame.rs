@@ -50,6 +50,7 @@ if mkfifo -m 600 "$1/o" "$1/e"; then
     until [ -e "$1/$stream.end" ]; do
       set -- "$1" $2 $(($3 + 1)) $4
       [ $3 -gt 300 ] || continue
+      if [ $3 -lt 320 ]; then sleep 0.001 || sleep 1; continue; fi
       pid= line="gone) S "
       read -r pid <"$1/$stream.pid"
       [ -z "$pid" ] || read -r line <"/proc/$pid/stat"

@@ -42,4 +42,5 @@ mod secrets;
 mod ssh;
 mod sshd;
 mod terminal;
+mod tidy;
 mod why;

@@ -6,7 +6,7 @@
 //! reached. `expected.txt` is what comes of it; `UPDATE_GOLDEN=1` rewrites it.
 
 use haflow_engine::lane::Lane;
-use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Step, Unreachable, plan};
+use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Stage, Unreachable, plan};
 use haflow_model::{EdgeKind, Graph, Host, Inventory, Node, NodeId};
 use haflow_script::{FactQuery, RecordedFacts, Request, assumed_facts, declare};
 use std::collections::BTreeMap;
@@ -130,7 +130,7 @@ fn lanes(homes: PathBuf) -> OpenLane {
         Box::pin(async move {
             if !home.exists() {
                 let message = format!("{} can't be reached", host.name);
-                return Err(Unreachable { step: Step::Network, message, hint: None });
+                return Err(Unreachable { stage: Stage::Network, message, hint: None });
             }
             let mut child = Command::new("sh")
                 .env("HOME", home)

@@ -3,7 +3,7 @@
 //! `PROPTEST_CASES=10000 cargo test -p haflow-engine --test properties` tries more of them.
 
 use haflow_engine::lane::Lane;
-use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Past, Settings, Step, Unreachable, execute, past};
+use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Past, Settings, Stage, Unreachable, execute, past};
 use haflow_model::{
     Act, Action, Diff, Draft, EdgeKind, Ensure, Event, Gate, Graph, Host, HostName, NodeId, Outcome, OutputRef, Param,
     Place, Policy, Probe, Read, Record, Secrets, Task, Test, When,
@@ -300,7 +300,7 @@ fn lanes(shells: &Shells) -> OpenLane {
         let shells = Arc::clone(&shells);
         Box::pin(async move {
             if host.name.as_str() == "gone" {
-                return Err(Unreachable { step: Step::Network, message: "gone can't be reached".into(), hint: None });
+                return Err(Unreachable { stage: Stage::Network, message: "gone can't be reached".into(), hint: None });
             }
             let mut shell = Command::new("sh");
             shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,14 +1,12 @@
 //! Running other programs, with errors that say which and why.
 
 use std::{
+    env,
     io::Write,
     process::{Command, Stdio},
 };
 
-use crate::{
-    error::{LabError, Result},
-    tools,
-};
+use crate::error::{LabError, Result};
 
 /// How many lines of a failed program's standard error are kept.
 const STDERR_LINES: usize = 12;
@@ -33,7 +31,7 @@ pub(crate) fn run_command(what: &str, command: &mut Command, input: &str) -> Res
         stderr,
     };
     if command.get_envs().all(|(name, _)| name != "PATH") {
-        command.env("PATH", tools::search_path().join(":"));
+        command.env("PATH", search_path().join(":"));
     }
     let spawned = command
         .env("LC_ALL", "C")
@@ -74,6 +72,18 @@ fn describe(command: &Command) -> String {
         line = line.chars().take(200).collect::<String>() + "…";
     }
     line
+}
+
+/// The search path, with the administrator's programs, which a plain `su` leaves out.
+pub(crate) fn search_path() -> Vec<String> {
+    let path = env::var("PATH").unwrap_or_default();
+    let mut dirs: Vec<String> = path.split(':').filter(|dir| !dir.is_empty()).map(str::to_owned).collect();
+    for dir in ["/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
+        if dirs.iter().all(|have| have != dir) {
+            dirs.push(dir.to_owned());
+        }
+    }
+    dirs
 }
 
 #[cfg(test)]

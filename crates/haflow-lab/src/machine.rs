@@ -12,9 +12,8 @@ use std::{
 
 use crate::{
     cgroup::HostCgroups,
-    command::tail,
+    command::{search_path, tail},
     error::{LabError, Result},
-    tools,
 };
 
 /// How long a host may take until it can be logged in to.
@@ -56,7 +55,7 @@ pub(crate) fn start(start: &Start<'_>) -> Result<()> {
     command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
     // Its own network settings are the host's to change, the rest of /proc/sys is the machine's.
     command.env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network");
-    command.env("PATH", tools::search_path().join(":"));
+    command.env("PATH", search_path().join(":"));
     command.env("KEEPER", join("keeper")).env("HOST", join("host"));
     command.current_dir("/").stdin(Stdio::null()).stdout(log).stderr(errors);
     let failed = |status: String| LabError::Command {

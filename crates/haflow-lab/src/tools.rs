@@ -3,7 +3,7 @@
 use std::{env, path::Path, process::Command};
 
 use crate::{
-    command::{run, run_command},
+    command::{run, run_command, search_path},
     error::{LabError, Result},
     files,
     progress::{Progress, Report},
@@ -118,18 +118,6 @@ fn apt_get(args: &[&str]) -> Result<()> {
 fn no_installer(path: &[String]) -> LabError {
     let (programs, packages) = missing_on(path);
     LabError::NoInstaller { programs, packages }
-}
-
-/// The search path, with the administrator's programs, which a plain `su` leaves out.
-pub(crate) fn search_path() -> Vec<String> {
-    let path = env::var("PATH").unwrap_or_default();
-    let mut dirs: Vec<String> = path.split(':').filter(|dir| !dir.is_empty()).map(str::to_owned).collect();
-    for dir in ["/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
-        if dirs.iter().all(|have| have != dir) {
-            dirs.push(dir.to_owned());
-        }
-    }
-    dirs
 }
 
 fn has_program(path: &[String], program: &str) -> bool {

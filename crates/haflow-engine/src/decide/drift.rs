@@ -1,6 +1,6 @@
 //! Holds a run to the plan that it applies: a task acts only as was planned, on the state that was planned from.
 
-use crate::decide::Ready;
+use crate::decide::ready::Ready;
 use crate::decide::seen::Seen;
 use haflow_model::{Action, Change, Decision, Failure, Planned, Value};
 use std::collections::{BTreeMap, BTreeSet};

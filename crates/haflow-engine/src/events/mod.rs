@@ -1,6 +1,7 @@
 //! The only way outward: events, stamped and with secrets taken out by value; and those that must be kept before what they tell of begins.
 
 mod mask;
+mod views;
 
 use crate::events::mask::Mask;
 use haflow_model::{Event, Record, Secret, Secrets, Value};

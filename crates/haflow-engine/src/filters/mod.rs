@@ -38,6 +38,14 @@ const MOST_IDLE: usize = 4;
 /// At most so much is taken of an answer, in bytes.
 const MOST_ANSWERED: u64 = 256 << 20;
 
+/// Does what takes a while with a large file without holding up the run.
+pub(crate) async fn off_task<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
 /// The processes that run filters.
 #[derive(Debug)]
 pub(crate) struct Filters {

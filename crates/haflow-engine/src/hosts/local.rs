@@ -1,6 +1,6 @@
 //! Lanes on this machine: a shell of its own for each, without sshd.
 
-use crate::hosts::ssh::{Step, Unreachable};
+use crate::hosts::unreachable::{Stage, Unreachable};
 use crate::lane::Lane;
 use haflow_model::Host;
 use rustix::process::geteuid;
@@ -33,10 +33,10 @@ pub(crate) async fn lane(host: &Host, user: Option<&str>) -> Result<Lane, Unreac
     let name = &host.name;
     let failed = |why: String| {
         let (step, hint) = match user {
-            Some(user) => (Step::Sudo, format!("let `sudo -n -u {user} sh` work here, or run haflow as {user}")),
-            None => (Step::Shell, "haflow needs a POSIX `sh` on this machine".to_owned()),
+            Some(user) => (Stage::Sudo, format!("let `sudo -n -u {user} sh` work here, or run haflow as {user}")),
+            None => (Stage::Shell, "haflow needs a POSIX `sh` on this machine".to_owned()),
         };
-        Unreachable { step, message: format!("no shell for {name} on this machine: {why}"), hint: Some(hint) }
+        Unreachable { stage: step, message: format!("no shell for {name} on this machine: {why}"), hint: Some(hint) }
     };
     let mut child = shell.spawn().map_err(|error| failed(error.to_string()))?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());

@@ -1,7 +1,7 @@
 //! What would get in the way on each host, before anything is tried: for `haflow hosts`.
 
 use crate::hosts::Hosts;
-use crate::hosts::ssh::Step;
+use crate::hosts::unreachable::Stage;
 use crate::lane::{LaneError, Process, Script};
 use haflow_model::{HostName, Value};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ pub struct Reach {
     /// The host.
     pub host: HostName,
     /// Its system and clock, or why there is no shell.
-    pub shell: Result<Shell, (Step, String, Option<String>)>,
+    pub shell: Result<Shell, (Stage, String, Option<String>)>,
 }
 
 /// A host that answers.
@@ -78,13 +78,13 @@ pub async fn reach_all(hosts: &Hosts) -> Vec<Reach> {
     let names: Vec<String> = hosts.hosts().map(|host| host.name.to_string()).collect();
     let names = names.join("\n");
     let all: Vec<HostName> = hosts.hosts().map(|host| host.name.clone()).collect();
-    crate::join_all(all.into_iter().map(|host| reach(hosts, host, &names))).await
+    futures_util::future::join_all(all.into_iter().map(|host| reach(hosts, host, &names))).await
 }
 
 async fn reach(hosts: &Hosts, host: HostName, names: &str) -> Reach {
     let started = Instant::now();
     let shell = async {
-        let mut lane = hosts.lane(&host, None).await.map_err(|error| (error.step, error.message, error.hint))?;
+        let mut lane = hosts.lane(&host, None).await.map_err(|error| (error.stage, error.message, error.hint))?;
         let took = started.elapsed();
         let sent = SystemTime::now();
         let script = Script { text: SCRIPT, variables: &[], process: Process::Own };
@@ -92,7 +92,7 @@ async fn reach(hosts: &Hosts, host: HostName, names: &str) -> Reach {
         let output = lane
             .run(script, Duration::from_mins(1), &kill)
             .await
-            .map_err(|error| (Step::Shell, error.to_string(), None))?;
+            .map_err(|error| (Stage::Shell, error.to_string(), None))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
@@ -141,7 +141,7 @@ impl Reach {
     pub fn to_json(&self) -> Value {
         match &self.shell {
             Ok(shell) => serde_json::json!({
-                "host": self.host, "reached": true, "took_ms": crate::millis(shell.took), "user": shell.user, "system": shell.system,
+                "host": self.host, "reached": true, "took_ms": crate::clock::millis(shell.took), "user": shell.user, "system": shell.system,
                 "clock_ahead_s": shell.clock_ahead, "unresolved": shell.unresolved, "looked_up": shell.looked_up, "missing": shell.missing,
                 "sessions": shell.sessions, "unlocked": shell.unlocked,
             }),

@@ -1,11 +1,17 @@
 //! What carries scripts to a host: connects, opens lanes, kills, and says why a connection ended.
 
-use crate::hosts::OpenLane;
 use crate::hosts::local;
-use crate::hosts::ssh::{Connection, Control, Step, Unreachable};
+use crate::hosts::ssh::{Connection, Control};
+use crate::hosts::unreachable::{Stage, Unreachable};
 use crate::lane::{Lane, Output, Process, Script, Shell, Stopped};
 use haflow_model::{Host, Transport as Named};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Opens a lane on a host as a user.
+pub type OpenLane =
+    Arc<dyn Fn(Host, Option<String>) -> Pin<Box<dyn Future<Output = Result<Lane, Unreachable>> + Send>> + Send + Sync>;
 
 /// How hosts are connected to.
 pub(crate) enum Way {
@@ -36,7 +42,7 @@ impl Transport {
             }
             (Way::Inventory(..), Named::Local) => Ok(Self::Local),
             (Way::Inventory(..), Named::Other(name)) => Err(Unreachable {
-                step: Step::Client,
+                stage: Stage::Client,
                 message: format!(
                     "the inventory says that {} is reached by `{name}`, which haflow doesn't have",
                     host.name

@@ -7,7 +7,7 @@
 //! A step's script also gets a session of its own and a keeper, a shell that outlives the lane: what it prints and its exit code go to a
 //! folder on the host, from where the lane, or a later one, takes them.
 
-use crate::lane::{Process, Script};
+use crate::lane::script::{Process, Script};
 use crate::shell::quote;
 use memchr::memmem::Finder;
 use std::fmt::Write as _;

@@ -1,6 +1,9 @@
 //! One long-lived remote shell on one host, through which scripts are framed.
 
 pub(crate) mod frame;
+mod script;
+
+pub use script::{Output, Process, Script, Stopped};
 
 use crate::lane::frame::{BEGIN, Collector, Frame};
 use std::any::Any;
@@ -8,17 +11,6 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
-
-/// What a script did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// Its exit code; 128 and the signal's number if a signal ended it.
-    pub exit: i32,
-    /// What it printed.
-    pub stdout: Vec<u8>,
-    /// Its messages.
-    pub stderr: Vec<u8>,
-}
 
 /// Why a script's end isn't known.
 #[derive(Debug, thiserror::Error)]
@@ -49,44 +41,6 @@ pub enum LaneError {
         "it can't be sent: some texts in it have lines that begin with each mark, letter and digit of ASCII, and go on with another character"
     )]
     Unsendable,
-}
-
-/// What was running on a host when a script was killed, by the names of the processes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stopped {
-    /// What was ended.
-    pub ended: Vec<String>,
-    /// What lives on in spite of that.
-    pub left: Vec<String>,
-    /// Nothing there answered: it may go on.
-    pub unknown: bool,
-}
-
-/// A script and the shell variables that it sees.
-#[derive(Debug, Clone, Copy)]
-pub struct Script<'a> {
-    /// POSIX shell.
-    pub text: &'a str,
-    /// Names and values; never pasted into the text.
-    pub variables: &'a [(String, String)],
-    /// Which shell runs it.
-    pub process: Process<'a>,
-}
-
-/// Which shell runs a script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Process<'a> {
-    /// One of its own: whatever the script does, the lane lives.
-    Own,
-    /// One of its own, which outlives the lane: its result is kept under this id until it is removed. Where the host can't do that it is
-    /// [`Process::Own`].
-    Kept(&'a str),
-    /// A fork of the lane's: for scripts whose syntax is known to be right.
-    Forked,
-    /// The same, with the functions of `pinned.sh`, which the lane is taught once.
-    Pinned,
-    /// The lane's itself, which keeps what the script leaves: for what belongs to the lane.
-    Lane,
 }
 
 type Reader = Pin<Box<dyn AsyncRead + Send>>;
@@ -148,7 +102,8 @@ impl Lane {
         stderr: impl AsyncRead + Send + 'static,
         guard: impl Any + Send,
     ) -> Result<Self, LaneError> {
-        let nonce = crate::random_hex().map_err(|error| LaneError::Lost(format!("no random numbers: {error}")))?;
+        let nonce =
+            crate::random::random_hex().map_err(|error| LaneError::Lost(format!("no random numbers: {error}")))?;
         let mut lane = Self {
             stdin: Box::pin(stdin),
             stdout: Box::pin(stdout),
@@ -306,7 +261,7 @@ impl Lane {
 
     /// A new id for a step whose result is to be kept, if that can be: its folder is of this boot of the host.
     pub(crate) fn step(&self) -> Option<String> {
-        let id = crate::random_hex().ok()?;
+        let id = crate::random::random_hex().ok()?;
         self.keeps.then(|| format!("{}.{}", &id[..16], self.boot))
     }
 

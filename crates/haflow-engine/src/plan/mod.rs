@@ -1,14 +1,25 @@
 //! Says what a run would do: looks at every task's thing and changes nothing. What follows from that, [`settle`](crate::plan::certainty) says.
 
 mod certainty;
+mod critical_path;
+mod look;
+mod upstream;
 
-use crate::decide::seen::{Known, Seen};
-use crate::decide::{Ready, decide, passes};
+use crate::clock::millis;
+use crate::decide::known::Known;
+use crate::decide::ready::Ready;
+use crate::decide::seen::Seen;
+use crate::decide::when::passes;
+use crate::decide::{decide, drift};
 use crate::events::Events;
 use crate::hosts::Hosts;
-use crate::plan::certainty::{critical_path, settle};
-use crate::step::Trouble;
+use crate::plan::certainty::settle;
+use crate::plan::critical_path::critical_path;
+use crate::plan::look::{Look, Showed};
+use crate::random::random_hex;
 use crate::step::ahead::{Ahead, Looked};
+use crate::step::connect::connect_all;
+use crate::step::trouble::Trouble;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
     Action, Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, Param, Plan, Planned, Secrets, Task,
@@ -17,31 +28,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
-
-/// What came of looking at a task's thing.
-pub(crate) struct Look {
-    pub(crate) showed: Showed,
-    /// What would be decided on each of the states that the task expects.
-    pub(crate) expected: Vec<Decision>,
-    /// The digest of the state.
-    pub(crate) state: Option<String>,
-}
-
-/// What looking at a task's thing showed.
-pub(crate) enum Showed {
-    Seen(Decision),
-    Failed(Box<Failure>),
-    Unreachable(String),
-    /// It uses an output that isn't known.
-    Waits(NodeId),
-    Skipped(String),
-}
-
-impl Look {
-    pub(crate) fn of(showed: Showed) -> Self {
-        Self { showed, expected: Vec::new(), state: None }
-    }
-}
 
 /// Decides on all tasks of `graph`, whose secrets are these, and tells `events`; the last event is `PlanFinished`.
 ///
@@ -66,9 +52,9 @@ pub async fn plan(
             tasks: graph.tasks().count(),
         })
         .await;
-    let salt = crate::random_hex().expect("the system has random bits");
+    let salt = random_hex().expect("the system has random bits");
     let look = look_all(graph, hosts, events, Given { stop, salt: &salt, secrets }, |_| true);
-    let ((), looks) = tokio::join!(crate::connect_all(hosts, &names, events), look);
+    let ((), looks) = tokio::join!(connect_all(hosts, &names, events), look);
     let decisions: Vec<Planned> = settle(graph, looks).into_iter().map(|planned| events.redacted(planned)).collect();
     for Planned { task, decision, assumed, .. } in &decisions {
         if let Some(task) = graph.task(*task) {
@@ -78,9 +64,7 @@ pub async fn plan(
     }
     let plan = Plan { salt, critical_path: critical_path(graph, &decisions), decisions };
     let critical_path = plan.critical_path.clone();
-    events
-        .emit(Event::PlanFinished { counts: plan.counts(), critical_path, took_ms: crate::millis(started.elapsed()) })
-        .await;
+    events.emit(Event::PlanFinished { counts: plan.counts(), critical_path, took_ms: millis(started.elapsed()) }).await;
     plan
 }
 
@@ -122,7 +106,7 @@ pub async fn flaps(
             && look.state != planned.state
             && let (Showed::Seen(now), Some(task)) = (look.showed, graph.task(id))
         {
-            let what = crate::decide::drift::moved(&planned.decision, &events.redacted(now));
+            let what = drift::moved(&planned.decision, &events.redacted(now));
             flaps.push(Flap { task: task.id(), what });
         }
     }

@@ -1,19 +1,26 @@
 //! Runs a graph: each task when its turn comes, as many at once as may be, and an outcome for every one.
 
+mod at_host;
+mod gate;
 pub(crate) mod past;
 mod schedule;
-pub(crate) mod turn;
+mod turn;
 
+use crate::clock::millis;
 use crate::cut;
-use crate::decide::seen::{Known, Seen};
-use crate::decide::{Ready, passes};
+use crate::decide::known::{Ended, Known};
+use crate::decide::ready::Ready;
+use crate::decide::seen::Seen;
+use crate::decide::when::passes;
+use crate::decide::{is_content, outlives_changes};
 use crate::events::Events;
 use crate::hosts::Hosts;
 use crate::run::past::Past;
 use crate::run::schedule::Schedule;
-use crate::run::turn::{Before, Ended, Promised, Worker, is_content, outlives_changes};
+use crate::run::turn::{Before, Promised, Worker};
 use crate::step::ahead::{Ahead, Batch, Key, Looked};
-use crate::step::gatekeeper::Gatekeeper;
+use crate::step::connect::connect_all;
+use crate::step::gatekeeper::{Gatekeeper, Interrupt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
     Action, EdgeKind, Event, Failure, Graph, HostName, NodeId, Outcome, Param, Plan, RunCounts, Secrets, Task, TaskRef,
@@ -24,7 +31,6 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::unbounded_channel;
-use tokio_util::sync::CancellationToken;
 
 /// How a run goes about it.
 #[derive(Debug, Clone)]
@@ -45,15 +51,6 @@ pub struct Settings {
     pub connecting: Duration,
     /// All secrets that the graph asks for.
     pub secrets: Secrets,
-}
-
-/// How a run is stopped from outside.
-#[derive(Debug, Clone, Default)]
-pub struct Interrupt {
-    /// Start nothing new; what runs may end.
-    pub stop: CancellationToken,
-    /// Kill what runs on the hosts.
-    pub kill: CancellationToken,
 }
 
 /// Runs all tasks of `graph`. Everything that happens is told to `events`; the last one is `RunFinished`.
@@ -104,7 +101,7 @@ pub async fn execute(
         }
     }
     let (id, playbook) = (settings.run.clone(), settings.playbook.clone());
-    let connecting_ms = crate::millis(settings.connecting);
+    let connecting_ms = millis(settings.connecting);
     let (all, tasks) = (names.iter().cloned().collect(), graph.tasks().count());
     events
         .emit(match settings.past {
@@ -116,7 +113,7 @@ pub async fn execute(
     let (run_id, quiet) = (settings.run.as_str(), AtomicBool::new(true));
     let worker = Worker { run: run_id, hosts, events, interrupt, gatekeeper: &gatekeeper, quiet };
     // All connections at once, so that no host's first task waits for another host.
-    let connect = crate::connect_all(hosts, &names, events);
+    let connect = connect_all(hosts, &names, events);
     let (watcher, mut seen) = unbounded_channel();
     hosts.watch(Some(watcher));
     let watch = async {
@@ -129,7 +126,7 @@ pub async fn execute(
         hosts.watch(None);
     };
     tokio::join!(connect, all, watch);
-    let took_ms = crate::millis(settings.connecting + started.elapsed());
+    let took_ms = millis(settings.connecting + started.elapsed());
     events.emit(Event::RunFinished { run: settings.run.clone(), counts: run.counts, took_ms }).await;
     run.counts
 }
@@ -192,15 +189,15 @@ fn begin<'f>(
     ready: Ready<'f>,
     seen: Option<Seen>,
     before: Before<'f>,
-) -> Pin<Box<dyn Future<Output = Step<'f>> + Send + 'f>> {
+) -> Pin<Box<dyn Future<Output = Progress<'f>> + Send + 'f>> {
     Box::pin(async move {
         let (ended, took) = worker.task(&ready, seen, before).await;
-        Step::Ended(id, ended, took)
+        Progress::Ended(id, ended, took)
     })
 }
 
 /// What the run goes on with.
-enum Step<'r> {
+enum Progress<'r> {
     /// A lane has nothing more to look at before its turn.
     Free(Key),
     /// A task was looked at before its turn.
@@ -211,7 +208,7 @@ enum Step<'r> {
     Interrupted,
 }
 
-type Running<'f> = FuturesUnordered<Pin<Box<dyn Future<Output = Step<'f>> + Send + 'f>>>;
+type Running<'f> = FuturesUnordered<Pin<Box<dyn Future<Output = Progress<'f>> + Send + 'f>>>;
 
 impl<'r> Run<'r> {
     async fn all(&mut self, worker: &'r Worker<'r>, settings: &Settings, interrupt: &Interrupt) {
@@ -247,14 +244,14 @@ impl<'r> Run<'r> {
                 while let Some(batch) = self.batch(worker.is_quiet()) {
                     self.looking.extend(batch.ids());
                     let look = batch.look(worker.hosts, gatekeeper.token(), &worker.interrupt.kill, ahead.clone());
-                    running.push(Box::pin(async { Step::Free(look.await) }));
+                    running.push(Box::pin(async { Progress::Free(look.await) }));
                 }
             }
             let step = tokio::select! {
                 biased;
-                Some(looked) = looked.recv() => Some(Step::Looked(looked)),
+                Some(looked) = looked.recv() => Some(Progress::Looked(looked)),
                 step = running.next() => step,
-                () = interrupt.stop.cancelled(), if !interrupted => Some(Step::Interrupted),
+                () = interrupt.stop.cancelled(), if !interrupted => Some(Progress::Interrupted),
             };
             // Before what ends because of it.
             if interrupt.stop.is_cancelled() && !interrupted {
@@ -264,15 +261,15 @@ impl<'r> Run<'r> {
                 }
             }
             match step {
-                Some(Step::Interrupted) => {}
-                Some(Step::Looked(looked)) => {
+                Some(Progress::Interrupted) => {}
+                Some(Progress::Looked(looked)) => {
                     tasks -= self.looked(looked, worker, &mut running);
                 }
-                Some(Step::Ended(id, ended, took)) => {
+                Some(Progress::Ended(id, ended, took)) => {
                     tasks -= 1;
                     self.end(id, ended, took, worker).await;
                 }
-                Some(Step::Free(key)) => self.ahead.free(&key),
+                Some(Progress::Free(key)) => self.ahead.free(&key),
                 // Nothing runs, so nothing more becomes ready.
                 None => break,
             }
@@ -401,7 +398,7 @@ impl<'r> Run<'r> {
         }
         self.tell(id, ended.0.clone(), output, took).await;
         if let Some(task) = self.graph.task(id) {
-            self.hosts.told(&task.host, &task.id(), matches!(ended.0, Outcome::InDoubt { .. }));
+            self.hosts.ended(&task.host, &task.id(), matches!(ended.0, Outcome::InDoubt { .. }));
         }
         self.settle(id, ended).await;
     }
@@ -441,6 +438,6 @@ impl<'r> Run<'r> {
 
     async fn tell(&self, id: NodeId, outcome: Outcome, output: Option<Value>, took: Duration) {
         let task = TaskRef::from(self.graph.task(id).expect("only tasks end"));
-        self.events.emit(Event::TaskFinished { task, outcome, output, took_ms: crate::millis(took) }).await;
+        self.events.emit(Event::TaskFinished { task, outcome, output, took_ms: millis(took) }).await;
     }
 }

@@ -71,7 +71,7 @@ pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Strin
 }
 
 /// The steps whose ends these events tell, by their tasks' ids: nobody needs what is kept of them.
-pub fn told_steps<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<String, Vec<String>> {
+pub fn ended_steps<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<String, Vec<String>> {
     let (mut begun, mut told) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
     for record in records {
         let task = match &record.event {
@@ -165,10 +165,10 @@ mod tests {
         ] {
             let records = [begun("one"), retried.clone(), begun("two"), ended(end)];
             let expected = if told { vec!["one", "two"] } else { vec!["one"] };
-            assert_eq!(told_steps(&records)["a/act:x"], expected, "{end}");
+            assert_eq!(ended_steps(&records)["a/act:x"], expected, "{end}");
             let in_doubt = matches!(past(&records)["a/act:x"], Past::InDoubt { .. });
             assert_eq!(in_doubt, !told, "{end}");
         }
-        assert!(told_steps(&[begun("one")]).is_empty());
+        assert!(ended_steps(&[begun("one")]).is_empty());
     }
 }

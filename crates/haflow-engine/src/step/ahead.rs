@@ -4,10 +4,11 @@
 //! see at its turn, and a converged host answers for all of its tasks in a few round trips. After it a run goes on with files
 //! that are to be written: their apply makes sure by itself that what was seen still holds.
 
-use crate::decide::Ready;
+use crate::decide::ready::Ready;
 use crate::decide::seen::Seen;
 use crate::hosts::Hosts;
-use crate::step::{self, Trouble};
+use crate::step;
+use crate::step::trouble::Trouble;
 use haflow_model::{Graph, HostName, NodeId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::mpsc::UnboundedSender;

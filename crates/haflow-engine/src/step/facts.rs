@@ -1,10 +1,11 @@
 //! Facts: what is read off hosts without changing them, each in one round trip, all hosts at once.
 
+use crate::cut::MOST_USED;
+use crate::decide::failure::Unseen;
 use crate::decide::seen::{self, Seen};
 use crate::filters::Running;
 use crate::hosts::Hosts;
 use crate::lane::{Process, Script};
-use crate::step::Trouble;
 use haflow_model::{Host, HostName, Probe, Value, json_size};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -65,13 +66,13 @@ pub async fn own(
             let output = lane.run(script, TIMEOUT, kill).await.map_err(|error| failed(error.to_string(), None))?;
             let running = Running { filters: &hosts.filters, variables: params, timeout: TIMEOUT, kill };
             match seen::of_probe(probe, &output, false, running).await {
-                Ok(Seen::Value(value)) if json_size(&value) > crate::cut::MOST_USED => {
-                    let most = crate::cut::MOST_USED >> 20;
+                Ok(Seen::Value(value)) if json_size(&value) > MOST_USED => {
+                    let most = MOST_USED >> 20;
                     Err(failed(format!("the fact is larger than {most} MiB"), Some("have it print less".into())))
                 }
                 Ok(Seen::Value(value)) => Ok((host, Ok(value))),
                 Ok(_) => unreachable!("a probe shows a value"),
-                Err(Trouble::Failed(failure)) => {
+                Err(Unseen::Failed(failure)) => {
                     let failure = *failure;
                     let said = if failure.stderr.is_empty() { failure.stdout } else { failure.stderr };
                     Err(failed(format!("{}: {said}", failure.message), failure.hint))
@@ -82,7 +83,7 @@ pub async fn own(
     };
     let mut found = Facts::default();
     let mut failed = Vec::new();
-    for result in crate::join_all(of.iter().map(|host| read(host.name.clone()))).await {
+    for result in futures_util::future::join_all(of.iter().map(|host| read(host.name.clone()))).await {
         match result {
             Ok((host, Ok(value))) => drop(found.values.insert(host, value)),
             Ok((_, Err(error))) => found.unreached.push(error),

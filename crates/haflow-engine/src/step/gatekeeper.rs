@@ -1,7 +1,15 @@
 //! Says whether something may begin: the one place that is asked.
 
-use crate::run::Interrupt;
 use tokio_util::sync::CancellationToken;
+
+/// How a run is stopped from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    /// Start nothing new; what runs may end.
+    pub stop: CancellationToken,
+    /// Kill what runs on the hosts.
+    pub kill: CancellationToken,
+}
 
 /// Lets applies begin until the run is interrupted, fails (`fail_fast`), or can't be kept any more.
 ///

@@ -1,105 +1,28 @@
 //! The steps that touch a host: look at the state of a task's thing, and change it.
 
 pub(crate) mod ahead;
+pub(crate) mod connect;
 pub mod facts;
 pub(crate) mod gatekeeper;
+pub(crate) mod killed;
+pub(crate) mod trouble;
 
-use crate::cut::tail;
+use crate::decide::decide;
+use crate::decide::failure::failed;
 use crate::decide::file;
+use crate::decide::in_words::differing;
+use crate::decide::known::{Known, Variables};
+use crate::decide::ready::Ready;
 use crate::decide::seen::{self, Seen};
-use crate::decide::{Ready, Variables};
-use crate::events::NotKept;
 use crate::filters::{Filters, Running};
-use crate::hosts::lent::{Lent, PickedUp};
-use crate::hosts::ssh::Unreachable;
-use crate::lane::{LaneError, Output, Process, Script, Stopped};
-use crate::step::gatekeeper::Closed;
-use haflow_model::{Action, Failure, Probe};
+use crate::hosts::kept::PickedUp;
+use crate::hosts::lent::Lent;
+use crate::lane::{Output, Process, Script, Stopped};
+use crate::step::trouble::Trouble;
+use haflow_model::{Action, Decision, Failure, Probe, Value};
 use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
-
-/// Why a step has no result.
-#[derive(Debug)]
-pub(crate) enum Trouble {
-    /// The host did what it was told, and it went wrong.
-    Failed(Box<Failure>),
-    /// The host can't be reached.
-    Unreachable(Unreachable),
-    /// The connection was lost on the way.
-    Lost(String),
-    /// The connection was lost, and what a step did in the meantime isn't known.
-    Gone(String),
-    /// The run was interrupted twice.
-    Killed(Stopped),
-    /// It hasn't begun, and nothing may begin any more.
-    Closed,
-    /// That it begins couldn't be kept, so it didn't.
-    NotKept,
-}
-
-impl From<NotKept> for Trouble {
-    fn from(_: NotKept) -> Self {
-        Self::NotKept
-    }
-}
-
-impl From<Closed> for Trouble {
-    fn from(_: Closed) -> Self {
-        Self::Closed
-    }
-}
-
-impl From<Failure> for Trouble {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(Box::new(failure))
-    }
-}
-
-impl From<Unreachable> for Trouble {
-    fn from(unreachable: Unreachable) -> Self {
-        Self::Unreachable(unreachable)
-    }
-}
-
-impl From<LaneError> for Trouble {
-    fn from(error: LaneError) -> Self {
-        let message = error.to_string();
-        match error {
-            LaneError::Lost(why) => Self::Lost(why),
-            LaneError::Killed(stopped) => Self::Killed(stopped),
-            LaneError::TooMuch | LaneError::Unsendable => Failure { message, ..Failure::default() }.into(),
-            LaneError::TimedOut { stdout, stderr, stopped, .. } => Failure {
-                message: format!("{message}{}", told(&stopped)),
-                stdout: tail(&stdout, 12),
-                stderr: tail(&stderr, 12),
-                hint: Some(
-                    "allow it more time with the option `timeout: \"30m\"`, or look on the host at what it waits for"
-                        .into(),
-                ),
-                ..Failure::default()
-            }
-            .into(),
-        }
-    }
-}
-
-/// What was ended with a script, behind a sentence that says so.
-pub(crate) fn told(stopped: &Stopped) -> String {
-    let names = |names: &[String]| {
-        let mut names = names.to_vec();
-        names.dedup();
-        names.join(", ")
-    };
-    if stopped.unknown {
-        return ", but nothing there answered: it may go on".into();
-    }
-    match (&stopped.ended[..], &stopped.left[..]) {
-        ([], _) => String::new(),
-        (ended, []) => format!(" ({}); nothing of it is left there", names(ended)),
-        (ended, left) => format!(" ({}), but {} can't be ended there", names(ended), names(left)),
-    }
-}
 
 /// A script with its own variables.
 struct Prepared<'a> {
@@ -120,7 +43,7 @@ fn probe<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
         Some(probe) => Some(Prepared { text: &probe.script, variables: task.variables(), process: Process::Own }),
         None => task.file().map(|wanted| {
             let (text, variables) = wanted.probe();
-            Prepared { text, variables: Variables(variables), process: Process::Pinned }
+            Prepared { text, variables, process: Process::Pinned }
         }),
     }
 }
@@ -144,8 +67,8 @@ async fn interpret(
 ) -> Result<Seen, Trouble> {
     let running = Running { filters, variables: &task.values.0, timeout, kill };
     let seen = match probe_of(task) {
-        Some(probe) => seen::of_probe(probe, output, task.structured(), running).await,
-        None => match (file::parse(output), task.file()) {
+        Some(probe) => seen::of_probe(probe, output, task.structured(), running).await.map_err(Trouble::from),
+        None => match (file::seen::parse(output), task.file()) {
             (Ok(mut seen), Some(wanted)) => match wanted.make_edit(&mut seen, running).await {
                 Ok(()) => Ok(Seen::File(seen)),
                 Err(_) => Err(Trouble::Killed(Stopped::default())),
@@ -277,7 +200,6 @@ pub(crate) async fn apply(
         (_, Some(wanted), Seen::File(seen)) => {
             // Both scripts are haflow's own and share a shell: a hundred files are a hundred shells fewer.
             let (text, variables) = wanted.apply_and_probe(seen, matches!(sight, Sight::Before(_)))?;
-            let variables = Variables(variables);
             let output = lane
                 .run(Script { text: &text, variables: &variables.0, process: Process::Pinned }, timeout, kill)
                 .await?;
@@ -336,61 +258,27 @@ pub(crate) async fn pick_up(
     Ok(Some(Applied { output, after }))
 }
 
-/// The exit code of what SIGKILL ended.
-pub(crate) const KILLED: i32 = 128 + 9;
-/// How much longer ago than it can be the kernel may say that it killed a process: its clock counts from another moment.
-const CLOCKS: f64 = 2.0;
-/// How long it may take to read what the kernel says.
-const READ_KERNEL: Duration = Duration::from_secs(10);
-
-/// Says of a step that SIGKILL ended, so long after its begin, whether the kernel killed something meanwhile, which it does for want of memory.
-pub(crate) async fn why_killed(
-    lane: &mut Lent<'_>,
-    failure: Failure,
-    after: Duration,
-    kill: &CancellationToken,
-) -> Failure {
-    const TEXT: &str = r"
-        read -r up rest </proc/uptime
-        printf '%s\n' $up
-        dmesg 2>/dev/null | grep -i 'killed process' | tail -n 1
-    ";
-    let script = Script { text: TEXT, variables: &[], process: Process::Forked };
-    let said = lane.run(script, READ_KERNEL, kill).await.map(|output| output.stdout).unwrap_or_default();
-    match of_memory(&String::from_utf8_lossy(&said), after.as_secs_f64()) {
-        Some(said) => Failure { message: format!("{}; the kernel said meanwhile: {said}", failure.message), ..failure },
-        None => failure,
+/// Whether an apply got there: by its exit code, and by what there is after it.
+pub(crate) fn judge(task: &Ready<'_>, applied: Applied) -> Result<Option<Known>, Failure> {
+    let Applied { output, after } = applied;
+    if output.exit != 0 {
+        return Err(failed(format!("the apply exited {}", output.exit), &output));
     }
-}
-
-/// What the kernel said of a process that it killed in the last seconds: from the seconds since the boot on a line, and the last such message on another,
-/// with its own seconds in brackets.
-fn of_memory(said: &str, seconds: f64) -> Option<&str> {
-    let (up, line) = said.trim_end().split_once('\n')?;
-    let (at, text) = line.trim_start().strip_prefix('[')?.split_once(']')?;
-    let ago = up.parse::<f64>().ok()? - at.trim().parse::<f64>().ok()?;
-    let text = text.split(" total-vm:").next().unwrap_or(text).trim();
-    (-CLOCKS..=seconds + CLOCKS).contains(&ago).then_some(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::of_memory;
-
-    #[test]
-    fn a_kill_for_want_of_memory_is_told_from_an_older_one() {
-        let line =
-            "[  101.500000] Out of memory: Killed process 4711 (beam.smp) total-vm:3145728kB, anon-rss:1048576kB";
-        for (up, seconds, says) in [
-            ("110.02", 10.0, Some("Out of memory: Killed process 4711 (beam.smp)")),
-            ("110.02", 3.0, None),
-            // The clock of a container that was started later.
-            ("50.00", 10.0, None),
-            ("nothing", 10.0, None),
-        ] {
-            assert_eq!(of_memory(&format!("{up}\n{line}\n"), seconds), says, "{up} {seconds}");
+    let doesnt_hold = |how: String| failed(format!("applied, but it doesn't hold: {how}"), &output);
+    match after {
+        Ok(Seen::Nothing) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            Ok(Some(Known::Plain(Value::from(text.strip_suffix('\n').unwrap_or(&text)))))
         }
-        assert_eq!(of_memory("110.02\n", 10.0), None);
-        assert_eq!(of_memory("110.02\nKilled process", 10.0), None);
+        Ok(seen) => match decide(task, &seen) {
+            Decision::UpToDate => Ok(None),
+            Decision::Change { diff } => Err(doesnt_hold(differing(&diff))),
+            Decision::Failed { failure } => Err(doesnt_hold(failure.message)),
+            decision => unreachable!("a state that was seen isn't {decision:?}"),
+        },
+        Err(probe) => {
+            let message = format!("applied, but whether it holds can't be seen: {}", probe.message);
+            Err(Failure { message, ..probe })
+        }
     }
 }

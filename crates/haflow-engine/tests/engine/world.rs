@@ -1,7 +1,7 @@
 //! Hosts that are folders, with a shell for every lane, and what a run on them told.
 
 use haflow_engine::lane::Lane;
-use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Settings, Step, Unreachable, execute, plan};
+use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Settings, Stage, Unreachable, execute, plan};
 use haflow_model::{
     Act, Action, Decision, Draft, Ensure, Event, Graph, Host, NodeId, Outcome, Param, Place, Policy, Probe, Read,
     Record, RunCounts, Secrets, Task, Value,
@@ -116,7 +116,7 @@ pub(crate) fn local() -> OpenLane {
     Arc::new(|host: Host, _user| {
         Box::pin(async move {
             if host.name.as_str() == "gone" {
-                return Err(Unreachable { step: Step::Network, message: "gone can't be reached".into(), hint: None });
+                return Err(Unreachable { stage: Stage::Network, message: "gone can't be reached".into(), hint: None });
             }
             let mut child = shell().kill_on_drop(true).spawn().expect("sh starts");
             let streams = (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());

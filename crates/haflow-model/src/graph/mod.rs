@@ -173,6 +173,11 @@ impl Graph {
         }
     }
 
+    /// The id of the task at this node; empty where there is none.
+    pub fn task_id(&self, id: NodeId) -> String {
+        self.task(id).map(Task::id).unwrap_or_default()
+    }
+
     /// All tasks in the order of declaration.
     pub fn tasks(&self) -> impl Iterator<Item = (NodeId, &Task)> {
         self.nodes.iter().enumerate().filter_map(|(index, node)| match node {

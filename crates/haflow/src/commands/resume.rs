@@ -64,7 +64,7 @@ impl Resume {
         session.secrets(&mut secrets)?;
         same_secrets(&kept, &input, &secrets)?;
         self.others.lock_again(&session, &run)?;
-        let told = haflow_engine::told_steps(&records);
+        let told = haflow_engine::ended_steps(&records);
         for (_, task) in session.declared.graph.tasks() {
             for step in told.get(&task.id()).into_iter().flatten() {
                 session.hosts.left(&task.host, task.user.as_deref(), step);

@@ -1,7 +1,7 @@
 //! How the content of a file differs, so that a person can read it: by field where it has fields, otherwise line by line.
 
 use crate::cut;
-use crate::decide::differences;
+use crate::decide::differences::differences;
 use crate::decide::file::settings::{Kind, Settings};
 use haflow_model::{Change, Value};
 use similar::TextDiff;

@@ -2,15 +2,17 @@
 
 mod content;
 pub(crate) mod edit;
+pub(crate) mod seen;
 mod settings;
+mod text;
 
 use crate::cut::beginning;
-use crate::decide::seen::{Known, failed};
-use crate::filters::Running;
+use crate::decide::digest::{sha256, short};
+use crate::decide::file::seen::{Edited, FileSeen, Kind};
+use crate::decide::known::{Known, Variables};
 use crate::filters::jq::{self, Input, Yield};
-use crate::lane::Output;
+use crate::filters::{Running, off_task};
 use haflow_model::{Change, Content, Decision, Diff, Edit, Failure, File, FileState, Value};
-use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -38,84 +40,6 @@ const MOST_SHOWN: usize = 256 << 10;
 /// Content up to this size can be edited, in bytes.
 const MOST_EDITED: usize = 4 << 20;
 
-/// What is at a path.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct FileSeen {
-    kind: Kind,
-    mode: u32,
-    owner: String,
-    group: String,
-    uid: String,
-    gid: String,
-    size: u64,
-    /// A link's target, or the SHA-256 of a file's content in hex.
-    detail: String,
-    /// The content, where the probe was asked for it.
-    content: Option<Vec<u8>>,
-    /// What the task's edit makes of it, once that has been made.
-    edited: Option<Box<Result<Option<Edited>, Failure>>>,
-}
-
-/// A content that an edit has made.
-#[derive(Debug, Clone, PartialEq)]
-struct Edited {
-    content: Arc<Vec<u8>>,
-    /// Whether it is what is there.
-    same: bool,
-    /// How what is there differs from it.
-    changes: Vec<Change>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Kind {
-    #[default]
-    Absent,
-    File,
-    Folder,
-    Link,
-    Other,
-}
-
-impl Kind {
-    /// The word that the probe prints.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Other => "other",
-            kind => kind.as_str(),
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::File => "file",
-            Self::Folder => "folder",
-            Self::Link => "link",
-            Self::Other => "device, pipe or socket",
-        }
-    }
-}
-
-impl FileSeen {
-    /// As the probe prints it, without the content.
-    pub(crate) fn line(&self) -> String {
-        let Self { kind, mode, owner, group, uid, gid, size, detail, .. } = self;
-        match kind {
-            Kind::Absent => "absent\n-".into(),
-            kind => format!("{} {mode:o} {uid} {gid} {size} {owner}:{group}\n{detail}", kind.word()),
-        }
-    }
-
-    /// The same without the size where the content is of no matter: a log grows.
-    pub(crate) fn state(&self) -> String {
-        match (self.kind, self.detail.as_str()) {
-            (Kind::Absent, _) => self.line(),
-            (_, "-") => Self { size: 0, ..self.clone() }.line(),
-            _ => self.line(),
-        }
-    }
-}
-
 /// A file task whose values are known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
@@ -128,8 +52,6 @@ pub(crate) struct Wanted<'a> {
     /// Whether one of them is a secret, or the task says that the content is.
     pub(crate) secret: bool,
 }
-
-pub(crate) type Variables = Vec<(String, String)>;
 
 impl Wanted<'_> {
     /// The script that shows what is at the path, and its variables.
@@ -160,7 +82,7 @@ impl Wanted<'_> {
             ("short", given.as_ref().map(|content| content.len().to_string()).unwrap_or_default()),
             ("content", given.unwrap_or_default()),
         ];
-        variables.map(|(name, value)| (name.to_owned(), value)).into()
+        Variables(variables.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
     /// The word for what shall be there, and a link's target.
@@ -186,9 +108,9 @@ impl Wanted<'_> {
     /// code is the apply's where that fails. With a guard it first makes sure that what was seen is still there.
     pub(crate) fn apply_and_probe(&self, seen: &FileSeen, guarded: bool) -> Result<(String, Variables), Failure> {
         let (apply, mut variables) = self.apply(seen)?;
-        variables.extend(self.probed());
+        variables.0.append(&mut self.probed().0);
         if guarded {
-            variables.push(("was".into(), seen.line()));
+            variables.0.push(("was".into(), seen.line()));
             let look = format!("look() (\nshow=digest\n{PROBE}\n)\n");
             return Ok((format!("{look}{GUARD}{apply}{PROBE}"), variables));
         }
@@ -198,17 +120,17 @@ impl Wanted<'_> {
 
     fn apply(&self, seen: &FileSeen) -> Result<(&'static str, Variables), Failure> {
         let file = self.file;
-        let mut variables: Variables = vec![
+        let mut variables = Variables(vec![
             // Of a folder, chmod clears bits by five digits only.
             ("mode".into(), file.mode.map(|mode| format!("{mode:05o}")).unwrap_or_default()),
-        ];
+        ]);
         if let Some(content) = self.new_content(seen)? {
             let (form, wanted) = printable(&content);
-            variables.push(("wanted".into(), wanted));
+            variables.0.push(("wanted".into(), wanted));
             return Ok((form, variables));
         }
         let (_, target) = self.kind();
-        variables.push(("target".into(), target.into()));
+        variables.0.push(("target".into(), target.into()));
         Ok((ATTRIBUTES, variables))
     }
 
@@ -281,7 +203,7 @@ impl Wanted<'_> {
     /// The text that is there; `None` where there is no file.
     fn text(&self, seen: &FileSeen) -> Result<Option<Vec<u8>>, Failure> {
         match (seen.kind, &seen.content) {
-            (Kind::File, Some(bytes)) => match edit::refused(bytes) {
+            (Kind::File, Some(bytes)) => match text::refused(bytes) {
                 Some(why) => Err(refused(format!("{} can't be edited: {why}", self.file.path))),
                 None => Ok(Some(bytes.clone())),
             },
@@ -322,7 +244,7 @@ impl Wanted<'_> {
                 }
             }
         };
-        let made = made.and_then(|made| match made.as_deref().and_then(edit::refused) {
+        let made = made.and_then(|made| match made.as_deref().and_then(text::refused) {
             Some(_) => Err("a param has a NUL byte, which no text has".to_owned()),
             None => Ok(made),
         });
@@ -490,14 +412,6 @@ fn refused(message: String) -> Failure {
     Failure { message, ..Failure::default() }
 }
 
-/// Does what takes a while with a large file without holding up the run.
-async fn off_task<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    }
-}
-
 /// A content as a shell variable can hold it everywhere, and the script that writes it: what isn't UTF-8
 /// comes in octal digits.
 fn printable(content: &[u8]) -> (&'static str, String) {
@@ -512,45 +426,6 @@ fn printable(content: &[u8]) -> (&'static str, String) {
         }
     }
     (WRITE_BYTES, text)
-}
-
-/// What the probe printed.
-pub(crate) fn parse(output: &Output) -> Result<FileSeen, Failure> {
-    if output.exit != 0 {
-        return Err(failed(format!("the probe exited {}", output.exit), output));
-    }
-    let odd = || failed("the probe of the path printed something else than expected", output);
-    let mut lines = output.stdout.splitn(3, |byte| *byte == b'\n');
-    let mut line = || lines.next().and_then(|line| std::str::from_utf8(line).ok());
-    // Names may have blanks.
-    let words: Vec<&str> = line().ok_or_else(odd)?.splitn(6, ' ').collect();
-    let detail = line().ok_or_else(odd)?.to_owned();
-    let kind = match words[0] {
-        "absent" => return Ok(FileSeen::default()),
-        "file" => Kind::File,
-        "folder" => Kind::Folder,
-        "link" => Kind::Link,
-        "other" => Kind::Other,
-        _ => return Err(odd()),
-    };
-    let [_, mode, uid, gid, size, names] = words[..] else { return Err(odd()) };
-    let (owner, group) = names.split_once(':').ok_or_else(odd)?;
-    let size = size.parse().map_err(|_| odd())?;
-    let rest = lines.next().unwrap_or_default();
-    // In a folder that others may write, it can be another file than the one whose digest was taken.
-    let whole = kind == Kind::File && rest.len() as u64 == size && (detail == "-" || sha256(rest) == detail);
-    Ok(FileSeen {
-        kind,
-        mode: u32::from_str_radix(mode, 8).map_err(|_| odd())?,
-        owner: owner.to_owned(),
-        group: group.to_owned(),
-        uid: uid.to_owned(),
-        gid: gid.to_owned(),
-        size,
-        detail,
-        content: whole.then(|| rest.to_vec()),
-        edited: None,
-    })
 }
 
 /// An edit would show what whoever may write there can't read.
@@ -568,15 +443,4 @@ fn withheld(path: &str) -> Failure {
 
 fn field(name: &str, was: Option<String>, want: Option<String>) -> Change {
     Change::Field { field: name.into(), was: was.map(Value::from), want: want.map(Value::from) }
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn short(digest: &str) -> String {
-    digest.chars().take(12).collect()
 }

@@ -3,7 +3,7 @@
 //! Only the setting's own lines change: comments, order, blank lines and all other settings stay byte for
 //! byte.
 
-use crate::decide::file::edit::{Edited, Params, bare, line_end, lines, missing_end, usual_end};
+use crate::decide::file::text::{Edited, Params, bare, line_end, lines, missing_end, usual_end};
 use haflow_model::Value;
 use std::borrow::Cow;
 use std::collections::HashMap;

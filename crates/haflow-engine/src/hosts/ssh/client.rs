@@ -1,7 +1,6 @@
 //! How the `ssh` program is called for a host: the user's configuration holds, and a few things are said before it.
 
-use super::diagnosis;
-use super::{Step, Unreachable};
+use crate::hosts::unreachable::{Stage, Unreachable};
 use haflow_model::Host;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -126,12 +125,12 @@ impl Client {
         command.args(&own).args(["-o", "ControlPath=%d", "-G"]).arg(host.destination());
         let asked = run(&mut command).await.map_err(|error| no_client(&error))?;
         if !asked.status.success() {
-            return Err(diagnosis::bad_configuration(host, &String::from_utf8_lossy(&asked.stderr)));
+            return Err(bad_configuration(host, &String::from_utf8_lossy(&asked.stderr)));
         }
         let resolved = Resolved::parse(&String::from_utf8_lossy(&asked.stdout));
         let config = folder.join("config");
         std::fs::write(&config, resolved.config(host, accept_new)).map_err(|error| Unreachable {
-            step: Step::Client,
+            stage: Stage::Client,
             message: format!("{} can't be written: {error}", config.display()),
             hint: None,
         })?;
@@ -198,7 +197,7 @@ fn no_client(error: &io::Error) -> Unreachable {
         io::ErrorKind::NotFound => ("there is no `ssh` program here".into(), Some("install OpenSSH's client".into())),
         _ => (format!("`ssh` can't be run: {error}"), None),
     };
-    Unreachable { step: Step::Client, message, hint }
+    Unreachable { stage: Stage::Client, message, hint }
 }
 
 /// Whether keys of hosts that aren't known yet are accepted; another key than the known one never is.
@@ -250,6 +249,21 @@ fn by_hand(host: &Host) -> String {
         option("-o", Some(&crate::shell::quote(said)));
     }
     format!("{text} {}", host.destination())
+}
+
+/// ssh's configuration is no good, or it takes no such host.
+fn bad_configuration(host: &Host, said: &str) -> Unreachable {
+    let first = lines(said).next().unwrap_or("it ended without a word").to_owned();
+    Unreachable {
+        stage: Stage::Client,
+        message: format!("ssh can't do with its configuration for {}: {first}", host.name),
+        hint: Some(format!("see what `ssh -G {}` says", host.destination())),
+    }
+}
+
+/// The lines that say something.
+pub(super) fn lines(said: &str) -> impl DoubleEndedIterator<Item = &str> {
+    said.lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 mod client;
 mod control;
 mod diagnosis;
+mod no_lane;
 
+use crate::hosts::unreachable::{Stage, Unreachable};
 use crate::lane::{Lane, LaneError};
 use client::Client;
 pub(crate) use control::Control;
@@ -12,58 +14,6 @@ use openssh::{Session, Stdio};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Why no task can run on a host.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Unreachable {
-    /// Which step it was.
-    pub step: Step,
-    /// What was seen, in one line.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-/// The steps on the way to a host, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// The local `ssh` program.
-    Client,
-    /// Name and network.
-    Network,
-    /// The port, where nobody listens.
-    Refused,
-    /// The host's key.
-    HostKey,
-    /// The user's key.
-    Login,
-    /// A further session on a connection that there is.
-    Session,
-    /// A POSIX shell.
-    Shell,
-    /// Becoming another user.
-    Sudo,
-    /// The lock that lets one run at a time at a host.
-    Lock,
-}
-
-impl Step {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Client => "ssh",
-            Self::Network => "network",
-            Self::Refused => "refused",
-            Self::HostKey => "host key",
-            Self::Login => "login",
-            Self::Session => "session",
-            Self::Shell => "shell",
-            Self::Sudo => "sudo",
-            Self::Lock => "lock",
-        }
-    }
-}
 
 /// For so long a connect is tried again where sshd is too busy.
 const BUSY: Duration = Duration::from_secs(45);
@@ -85,7 +35,7 @@ impl Connection {
     /// Connects. A host's key must be known, or new where `accept_new` says so. Tries for a while where sshd is only too busy.
     pub(crate) async fn open(host: &Host, control: &Path, accept_new: bool) -> Result<Self, Unreachable> {
         let folder = control::of_host(control).map_err(|error| Unreachable {
-            step: Step::Client,
+            stage: Stage::Client,
             message: format!("there can be no folder for sockets in {}: {error}", control.display()),
             hint: None,
         })?;
@@ -103,7 +53,7 @@ impl Connection {
             // MaxStartups: not all who were refused may come back at the same moment.
             let vain = diagnosis::command_ended(&client.resolved, &said);
             if diagnosis::may_pass(&said) && !vain && began.elapsed() + pause < BUSY {
-                tokio::time::sleep(pause.mul_f64(0.5 + crate::spread())).await;
+                tokio::time::sleep(pause.mul_f64(0.5 + crate::random::spread())).await;
                 pause = (pause * 2).min(PAUSES.1);
                 continue;
             }
@@ -127,7 +77,7 @@ impl Connection {
                 let said = chain(&error);
                 // Where the connection ended, ssh has said why.
                 let lost = self.lost().filter(|_| !said.contains("refused"));
-                diagnosis::no_session(host, &lost.unwrap_or(said))
+                no_lane::no_session(host, &lost.unwrap_or(said))
             })?;
         let (stdin, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
@@ -138,7 +88,7 @@ impl Connection {
             Ok(Ok(lane)) => Ok(lane),
             Ok(Err(error)) => Err(self.no_lane(host, user, &error).await),
             Err(_) => Err(Unreachable {
-                step: Step::Shell,
+                stage: Stage::Shell,
                 message: format!("the shell on {} didn't answer within {} s", host.name, ANSWERS.as_secs()),
                 hint: Some(format!(
                     "see what `{} sh -c true` does: a login script may be waiting for input",
@@ -151,7 +101,7 @@ impl Connection {
     /// Why a lane didn't come about.
     async fn no_lane(&self, host: &Host, user: Option<&str>, error: &LaneError) -> Unreachable {
         if let Some(said) = self.lost() {
-            return diagnosis::no_session(host, &said);
+            return no_lane::no_session(host, &said);
         }
         let said = match error {
             LaneError::Lost(said) => said.clone(),
@@ -166,9 +116,9 @@ impl Connection {
         });
         match user {
             Some(user) if ran.as_ref().is_none_or(|(exit, _)| [0, 126, 127].contains(exit)) => {
-                diagnosis::no_sudo(host, user, &said)
+                no_lane::no_sudo(host, user, &said)
             }
-            _ => diagnosis::no_shell(host, &self.client, &said, ran),
+            _ => no_lane::no_shell(host, &self.client, &said, ran),
         }
     }
 

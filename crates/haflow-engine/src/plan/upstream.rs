@@ -1,0 +1,218 @@
+//! What the tasks so far would change, and on which later decisions that bears.
+
+use haflow_model::{Action, Assumed, Decision, EdgeKind, Graph, HostName, NodeId, Task, Thing, Things};
+use std::collections::{BTreeMap, HashMap};
+
+/// What bears on a decision, and how.
+pub(super) struct Moved {
+    pub(super) by: NodeId,
+    pub(super) why: String,
+}
+
+/// What the tasks so far, in the order of the graph, would change.
+pub(super) struct Upstream<'g> {
+    pub(super) graph: &'g Graph,
+    /// For each node, the nearest task at or before it that would change something, or may.
+    any: Vec<Option<NodeId>>,
+    /// The same of those that may touch what hosts share.
+    wide: Vec<Option<NodeId>>,
+    hosts: HashMap<&'g HostName, OnHost<'g>>,
+    pub(super) changes: Vec<bool>,
+    /// Whether the decision is certain. What isn't known isn't.
+    certain: Vec<bool>,
+    skipped: Vec<bool>,
+}
+
+/// What would change on one host.
+#[derive(Default)]
+struct OnHost<'g> {
+    everything: Option<NodeId>,
+    /// By kind and name; an empty name is all of that kind. And whether it is certain that it changes.
+    things: BTreeMap<(&'g str, &'g str), (NodeId, bool)>,
+}
+
+impl<'g> Upstream<'g> {
+    pub(super) fn new(graph: &'g Graph) -> Self {
+        Self {
+            graph,
+            any: vec![None; graph.len()],
+            wide: vec![None; graph.len()],
+            hosts: HashMap::new(),
+            changes: vec![false; graph.len()],
+            certain: vec![true; graph.len()],
+            skipped: vec![false; graph.len()],
+        }
+    }
+
+    /// Takes over what the nodes before this one would change.
+    pub(super) fn arrive(&mut self, id: NodeId) {
+        self.any[id.index()] = self.graph.before(id).filter_map(|edge| self.any[edge.from.index()]).max();
+        self.wide[id.index()] = self.graph.before(id).filter_map(|edge| self.wide[edge.from.index()]).max();
+    }
+
+    /// Adds what this task would change.
+    pub(super) fn leave(&mut self, id: NodeId, task: &'g Task, decision: &Decision, assumed: bool) {
+        let unknown = matches!(decision, Decision::Unknown { .. });
+        self.certain[id.index()] = !assumed && !unknown;
+        self.skipped[id.index()] = matches!(decision, Decision::Skipped { .. });
+        let changes = matches!(decision, Decision::Change { .. } | Decision::Act { .. });
+        let touches = &task.scope.touches;
+        let looks = matches!(task.action, Action::Read(_) | Action::Gate(_));
+        // What isn't certain to stay as it is may change after all, and touch what it touches.
+        if looks || !(changes || unknown || assumed) {
+            return;
+        }
+        self.changes[id.index()] = changes || unknown;
+        self.any[id.index()] = Some(id);
+        if touches.everything() || touches.named().any(Thing::is_shared) {
+            self.wide[id.index()] = Some(id);
+        }
+        let on_host = self.hosts.entry(&task.host).or_default();
+        if touches.everything() {
+            on_host.everything = on_host.everything.max(Some(id));
+        }
+        for thing in touches.named() {
+            on_host.things.insert((thing.kind(), thing.name().unwrap_or_default()), (id, changes));
+        }
+    }
+
+    /// What bears on the decision about a task, if anything does.
+    pub(super) fn moves(&self, id: NodeId, task: &Task) -> Option<Moved> {
+        let reads = &task.scope.reads;
+        let nearest = self.touching(id, &task.host, reads);
+        if let Some(by) = nearest {
+            let touches = self.graph.task(by).map(|task| &task.scope.touches);
+            let thing = touches.and_then(|touches| {
+                touches.named().find(|thing| reads.everything() || reads.named().any(|read| read.overlaps(thing)))
+            });
+            let what = thing.map_or_else(|| "may touch anything".to_owned(), |thing| format!("touches {thing}"));
+            let why = if self.changes[by.index()] {
+                format!("it {what}, and comes first")
+            } else {
+                format!("it comes first, may change after all, and {what}")
+            };
+            return Some(Moved { by, why });
+        }
+        let source = self.uncertain_source(id)?;
+        Some(Moved { by: source, why: "its output may be another one then".into() })
+    }
+
+    /// The nearest change that touches what is read on `host`.
+    fn touching(&self, id: NodeId, host: &HostName, reads: &Things) -> Option<NodeId> {
+        if reads.everything() {
+            return self.any[id.index()];
+        }
+        let shared = if reads.named().any(Thing::is_shared) { self.wide[id.index()] } else { None };
+        let Some(on_host) = self.hosts.get(host) else { return shared };
+        let everything = on_host.everything.filter(|_| reads.named().next().is_some());
+        let named = reads.named().filter_map(|thing| on_host.latest(thing)).map(|(id, _)| id).max();
+        shared.max(everything).max(named)
+    }
+
+    /// The latest change that makes one of the states come about that the task expects, the thing that it changes, and that
+    /// state's index.
+    pub(super) fn expected<'t>(&self, task: &'t Task) -> Option<(NodeId, &'t Thing, usize)> {
+        let on_host = self.hosts.get(&task.host)?;
+        let expect = task.scope.expect.iter().enumerate();
+        let found = expect.filter_map(|(index, (thing, _))| {
+            let (by, certain) = on_host.latest(thing)?;
+            certain.then_some((by, thing, index))
+        });
+        found.max_by_key(|(by, ..)| *by)
+    }
+
+    /// A task whose output is used by this one and isn't certain.
+    fn uncertain_source(&self, id: NodeId) -> Option<NodeId> {
+        let mut sources = self.graph.before(id).filter(|edge| edge.kind == EdgeKind::Data).map(|edge| edge.from);
+        // What an act prints is known only once it has run.
+        let is_act = |id| self.graph.task(id).is_some_and(|task| matches!(task.action, Action::Act(_)));
+        sources.find(|source| !self.certain[source.index()] || is_act(*source))
+    }
+
+    /// A task whose output is used by this one and that would be skipped.
+    pub(super) fn skipped_source(&self, id: NodeId) -> Option<NodeId> {
+        let mut sources = self.graph.before(id).filter(|edge| edge.kind == EdgeKind::Data).map(|edge| edge.from);
+        sources.find(|source| self.skipped[source.index()])
+    }
+
+    pub(super) fn uncertain_output(&self, id: NodeId) -> Option<Assumed> {
+        let source = self.uncertain_source(id)?;
+        Some(Assumed { because: self.graph.task_id(source), why: "its output may be another one then".into() })
+    }
+
+    /// Why what hangs on this task isn't certain, if it isn't.
+    pub(super) fn doubt(&self, id: NodeId) -> Option<Assumed> {
+        let why = "what becomes of it isn't certain";
+        (!self.certain[id.index()]).then(|| Assumed { because: self.graph.task_id(id), why: why.into() })
+    }
+}
+
+impl OnHost<'_> {
+    /// The latest change that touches `thing`.
+    fn latest(&self, thing: &Thing) -> Option<(NodeId, bool)> {
+        let all = |kind| self.things.range((kind, "")..).take_while(move |((of, _), _)| *of == kind).map(|(_, by)| *by);
+        match (thing.kind(), thing.name()) {
+            ("file" | "folder", None) => all("file").chain(all("folder")).max(),
+            (kind, None) => all(kind).max(),
+            ("file", Some(path)) => {
+                let above = self.at_or_above("file", path);
+                above.max(self.below("file", path)).max(self.of("folder", "")).max(self.below("folder", path))
+            }
+            ("folder", Some(path)) => {
+                self.at_or_above("file", path).max(self.of("folder", "")).max(self.of("folder", path))
+            }
+            (kind, Some(name)) => self.of(kind, "").max(self.of(kind, name)),
+        }
+    }
+
+    fn of(&self, kind: &str, name: &str) -> Option<(NodeId, bool)> {
+        self.things.get(&(kind, name)).copied()
+    }
+
+    /// Of what a path is below, and of the path itself.
+    fn at_or_above(&self, kind: &str, path: &str) -> Option<(NodeId, bool)> {
+        let above = path.match_indices('/').map(|(at, _)| self.of(kind, &path[..at.max(1)]));
+        above.fold(self.of(kind, "").max(self.of(kind, path)), Option::max)
+    }
+
+    /// Of what is below a path, and of the path itself. That doesn't come right behind it: `/a-b` sorts before `/a/b`.
+    fn below(&self, kind: &str, path: &str) -> Option<(NodeId, bool)> {
+        let prefix = path.trim_end_matches('/');
+        let after = self.things.range((kind, prefix)..);
+        let begin_so = after.take_while(|((of, name), _)| *of == kind && name.starts_with(prefix));
+        begin_so.filter(|((_, name), _)| Thing::within(name, path)).map(|(_, by)| *by).max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn some_thing() -> impl Strategy<Value = Thing> {
+        let path = prop::sample::select(vec!["/", "/a", "/a-b", "/a/b", "/a/b/c", "/ab"]);
+        (prop::sample::select(vec!["file", "folder", "thing"]), prop::option::weighted(0.9, path)).prop_map(
+            |(kind, path)| {
+                path.map_or_else(|| Thing::try_from(kind.to_owned()).expect("a kind"), |path| Thing::new(kind, path))
+            },
+        )
+    }
+
+    proptest! {
+        /// What was changed is found by its index exactly where it overlaps.
+        #[test]
+        fn the_latest_change_is_one_that_overlaps(
+            touched in prop::collection::vec(some_thing(), 0..8),
+            read in some_thing(),
+        ) {
+            let mut on_host = OnHost::default();
+            let mut latest = None;
+            for (index, thing) in touched.iter().enumerate() {
+                let by = (NodeId::from_index(index), true);
+                on_host.things.insert((thing.kind(), thing.name().unwrap_or_default()), by);
+                latest = if thing.overlaps(&read) { Some(by) } else { latest };
+            }
+            prop_assert_eq!(on_host.latest(&read), latest);
+        }
+    }
+}

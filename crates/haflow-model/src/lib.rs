@@ -3,6 +3,7 @@
 //! Plain, owned, serializable data. Nothing here reads a file, opens a connection, runs a script or
 //! prints; no rhai, no tokio, no clap.
 
+mod action;
 mod diagnostic;
 mod event;
 mod graph;
@@ -15,6 +16,7 @@ mod size;
 mod task;
 mod thing;
 
+pub use action::Again;
 pub use diagnostic::{Diagnostic, Label, Sources, nearest};
 pub use event::{Event, Failure, Outcome, PlanCounts, Record, RunCounts, TaskRef};
 pub use graph::{Barrier, Draft, Edge, EdgeKind, Graph, Node, NodeId};

@@ -2,7 +2,7 @@
 
 use crate::decide::ready::Ready;
 use crate::decide::seen::Seen;
-use haflow_model::{Action, Change, Decision, Failure, Planned, Value};
+use haflow_model::{Change, Decision, Failure, Planned, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
@@ -18,9 +18,9 @@ pub(crate) fn check(
     match was {
         // It couldn't be told, and the plan said so.
         Decision::Unknown { .. } => return Ok(()),
-        Decision::Act { .. } if matches!(task.task.action, Action::Act(_)) => return Ok(()),
+        Decision::Act { .. } if task.task.action.always_runs().is_some() => return Ok(()),
         // Nothing was to be done, and nothing is: whatever else has moved isn't the task's.
-        Decision::UpToDate if matches!(now, Decision::UpToDate) && !matches!(task.task.action, Action::Read(_)) => {
+        Decision::UpToDate if matches!(now, Decision::UpToDate) && task.task.action.reads().is_none() => {
             return Ok(());
         }
         // Its turn came after all: the state is of no matter.

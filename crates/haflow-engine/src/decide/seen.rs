@@ -8,7 +8,7 @@ use crate::decide::ready::Ready;
 use crate::filters::Running;
 use crate::filters::jq::{self, Input, Yield};
 use crate::lane::Output;
-use haflow_model::{Action, Failure, Probe, Value};
+use haflow_model::{Failure, Probe, Value};
 
 /// The state of one task's thing on its host.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +29,8 @@ impl Seen {
         if task.want.as_ref().is_some_and(secret) || task.params.iter().any(|(_, known)| secret(known)) {
             return None;
         }
-        let text = match (self, &task.task.action) {
-            (_, Action::Read(read)) if read.secret => return None,
+        let text = match (self, task.task.action.reads()) {
+            (_, Some(read)) if read.secret => return None,
             (Self::Value(value), _) => value.to_string(),
             (Self::File(seen), _) => seen.state(),
             (Self::Nothing, _) => return None,

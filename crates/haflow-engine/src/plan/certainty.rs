@@ -14,7 +14,7 @@ use crate::decide::always_runs;
 use crate::decide::in_words::{differing, in_a_line};
 use crate::plan::look::{Look, Showed};
 use crate::plan::upstream::{Moved, Upstream};
-use haflow_model::{Action, Assumed, Decision, EdgeKind, Failure, Graph, HostName, NodeId, Planned, Task};
+use haflow_model::{Assumed, Decision, EdgeKind, Failure, Graph, HostName, NodeId, Planned, Task};
 use std::collections::HashMap;
 
 /// Decides on each task in the order of the graph.
@@ -50,7 +50,7 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
         let state = look.state.clone();
         let failed = matches!(look.showed, Showed::Failed(_));
         let doubt = |before: NodeId| {
-            let is_gate = graph.task(before).is_some_and(|task| matches!(task.action, Action::Gate(_)));
+            let is_gate = graph.task(before).is_some_and(|task| task.action.waits().is_some());
             let why = if is_gate {
                 "it doesn't hold now, and nothing before it would change that"
             } else {
@@ -73,7 +73,7 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             },
         };
         let assumed = assumed.or_else(|| gate.map(doubt)).filter(|_| !matches!(decision, Decision::Unknown { .. }));
-        if assumed.is_none() && matches!(task.action, Action::Gate(_)) && matches!(decision, Decision::Act { .. }) {
+        if assumed.is_none() && task.action.waits().is_some() && matches!(decision, Decision::Act { .. }) {
             waits[id.index()] = Some(*id);
         }
         // What can't be looked at now may well not be then.
@@ -95,7 +95,7 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
     let moved = upstream.moves(id, task);
     let because = |moved: &Moved| upstream.graph.task_id(moved.by);
     let assumed = moved.as_ref().map(|moved| Assumed { because: because(moved), why: moved.why.clone() });
-    let is_gate = matches!(task.action, Action::Gate(_));
+    let is_gate = task.action.waits().is_some();
     match look.showed {
         Showed::Skipped(why) => (Decision::Skipped { why }, upstream.uncertain_output(id)),
         Showed::Waits(source) if is_gate => {
@@ -105,9 +105,9 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
         }
         Showed::Waits(source) => {
             let because = upstream.graph.task_id(source);
-            match &task.action {
+            match task.action.always_runs() {
                 // It runs whatever it is given.
-                Action::Act(act) if task.when.is_none() => {
+                Some(act) if task.when.is_none() => {
                     let why = "what it is given isn't known yet".into();
                     (always_runs(act), Some(Assumed { because, why }))
                 }
@@ -150,8 +150,8 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
 
 /// A gate that doesn't hold now, and that nothing before it would help.
 fn gate_does_not_hold(task: &Task, failure: Failure) -> Decision {
-    match &task.action {
-        Action::Gate(gate) if gate.within.is_zero() => {
+    match task.action.waits() {
+        Some(gate) if gate.within.is_zero() => {
             let message = format!("the gate doesn't hold: {}", failure.message);
             Decision::Failed { failure: Failure { message, ..failure }.into() }
         }
@@ -184,7 +184,7 @@ fn triggered(upstream: &Upstream<'_>, id: NodeId, settled: Settled) -> Settled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use haflow_model::{Diff, Draft, Ensure, Param, Place, Policy, Probe, Scope, Thing, Things, Value};
+    use haflow_model::{Action, Diff, Draft, Ensure, Param, Place, Policy, Probe, Scope, Thing, Things, Value};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 

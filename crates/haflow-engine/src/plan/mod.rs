@@ -21,9 +21,7 @@ use crate::step::ahead::{Ahead, Looked};
 use crate::step::connect::connect_all;
 use crate::step::trouble::Trouble;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use haflow_model::{
-    Action, Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, Param, Plan, Planned, Secrets, Task,
-};
+use haflow_model::{Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, Param, Plan, Planned, Secrets, Task};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 use tokio::sync::mpsc::unbounded_channel;
@@ -90,13 +88,13 @@ pub async fn flaps(
         .decisions
         .iter()
         .filter(|planned| {
-            let reads = matches!(graph.task(planned.task).map(|task| &task.action), Some(Action::Read(_)));
+            let reads = graph.task(planned.task).is_some_and(|task| task.action.reads().is_some());
             planned.state.is_some() && (reads || matches!(planned.decision, Decision::Change { .. }))
         })
         .map(|planned| (planned.task, planned))
         .collect();
     let looks = look_all(graph, hosts, events, Given { stop, salt: &plan.salt, secrets }, |id| {
-        first.contains_key(&id) || matches!(graph.task(id).map(|task| &task.action), Some(Action::Read(_)))
+        first.contains_key(&id) || graph.task(id).is_some_and(|task| task.action.reads().is_some())
     });
     let looks = looks.await;
     let mut flaps = Vec::new();
@@ -161,7 +159,7 @@ async fn look_all(
                 None => break,
             },
         };
-        if let (Action::Read(read), Ok(Seen::Value(value))) = (&task.task.action, &seen) {
+        if let (Some(read), Ok(Seen::Value(value))) = (task.task.action.reads(), &seen) {
             let output = Known::read(value, read.secret);
             if let Known::Secret(secret) = &output {
                 events.conceal(secret);

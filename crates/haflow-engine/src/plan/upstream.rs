@@ -1,6 +1,6 @@
 //! What the tasks so far would change, and on which later decisions that bears.
 
-use haflow_model::{Action, Assumed, Decision, EdgeKind, Graph, HostName, NodeId, Task, Thing, Things};
+use haflow_model::{Assumed, Decision, EdgeKind, Graph, HostName, NodeId, Task, Thing, Things};
 use std::collections::{BTreeMap, HashMap};
 
 /// What bears on a decision, and how.
@@ -57,7 +57,7 @@ impl<'g> Upstream<'g> {
         self.skipped[id.index()] = matches!(decision, Decision::Skipped { .. });
         let changes = matches!(decision, Decision::Change { .. } | Decision::Act { .. });
         let touches = &task.scope.touches;
-        let looks = matches!(task.action, Action::Read(_) | Action::Gate(_));
+        let looks = !task.action.changes();
         // What isn't certain to stay as it is may change after all, and touch what it touches.
         if looks || !(changes || unknown || assumed) {
             return;
@@ -125,7 +125,7 @@ impl<'g> Upstream<'g> {
     fn uncertain_source(&self, id: NodeId) -> Option<NodeId> {
         let mut sources = self.graph.before(id).filter(|edge| edge.kind == EdgeKind::Data).map(|edge| edge.from);
         // What an act prints is known only once it has run.
-        let is_act = |id| self.graph.task(id).is_some_and(|task| matches!(task.action, Action::Act(_)));
+        let is_act = |id| self.graph.task(id).is_some_and(|task| task.action.always_runs().is_some());
         sources.find(|source| !self.certain[source.index()] || is_act(*source))
     }
 

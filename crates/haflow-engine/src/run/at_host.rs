@@ -7,7 +7,7 @@ use crate::lane::Stopped;
 use crate::run::turn::{MOST_LOSSES, Tried, Turn, Worker};
 use crate::step::trouble::Trouble;
 use crate::step::{self, Sight};
-use haflow_model::{Action, Event};
+use haflow_model::Event;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -80,7 +80,7 @@ impl<'t> Turn<'t> {
     /// Looks, for at most `left`; once more where the connection is lost over it and comes back.
     pub(super) async fn look(&mut self, left: Duration) -> Result<Seen, Trouble> {
         let (task, kill) = (self.task, &self.worker.interrupt.kill);
-        if matches!(task.task.action, Action::Act(_)) {
+        if task.task.action.always_runs().is_some() {
             // An act shows nothing.
             return Ok(Seen::Nothing);
         }
@@ -109,7 +109,7 @@ impl<'t> Turn<'t> {
         let applied = worker.listening(task, step, applied).await;
         let applied = match (applied, step) {
             (Err(Trouble::Lost(_)), Some(step)) => self.pick_up(step).await?,
-            (Err(Trouble::Lost(_)), None) if matches!(task.task.action, Action::File(_)) => return Ok(Tried::Unknown),
+            (Err(Trouble::Lost(_)), None) if task.file().is_some() => return Ok(Tried::Unknown),
             (applied, _) => applied?,
         };
         Ok(applied.map_or(Tried::Nothing, |applied| Tried::Applied(Box::new(applied))))

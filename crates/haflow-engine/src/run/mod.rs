@@ -23,7 +23,7 @@ use crate::step::connect::connect_all;
 use crate::step::gatekeeper::{Gatekeeper, Interrupt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{
-    Action, EdgeKind, Event, Failure, Graph, HostName, NodeId, Outcome, Param, Plan, RunCounts, Secrets, Task, TaskRef,
+    Again, EdgeKind, Event, Failure, Graph, HostName, NodeId, Outcome, Param, Plan, RunCounts, Secrets, Task, TaskRef,
     Value, json_size,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -96,7 +96,7 @@ pub async fn execute(
         if let Some((outcome, _)) = run.ended_before(id) {
             before.entry(task.host.clone()).or_default().add(&outcome);
             run.begun[id.index()] = true;
-        } else if task.when.is_none() && task.outputs().next().is_none() && can_be_looked_at(task) {
+        } else if task.when.is_none() && task.outputs().next().is_none() && task.action.can_be_looked_at_ahead() {
             run.ahead.offer(id);
         }
     }
@@ -150,11 +150,6 @@ fn unusable(output: &Known) -> Option<Failure> {
         return None;
     };
     Some(Failure { message, hint: Some(hint.into()), ..Failure::default() })
-}
-
-/// A gate looks for as long as it takes, and an act shows nothing.
-fn can_be_looked_at(task: &Task) -> bool {
-    matches!(task.action, Action::Ensure(_) | Action::File(_) | Action::Read(_))
 }
 
 /// The state of a run.
@@ -297,13 +292,11 @@ impl<'r> Run<'r> {
         let output = output.clone().map(Known::Plain);
         let has_ended = |id: &NodeId| matches!(self.past.get(id), Some(Past::Ended { .. }));
         let mut users = self.graph.after(id).filter(|edge| edge.kind == EdgeKind::Data).map(|edge| edge.to);
-        let done = match self.graph.task(id)?.action {
-            // It held then. Where it is what lets others begin, it must hold now.
-            Action::Gate(_) => self.is_followed(id),
-            // A secret is read again also for those that have ended: whatever prints it is concealed.
-            Action::Read(_) => output.is_some() || users.next().is_none(),
-            Action::Act(_) => output.is_some() || users.all(|user| has_ended(&user)),
-            Action::Ensure(_) | Action::File(_) => true,
+        let done = match self.graph.task(id)?.action.again() {
+            Again::Never => true,
+            Again::WhereFollowed => self.is_followed(id),
+            Again::WhereUsed => output.is_some() || users.next().is_none(),
+            Again::WhereStillUsed => output.is_some() || users.all(|user| has_ended(&user)),
         };
         done.then(|| (outcome.clone(), output))
     }
@@ -408,7 +401,11 @@ impl<'r> Run<'r> {
         if let Some(output) = output {
             self.outputs.insert(id, output);
             for edge in self.graph.after(id).filter(|edge| edge.kind == EdgeKind::Data) {
-                if self.graph.task(edge.to).is_some_and(|task| task.when.is_none() && can_be_looked_at(task)) {
+                if self
+                    .graph
+                    .task(edge.to)
+                    .is_some_and(|task| task.when.is_none() && task.action.can_be_looked_at_ahead())
+                {
                     self.ahead.offer(edge.to);
                 }
             }

@@ -1,6 +1,6 @@
 //! What a run that is resumed knows of its tasks from before: a fold over the events of its journal.
 
-use haflow_model::{Action, Event, Outcome, REDACTED, Record, Task, Value};
+use haflow_model::{Event, Outcome, REDACTED, Record, Task, Value};
 use std::collections::BTreeMap;
 
 /// What is known of a task that was begun.
@@ -107,7 +107,7 @@ fn is_redacted(value: &Value) -> bool {
 
 /// Why it isn't known whether a task that can't be probed must be done once more, where that is so.
 pub(crate) fn in_doubt(task: &Task, past: Option<&Past>, run: &str) -> Option<String> {
-    let Action::Act(_) = &task.action else { return None };
+    task.action.always_runs()?;
     let why = match past? {
         Past::Tried { .. } | Past::InDoubt { again: true, .. } => return None,
         Past::InDoubt { .. } => "it was cut off while it was being applied, and whether it was done can't be probed",

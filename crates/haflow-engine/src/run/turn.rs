@@ -12,7 +12,7 @@ use crate::run::past::{Past, in_doubt};
 use crate::step::gatekeeper::{Gatekeeper, Interrupt};
 use crate::step::trouble::{Trouble, stopped_in_words};
 use crate::step::{self, Sight, judge, killed};
-use haflow_model::{Action, Decision, Diff, Event, Failure, Outcome, Planned};
+use haflow_model::{Decision, Diff, Event, Failure, Outcome, Planned};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -154,7 +154,7 @@ impl Turn<'_> {
         }
         self.applying = false;
         worker.gatekeeper.ask()?;
-        if let Action::Gate(gate) = &task.task.action {
+        if let Some(gate) = task.task.action.waits() {
             return self.gate(gate).await;
         }
         let mut seen = self.sight(ahead).await?;
@@ -168,7 +168,7 @@ impl Turn<'_> {
             _ => Ok(()),
         };
         keep(&seen)?;
-        if let (Action::Read(read), Seen::Value(value)) = (&task.task.action, seen.seen()) {
+        if let (Some(read), Seen::Value(value)) = (task.task.action.reads(), seen.seen()) {
             return Ok((Outcome::Ok, Some(Known::read(value, read.secret))));
         }
         let mut first = None;

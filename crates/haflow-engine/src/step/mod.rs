@@ -19,7 +19,7 @@ use crate::hosts::kept::PickedUp;
 use crate::hosts::lent::Lent;
 use crate::lane::{Output, Process, Script, Stopped};
 use crate::step::trouble::Trouble;
-use haflow_model::{Action, Decision, Failure, Probe, Value};
+use haflow_model::{Action, Decision, Failure, Value};
 use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
@@ -39,21 +39,12 @@ impl Prepared<'_> {
 
 /// The read-only script of a task; an act has none.
 fn probe<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
-    match probe_of(task) {
+    match task.task.action.probe() {
         Some(probe) => Some(Prepared { text: &probe.script, variables: task.variables(), process: Process::Own }),
         None => task.file().map(|wanted| {
             let (text, variables) = wanted.probe();
             Prepared { text, variables, process: Process::Pinned }
         }),
-    }
-}
-
-fn probe_of<'a>(task: &'a Ready<'_>) -> Option<&'a Probe> {
-    match &task.task.action {
-        Action::Ensure(ensure) => Some(&ensure.probe),
-        Action::Gate(gate) => Some(&gate.probe),
-        Action::Read(read) => Some(&read.probe),
-        Action::File(_) | Action::Act(_) => None,
     }
 }
 
@@ -66,7 +57,7 @@ async fn interpret(
     kill: &CancellationToken,
 ) -> Result<Seen, Trouble> {
     let running = Running { filters, variables: &task.values.0, timeout, kill };
-    let seen = match probe_of(task) {
+    let seen = match task.task.action.probe() {
         Some(probe) => seen::of_probe(probe, output, task.structured(), running).await.map_err(Trouble::from),
         None => match (file::seen::parse(output), task.file()) {
             (Ok(mut seen), Some(wanted)) => match wanted.make_edit(&mut seen, running).await {
@@ -76,8 +67,8 @@ async fn interpret(
             (seen, _) => Ok(seen.map(Seen::File)?),
         },
     };
-    match &task.task.action {
-        Action::Read(read) if read.secret => seen.map_err(|trouble| match trouble {
+    match task.task.action.reads() {
+        Some(read) if read.secret => seen.map_err(|trouble| match trouble {
             Trouble::Failed(failure) => Failure {
                 // What was printed, and what a filter says of it, may hold the secret.
                 message: match output.exit {
@@ -177,10 +168,7 @@ pub(crate) struct Applied {
 
 /// The id under which the host keeps the result of what [`apply`] does, where it does that. A file is written at once or not at all.
 pub(crate) fn kept(lane: &Lent<'_>, task: &Ready<'_>) -> Option<String> {
-    match task.task.action {
-        Action::Ensure(_) | Action::Act(_) => lane.step(&task.task.id()),
-        Action::File(_) | Action::Read(_) | Action::Gate(_) => None,
-    }
+    if task.task.action.is_kept() { lane.step(&task.task.id()) } else { None }
 }
 
 /// Changes the thing from what was seen, and looks again: one round trip. `None` where what was seen before no longer holds;

@@ -5,7 +5,7 @@ mod only;
 
 pub use draft::Draft;
 
-use crate::{Action, Content, Diagnostic, FileState, Host, OutputRef, Param, Place, SecretText, Task};
+use crate::{Diagnostic, Host, OutputRef, Param, Place, SecretText, Task};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::{Direction, algo};
 use schemars::JsonSchema;
@@ -293,15 +293,7 @@ fn partition(most: usize, holds: impl Fn(usize) -> bool) -> usize {
 impl Task {
     /// The value that the action asks for: an ensure's or a gate's `want`, a file's content.
     pub fn wanted(&self) -> Option<&Param> {
-        match &self.action {
-            Action::Ensure(ensure) => Some(&ensure.want),
-            Action::Gate(gate) => Some(&gate.want),
-            Action::File(file) => match &file.state {
-                FileState::Content(Content::Is(param)) => Some(param),
-                _ => None,
-            },
-            Action::Act(_) | Action::Read(_) => None,
-        }
+        self.action.wanted()
     }
 
     /// All outputs that the task uses.

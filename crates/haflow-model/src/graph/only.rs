@@ -1,7 +1,7 @@
 //! What is left of a graph where only some tasks are chosen.
 
 use super::{Edge, EdgeKind, Graph, Node, NodeId};
-use crate::{Action, Content, FileState, OutputRef, Param, Task};
+use crate::{OutputRef, Param, Task};
 use std::collections::{BTreeSet, HashMap};
 
 impl Graph {
@@ -88,18 +88,9 @@ impl Graph {
 
 impl Task {
     fn outputs_mut(&mut self) -> impl Iterator<Item = &mut OutputRef> {
-        let wanted = match &mut self.action {
-            Action::Ensure(ensure) => Some(&mut ensure.want),
-            Action::Gate(gate) => Some(&mut gate.want),
-            Action::File(file) => match &mut file.state {
-                FileState::Content(Content::Is(param)) => Some(param),
-                _ => None,
-            },
-            Action::Act(_) | Action::Read(_) => None,
-        };
         self.params
             .values_mut()
-            .chain(wanted)
+            .chain(self.action.wanted_mut())
             .filter_map(|param| match param {
                 Param::Output(output) => Some(output),
                 Param::Value(_) | Param::Secret(_) => None,

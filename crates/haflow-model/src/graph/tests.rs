@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Act, Policy, Probe, Read, Scope};
+use crate::{Act, Action, Policy, Probe, Read, Scope};
 use std::collections::BTreeMap;
 
 fn task(host: &str, name: &str, line: u32) -> Task {

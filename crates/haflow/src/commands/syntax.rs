@@ -1,28 +1,17 @@
 //! Whether the scripts that a playbook sends to its hosts are shell.
 
 use crate::error::Error;
-use haflow_model::{Action, Diagnostic, Graph, Sources, Task};
+use haflow_model::{Diagnostic, Graph, Sources};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
-
-/// The scripts of a task, each with the option that it was given by.
-fn scripts(task: &Task) -> Vec<(&'static str, &str)> {
-    match &task.action {
-        Action::Ensure(ensure) => vec![("probe", &ensure.probe.script), ("apply", &ensure.apply)],
-        Action::Act(act) => vec![("apply", &act.apply)],
-        Action::Gate(gate) => vec![("probe", &gate.probe.script)],
-        Action::Read(read) => vec![("probe", &read.probe.script)],
-        Action::File(_) => Vec::new(),
-    }
-}
 
 /// Has `sh -n` of this machine read each script. Where there is no `sh`, or it can't be asked, nothing is
 /// said.
 pub(super) fn check(graph: &Graph, sources: &Sources) -> Result<(), Error> {
     let mut read: BTreeSet<&str> = BTreeSet::new();
     for (_, task) in graph.tasks() {
-        for (option, script) in scripts(task) {
+        for (option, script) in task.action.scripts() {
             if !read.insert(script) {
                 continue;
             }

@@ -14,7 +14,7 @@ use crate::report::{Advice, Format, Options, Reporter, Teller};
 use crate::secrets;
 use haflow_engine::facts::{self, FactError, Facts};
 use haflow_engine::{Events, Hosts, Interrupt, Told};
-use haflow_model::{Action, Graph, Host, Inventory, Param, Secrets, Value};
+use haflow_model::{Graph, Host, Inventory, Param, Secrets, Value};
 use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, RecordedFacts, Unreached};
 use jiff::SignedDuration;
 use std::cell::Cell;
@@ -183,7 +183,7 @@ impl Session {
 
     /// What is to be known to say how a run of this goes on.
     fn advice(&self) -> Advice {
-        let acts = self.declared.graph.tasks().filter(|(_, task)| matches!(task.action, Action::Act(_)));
+        let acts = self.declared.graph.tasks().filter(|(_, task)| task.action.always_runs().is_some());
         let anew = (!self.declared.unreached.is_empty()).then(|| self.command.clone());
         Advice { acts: acts.map(|(_, task)| task.id()).collect(), anew }
     }

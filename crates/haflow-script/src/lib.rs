@@ -3,53 +3,30 @@
 //! rhai lives here and nowhere else. A script is a pure function of its text, the inventory, the params and the facts
 //! that it asks for; what it declares is data, and nothing of the interpreter outlives [`declare`].
 
-mod boundary;
-mod certificate;
-mod check;
-mod diagnose;
-mod docs;
-mod explain;
-mod facts;
-mod files;
-mod guess;
-mod hosts;
-mod jail;
-mod jq;
-mod key_parts;
-mod keys;
+mod calls;
+mod errors;
 mod label;
 mod modules;
 mod natives;
-mod notes;
-mod options;
-mod order;
-mod outputs;
-mod params;
 mod place;
-mod raise;
 mod reference;
 mod request;
 mod runtime;
-mod secrets;
 mod session;
 mod sized;
-mod slips;
-mod tasks;
-mod templates;
-mod values;
 
-pub use docs::{FunctionDoc, ModuleDoc, NativeDoc, module_docs, native_docs};
-pub use facts::assumed_facts;
 pub use modules::{Called, Module, Part, stdlib};
+pub use natives::facts::assumed_facts;
+pub use natives::secrets::name as secret_name;
+pub use reference::{FunctionDoc, ModuleDoc, NativeDoc, module_docs, native_docs};
 pub use request::{
     DeclareError, Declared, FactFailure, FactQuery, FactsRead, GroupNeed, Note, NoteKind, ParamDecl, ParamType,
     ReadFacts, RecordedFacts, Request, SecretNeed, Unreached,
 };
-pub use secrets::name as secret_name;
 
-use guess::Guess;
 use haflow_model::{Diagnostic, Host, HostName, Inventory, Place};
 use jiff::Timestamp;
+use session::guess::{self, Guess};
 use session::{Message, Session};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -107,7 +84,7 @@ fn declare_with(
     now: Timestamp,
     interrupt: Option<Arc<AtomicBool>>,
     guess: Guess,
-) -> Result<(Declared, Option<facts::Guessed>), DeclareError> {
+) -> Result<(Declared, Option<natives::facts::Guessed>), DeclareError> {
     let name: Arc<str> = playbook.display().to_string().into();
     let text = read(playbook, &name)?;
     let folder = playbook.parent().unwrap_or(Path::new("")).to_owned();

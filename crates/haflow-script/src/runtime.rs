@@ -1,12 +1,14 @@
 //! The interpreter: what it may do, and one run of it.
 
+use crate::calls::register::Natives;
+use crate::errors::diagnose;
+use crate::errors::problem::{NOWHERE, Problem, Stop, complete, token};
+use crate::modules::check;
 use crate::modules::{Called, Modules, Resolver, stdlib};
-use crate::natives::Natives;
+use crate::natives::{facts, files, hosts, keys, notes, order, outputs, params, secrets, tasks, templates};
 use crate::place::{Site, straightened};
-use crate::raise::{NOWHERE, Problem, Stop, complete, token};
 use crate::request::{DeclareError, Declared};
 use crate::session::Session;
-use crate::{check, diagnose, facts, files, hosts, keys, notes, order, outputs, params, secrets, tasks, templates};
 use haflow_model::Diagnostic;
 use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel};
 use std::any::TypeId;

@@ -1,12 +1,12 @@
 //! `param`.
 
-use crate::hosts::text;
-use crate::natives::Natives;
-use crate::options::Options;
-use crate::raise::{Call, Problem, Raise};
+use crate::calls::options::Options;
+use crate::calls::register::Natives;
+use crate::calls::values::{from_value, shown, to_value, type_word};
+use crate::errors::problem::{Call, Problem, Raise};
+use crate::natives::hosts::text;
 use crate::request::{ParamDecl, ParamType};
 use crate::session::Session;
-use crate::values::{from_value, shown, to_value, type_word};
 use haflow_model::{Diagnostic, Value, nearest};
 use rhai::Dynamic;
 

@@ -1,7 +1,7 @@
 //! Slips of people who come from YAML, Python or the shell: each gets the message that names it.
 
+use crate::errors::problem::Problem;
 use crate::place::offset;
-use crate::raise::Problem;
 use haflow_model::Place;
 use rhai::{LexError, ParseErrorType};
 

@@ -1,12 +1,14 @@
 //! What the native functions of one declaration share.
 
-use crate::facts;
-use crate::guess::Guess;
+pub(crate) mod guess;
+
+use crate::errors::problem::Stop;
+use crate::natives::facts;
 use crate::place::{Site, Trace};
-use crate::raise::Stop;
 use crate::request::{
     FactFailure, FactQuery, FactsRead, GroupNeed, Note, ParamDecl, RecordedFacts, SecretNeed, Unreached,
 };
+use crate::session::guess::Guess;
 use haflow_model::{Draft, Host, HostName, Inventory, Place, Probe, Sources, Value};
 use jiff::Timestamp;
 use rhai::{Dynamic, ImmutableString};

@@ -1,11 +1,14 @@
 //! `pgp_key`: keys that are taken only if they are the ones that the playbook pins.
 
-use crate::certificate::{Refusal, Terms, judge};
-use crate::jail;
-use crate::natives::Natives;
-use crate::options::Options;
-use crate::raise::{Call, Problem, Raise};
-use crate::values::shown;
+mod certificate;
+mod parts;
+
+use crate::calls::options::Options;
+use crate::calls::register::Natives;
+use crate::calls::values::shown;
+use crate::errors::problem::{Call, Problem, Raise};
+use crate::modules::jail;
+use crate::natives::keys::certificate::{Refusal, Terms, judge};
 use pgp::armor::Dearmor;
 use rhai::{Dynamic, ImmutableString};
 use std::io::Read as _;
@@ -194,7 +197,7 @@ mod tests {
             // What another key has signed isn't handed on.
             assert_eq!(
                 packets(text.as_bytes()).unwrap(),
-                packets(include_bytes!("../tests/keys/good.gpg")).unwrap(),
+                packets(include_bytes!("../../../tests/keys/good.gpg")).unwrap(),
                 "{file}"
             );
             assert_eq!(packets(text.as_bytes()).and_then(|bytes| judge(&bytes, terms(GOOD))).unwrap(), text, "{file}");
@@ -253,8 +256,8 @@ mod tests {
     #[test]
     fn what_is_no_whole_public_key_is_refused() {
         let why = |bytes: &[u8]| packets(bytes).and_then(|bytes| judge(&bytes, terms(GOOD))).unwrap_err().what;
-        let armored = include_str!("../tests/keys/good.asc");
-        let binary = include_bytes!("../tests/keys/good.gpg");
+        let armored = include_str!("../../../tests/keys/good.asc");
+        let binary = include_bytes!("../../../tests/keys/good.gpg");
         assert_eq!(why(b" \n"), "is empty");
         assert_eq!(why(b"<!DOCTYPE html>\n<p>Not found</p>\n"), "is a web page and not a key");
         assert_eq!(why(b"pub   ed25519 2024-01-01 [SC]\n"), Refusal::not_a_key().what);
@@ -275,7 +278,7 @@ mod tests {
     #[test]
     fn a_key_is_changed_by_no_byte() {
         // Whatever is changed, the key isn't taken; but for the hint by which key it was signed, which nothing vouches for.
-        let binary = include_bytes!("../tests/keys/good.gpg");
+        let binary = include_bytes!("../../../tests/keys/good.gpg");
         let id = [0x97, 0x95, 0x57, 0x58, 0x47, 0xda, 0x3b, 0xc8];
         let hint = binary.windows(id.len()).rposition(|window| window == id).unwrap();
         let text = judged("good.gpg", GOOD, "2026-01-01", false).unwrap();

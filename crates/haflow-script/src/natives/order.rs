@@ -1,12 +1,12 @@
 //! `barrier`, `serial`, `rolling` and `parallel`.
 
-use crate::hosts::{self, HostHandle};
+use crate::calls::options::Options;
+use crate::calls::register::Natives;
+use crate::calls::values::shown;
+use crate::errors::problem::{Call, Problem, Raise};
 use crate::label::label;
-use crate::natives::Natives;
-use crate::options::Options;
-use crate::outputs::TaskHandle;
-use crate::raise::{Call, Problem, Raise};
-use crate::values::shown;
+use crate::natives::hosts::{self, HostHandle};
+use crate::natives::outputs::TaskHandle;
 use haflow_model::HostName;
 use rhai::{Dynamic, EvalAltResult, FnPtr};
 

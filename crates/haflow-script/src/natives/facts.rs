@@ -5,16 +5,16 @@
 //! none of those will run: it gets a stand-in, so that the other hosts' tasks are declared as ever. A playbook's own code decides
 //! by facts what it likes: it gets a guess, and is run again with other ones ([`crate::declare`]).
 
-use crate::hosts::HostHandle;
+use crate::calls::options::Options;
+use crate::calls::register::Natives;
+use crate::calls::values::{from_value, to_value};
+use crate::errors::problem::{Call, Problem, Raise, Stop, complete};
 use crate::modules::stdlib;
-use crate::natives::Natives;
-use crate::options::Options;
+use crate::natives::hosts::HostHandle;
+use crate::natives::tasks;
 use crate::place::Site;
-use crate::raise::{Call, Problem, Raise, Stop, complete};
 use crate::request::{DeclareError, FactFailure, FactQuery, FactsRead, Unreached};
 use crate::session::{Session, State};
-use crate::tasks;
-use crate::values::{from_value, to_value};
 use haflow_model::{Diagnostic, Host, HostName, NodeId, Param, Value};
 use rhai::Dynamic;
 use serde_json::json;
@@ -33,7 +33,7 @@ pub(crate) fn standard(call: &Call<'_>, host: &HostHandle) -> Result<Dynamic, Ra
 
 fn own(call: &Call<'_>, [host, name, options]: [Dynamic; 3]) -> Result<Dynamic, Raise> {
     let host = HostHandle::of(&host, "fact")?;
-    let name = crate::hosts::text(&name, "fact")?;
+    let name = crate::natives::hosts::text(&name, "fact")?;
     if &*name == FactQuery::Standard.name() || name.is_empty() {
         return Err(Problem::new(format!("a fact of one's own can't be called `{name}`")).into());
     }

@@ -1,8 +1,8 @@
 //! `secret`: what a playbook knows by its name only.
 
-use crate::hosts::text;
-use crate::natives::Natives;
-use crate::raise::{Call, Problem, Raise};
+use crate::calls::register::Natives;
+use crate::errors::problem::{Call, Problem, Raise};
+use crate::natives::hosts::text;
 use crate::request::SecretNeed;
 use haflow_model::{SecretPart, SecretText};
 use rhai::Dynamic;

@@ -1,10 +1,10 @@
 //! Where the interpreter's errors are, and which calls led there.
 
-use crate::explain::{explain, explain_syntax, raced};
+use crate::errors::explain::{explain, explain_syntax, raced};
+use crate::errors::problem::{Problem, Stop, complete};
+use crate::errors::slips;
 use crate::place::{Site, offset, places_of, unclosed};
-use crate::raise::{Problem, Stop, complete};
 use crate::session::Session;
-use crate::slips;
 use haflow_model::{Diagnostic, Place};
 use rhai::{Engine, EvalAltResult, ParseError, Position};
 use std::sync::Arc;

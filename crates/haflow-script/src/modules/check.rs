@@ -1,12 +1,12 @@
 //! What can be known to be wrong with a script before it runs: calls of functions that aren't there.
 
+use crate::errors::problem::{Problem, complete};
+use crate::errors::slips;
 use crate::modules::{Called, Module, Modules, Parsed, stdlib};
 use crate::place::{Site, find_function, offset};
-use crate::raise::{Problem, complete};
-use crate::reference::NATIVES;
+use crate::reference::natives::NATIVES;
 use crate::runtime::forbidden;
 use crate::session::Session;
-use crate::slips;
 use haflow_model::{Diagnostic, Place, nearest};
 use rhai::{AST, ASTNode, Engine, Expr, FnAccess, FnCallExpr, Position, Stmt};
 use std::collections::{BTreeMap, BTreeSet};

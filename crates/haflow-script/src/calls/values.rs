@@ -1,8 +1,8 @@
 //! Values of scripts and values of the model.
 
-use crate::hosts::HostHandle;
-use crate::outputs::{OutputHandle, TaskHandle, TestHandle};
-use crate::secrets::SecretHandle;
+use crate::natives::hosts::HostHandle;
+use crate::natives::outputs::{OutputHandle, TaskHandle, TestHandle};
+use crate::natives::secrets::SecretHandle;
 use haflow_model::Value;
 use rhai::{Dynamic, FnPtr, Map};
 

@@ -1,8 +1,8 @@
 //! Handles of tasks and their outputs, and tests on outputs.
 
-use crate::natives::Natives;
-use crate::raise::{Call, Problem, Raise};
-use crate::values::{shown, to_value};
+use crate::calls::register::Natives;
+use crate::calls::values::{shown, to_value};
+use crate::errors::problem::{Call, Problem, Raise};
 use haflow_model::{EdgeKind, NodeId, OutputRef, Test, When};
 use rhai::{Dynamic, Engine};
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! What the reference is made of: the native functions, and the doc comments of modules.
 
-use crate::reference::NATIVES;
+pub(crate) mod natives;
+
+use crate::reference::natives::NATIVES;
 
 /// A native function, for the reference.
 #[derive(Debug, Clone, Copy)]
@@ -72,8 +74,8 @@ fn push_line(text: &mut String, line: &str) {
 
 #[cfg(test)]
 mod tests {
-    use crate::natives::Natives;
-    use crate::reference::NATIVES;
+    use crate::calls::register::Natives;
+    use crate::reference::natives::NATIVES;
     use crate::session::Session;
     use rhai::Engine;
     use std::collections::BTreeSet;

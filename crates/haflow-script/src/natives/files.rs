@@ -1,11 +1,11 @@
 //! `file`.
 
-use crate::jq;
-use crate::natives::Natives;
-use crate::options::Options;
-use crate::raise::{Call, Problem, Raise};
-use crate::tasks::{COMMON, Head, param};
-use crate::values::{shown, type_word};
+use crate::calls::jq;
+use crate::calls::options::Options;
+use crate::calls::register::Natives;
+use crate::calls::values::{shown, type_word};
+use crate::errors::problem::{Call, Problem, Raise};
+use crate::natives::tasks::{COMMON, Head, param};
 use haflow_model::{Action, Content, Edit, File, FileState, OwnEdit, Param, SYSTEM_FOLDERS, Value};
 use rhai::Dynamic;
 
@@ -24,7 +24,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 }
 
 fn file(call: &Call<'_>, [host, path, options]: [Dynamic; 3]) -> Result<Dynamic, Raise> {
-    crate::hosts::HostHandle::of(&host, "file")?;
+    crate::natives::hosts::HostHandle::of(&host, "file")?;
     let mut options = Options::new("file", options, FILE.into_iter().chain(COMMON))?;
     let (path, slash) = absolute(&path)?;
     let name = options.text("name")?.map_or_else(|| path.clone(), Into::into);

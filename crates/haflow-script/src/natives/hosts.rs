@@ -1,12 +1,12 @@
 //! `group`, `host`, `hosts`, and what scripts see of a host.
 
-use crate::facts;
-use crate::natives::Natives;
-use crate::options::Options;
-use crate::raise::{Call, Problem, Raise};
+use crate::calls::options::Options;
+use crate::calls::register::Natives;
+use crate::calls::values::{from_value, shown};
+use crate::errors::problem::{Call, Problem, Raise};
+use crate::natives::facts;
 use crate::request::GroupNeed;
 use crate::session::Session;
-use crate::values::{from_value, shown};
 use haflow_model::{Host, Inventory, nearest};
 use rhai::{Dynamic, ImmutableString, Map};
 use std::sync::Arc;

@@ -1,15 +1,15 @@
 //! `fail`, `warn`, `print`, `json` and `options`.
 
-use crate::facts;
-use crate::hosts::text;
-use crate::natives::Natives;
-use crate::options::{as_map, unknown};
+use crate::calls::options::{as_map, unknown};
+use crate::calls::register::Natives;
+use crate::calls::values::{shown, to_value, type_word};
+use crate::errors::problem::{Call, Problem, Raise};
+use crate::natives::facts;
+use crate::natives::hosts::text;
+use crate::natives::tasks::{BY_ITSELF, COMMON};
 use crate::place::literal_escapes;
-use crate::raise::{Call, Problem, Raise};
 use crate::request::{Note, NoteKind};
 use crate::session::Session;
-use crate::tasks::{BY_ITSELF, COMMON};
-use crate::values::{shown, to_value, type_word};
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use std::any::TypeId;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The interpreter's errors in plain words, with what to do about each.
 
+use crate::errors::problem::Problem;
 use crate::place::{keys, variables};
-use crate::raise::Problem;
-use crate::reference::NATIVES;
+use crate::reference::natives::NATIVES;
 use crate::runtime::{MAX_CALLS, MAX_ELEMENTS, MAX_TEXT};
 use crate::session::{MAX_OPERATIONS, MAX_TIME, Session};
 use haflow_model::nearest;
@@ -270,7 +270,7 @@ fn word_of_type(of: &str) -> String {
         "Host" => "a host",
         "Task" => "a task",
         "Output" => "an output",
-        "Secret" | "haflow_script::secrets::SecretHandle" => "a secret",
+        "Secret" | "haflow_script::natives::secrets::SecretHandle" => "a secret",
         "Test" => "a test on an output",
         other => return other.to_owned(),
     }

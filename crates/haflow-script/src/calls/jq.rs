@@ -1,6 +1,6 @@
 //! Checks of jq filters, which run elsewhere.
 
-use crate::raise::{Call, Problem};
+use crate::errors::problem::{Call, Problem};
 use jaq_core::data::JustLut;
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, compile};

@@ -1,7 +1,7 @@
 //! Option maps, read key by key.
 
-use crate::raise::Problem;
-use crate::values::shown;
+use crate::calls::values::shown;
+use crate::errors::problem::Problem;
 use haflow_model::nearest;
 use rhai::{Dynamic, ImmutableString, Map};
 use std::time::Duration;

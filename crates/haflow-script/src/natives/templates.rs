@@ -1,12 +1,12 @@
 //! `template` and `render`.
 
-use crate::hosts::text;
-use crate::jail;
-use crate::natives::Natives;
-use crate::raise::{Call, Problem, Raise, Stop, complete};
-use crate::secrets::SecretHandle;
+use crate::calls::register::Natives;
+use crate::calls::values::{MAX_DEPTH, to_value, too_deep};
+use crate::errors::problem::{Call, Problem, Raise, Stop, complete};
+use crate::modules::jail;
+use crate::natives::hosts::text;
+use crate::natives::secrets::SecretHandle;
 use crate::sized;
-use crate::values::{MAX_DEPTH, to_value, too_deep};
 use haflow_model::{Diagnostic, Place, SecretPart, SecretText};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Object, ObjectRepr, Serde};
@@ -73,8 +73,11 @@ struct Data {
 
 fn values(data: &Dynamic, function: &str) -> Result<Data, Problem> {
     if !data.is_map() {
-        return Err(Problem::new(format!("`{function}` wants its data as a map, not {}", crate::values::shown(data)))
-            .help("for example #{ name: node.name }"));
+        return Err(Problem::new(format!(
+            "`{function}` wants its data as a map, not {}",
+            crate::calls::values::shown(data)
+        ))
+        .help("for example #{ name: node.name }"));
     }
     let mut blanks = Blanks::default();
     let values =

@@ -1,6 +1,6 @@
 //! Registration of native functions.
 
-use crate::raise::{Call, Raise};
+use crate::errors::problem::{Call, Raise};
 use crate::runtime::forbidden;
 use crate::session::Session;
 use rhai::{Dynamic, Engine, Variant};

@@ -3,7 +3,7 @@
 //! Nothing in a file is believed but what the primary key itself has signed, and what is handed on is only that. Which
 //! parts these are doesn't depend on the time; whether the key is taken at all does.
 
-use crate::key_parts::{Parts, User};
+use crate::natives::keys::parts::{Parts, User};
 use jiff::Timestamp;
 use pgp::composed::{ArmorOptions, SignedKeyDetails, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;

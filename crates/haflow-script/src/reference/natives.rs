@@ -1,6 +1,6 @@
 //! What each native function is for: the text of the reference.
 
-use crate::docs::NativeDoc;
+use crate::reference::NativeDoc;
 
 const fn native(name: &'static str, signature: &'static str, doc: &'static str) -> NativeDoc {
     NativeDoc { name, signature, doc }

@@ -1,12 +1,14 @@
 //! Modules: the embedded stdlib, then the playbook's folder.
 
-use crate::boundary::enclose;
-use crate::check;
-use crate::diagnose;
-use crate::jail;
-use crate::notes;
+pub(crate) mod boundary;
+pub(crate) mod check;
+pub(crate) mod jail;
+
+use crate::errors::diagnose;
+use crate::errors::problem::{NOWHERE, Stop, complete};
+use crate::modules::boundary::enclose;
+use crate::natives::notes;
 use crate::place::{Site, straightened};
-use crate::raise::{NOWHERE, Stop, complete};
 use crate::session::Session;
 use crate::sized;
 use haflow_model::{Diagnostic, nearest};
@@ -56,7 +58,7 @@ macro_rules! module {
             called: Called::$called,
             parts: &[$(Part {
                 file: concat!("stdlib/", $part, ".rhai"),
-                text: include_str!(concat!("../../../stdlib/", $part, ".rhai")),
+                text: include_str!(concat!("../../../../stdlib/", $part, ".rhai")),
             }),+],
         }
     };

@@ -1,14 +1,15 @@
 //! `ensure`, `act`, `gate`, `read`, and what all tasks have in common.
 
-use crate::hosts::HostHandle;
+use crate::calls::jq;
+use crate::calls::options::Options;
+use crate::calls::register::Natives;
+use crate::calls::values::{shown, to_value};
+use crate::errors::problem::Stop;
+use crate::errors::problem::{Call, Problem, Raise, complete};
 use crate::label::label;
-use crate::natives::Natives;
-use crate::options::Options;
-use crate::outputs::{OutputHandle, TaskHandle, TestHandle, nodes};
-use crate::raise::{Call, Problem, Raise, complete};
-use crate::secrets::SecretHandle;
-use crate::values::{shown, to_value};
-use crate::{jq, raise::Stop};
+use crate::natives::hosts::HostHandle;
+use crate::natives::outputs::{OutputHandle, TaskHandle, TestHandle, nodes};
+use crate::natives::secrets::SecretHandle;
 use haflow_model::{
     Act, Action, EdgeKind, Ensure, FileState, Gate, HostName, NodeId, OutputRef, Param, Policy, Probe, Read, Scope,
     Task, Thing, Things, Value, When,

@@ -6,6 +6,7 @@
 mod calls;
 mod errors;
 mod label;
+mod limits;
 mod modules;
 mod natives;
 mod place;
@@ -14,15 +15,17 @@ mod request;
 mod runtime;
 mod session;
 mod sized;
+mod stdlib;
 
-pub use modules::{Called, Module, Part, stdlib};
 pub use natives::facts::assumed_facts;
 pub use natives::secrets::name as secret_name;
-pub use reference::{FunctionDoc, ModuleDoc, NativeDoc, module_docs, native_docs};
+pub use reference::natives::NativeDoc;
+pub use reference::{FunctionDoc, ModuleDoc, module_docs, native_docs};
 pub use request::{
     DeclareError, Declared, FactFailure, FactQuery, FactsRead, GroupNeed, Note, NoteKind, ParamDecl, ParamType,
     ReadFacts, RecordedFacts, Request, SecretNeed, Unreached,
 };
+pub use stdlib::{Called, Module, Part, stdlib};
 
 use haflow_model::{Diagnostic, Host, HostName, Inventory, Place};
 use jiff::Timestamp;
@@ -34,9 +37,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
-
-/// The stack of the thread that a script runs in: enough for the deepest calls and expressions that the limits allow.
-const STACK: usize = 128 << 20;
 
 /// Runs a playbook, and gives what it declares.
 ///
@@ -95,11 +95,13 @@ fn declare_with(
     let session = Arc::new(session);
     thread::scope(|scope| {
         // A thread of its own, for its stack, and because the interpreter takes nothing that is borrowed.
-        let script =
-            thread::Builder::new().name("playbook".to_owned()).stack_size(STACK).spawn_scoped(scope, move || {
+        let script = thread::Builder::new().name("playbook".to_owned()).stack_size(limits::STACK).spawn_scoped(
+            scope,
+            move || {
                 let _done = done;
                 runtime::run(&session, &text)
-            });
+            },
+        );
         let script = script.map_err(|error| {
             Diagnostic::new(format!("failed to start a thread for the playbook: {error}"))
                 .at(Place::file(name.clone()), "")

@@ -1,6 +1,6 @@
 //! Where in a file something is, and how long it is there.
 
-use haflow_model::Place;
+use haflow_model::{Diagnostic, Label, Place, Sources};
 use rhai::Position;
 use std::borrow::Cow;
 use std::iter::repeat_n;
@@ -63,6 +63,19 @@ pub(crate) fn straightened(text: &str) -> Cow<'_, str> {
     }
     straight.push_str(&text[copied..]);
     Cow::Owned(straight)
+}
+
+/// Adds the texts of the files that the labels are in, and the lengths of what they mean.
+pub(crate) fn complete(mut diagnostic: Diagnostic, sources: &Sources) -> Diagnostic {
+    for Label { place, length, .. } in &mut diagnostic.labels {
+        if let Some((file, text)) = sources.get_key_value(&place.file) {
+            if *length == 0 {
+                *length = length_at(text, place);
+            }
+            diagnostic.sources.insert(file.clone(), text.clone());
+        }
+    }
+    diagnostic
 }
 
 /// How many characters belong to what begins at a place: a word, a path of words, a text, or one sign.

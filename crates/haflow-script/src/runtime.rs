@@ -2,34 +2,19 @@
 
 use crate::calls::register::Natives;
 use crate::errors::diagnose;
-use crate::errors::problem::{NOWHERE, Problem, Stop, complete, token};
+use crate::errors::problem::{NOWHERE, Stop, token};
+use crate::limits::{MAX_CALLS, MAX_ELEMENTS, MAX_EXPRESSION_DEPTH, MAX_TEXT};
 use crate::modules::check;
-use crate::modules::{Called, Modules, Resolver, stdlib};
+use crate::modules::{Modules, Resolver};
 use crate::natives::{facts, files, hosts, keys, notes, order, outputs, params, secrets, tasks, templates};
-use crate::place::{Site, straightened};
+use crate::place::{Site, complete, straightened};
 use crate::request::{DeclareError, Declared};
 use crate::session::Session;
+use crate::stdlib::{Called, stdlib};
 use haflow_model::Diagnostic;
 use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel};
 use std::any::TypeId;
 use std::sync::Arc;
-
-/// How deep functions may call each other.
-pub(crate) const MAX_CALLS: usize = 64;
-/// How deep expressions may be in each other.
-const MAX_DEPTH: usize = 256;
-/// How long all texts of a value may be together, in bytes.
-pub(crate) const MAX_TEXT: usize = 64 << 20;
-/// How many elements all lists of a value may have together, and likewise all maps.
-pub(crate) const MAX_ELEMENTS: usize = 200_000;
-
-/// What must not be called, because the same playbook shall always declare the same.
-pub(crate) const FORBIDDEN: [(&str, &str); 4] = [
-    ("sleep", "waiting is a task: `gate` waits until a check holds"),
-    ("timestamp", "what is declared can't depend on the time; read it on a host by `read` or `fact`"),
-    ("eval", "write it as a function"),
-    ("exit", "end by `fail(\"why\")`, or leave a function by `return`"),
-];
 
 /// An interpreter with all native functions and the stdlib.
 pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), Box<EvalAltResult>> {
@@ -38,7 +23,7 @@ pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), B
         .set_strict_variables(true)
         .set_fail_on_invalid_map_property(true)
         .set_max_call_levels(MAX_CALLS)
-        .set_max_expr_depths(MAX_DEPTH, MAX_DEPTH)
+        .set_max_expr_depths(MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_DEPTH)
         .set_max_string_size(MAX_TEXT)
         .set_max_array_size(MAX_ELEMENTS)
         .set_max_map_size(MAX_ELEMENTS)
@@ -89,12 +74,6 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
     ] {
         natives.refused(name, types);
     }
-}
-
-/// What is wrong with the call of a function that is forbidden.
-pub(crate) fn forbidden(name: &str) -> Option<Problem> {
-    let (name, help) = FORBIDDEN.into_iter().find(|(forbidden, _)| *forbidden == name)?;
-    Some(Problem::new(format!("`{name}` can't be called in a playbook")).help(help))
 }
 
 /// Runs a playbook from its text to its graph.

@@ -1,7 +1,6 @@
 //! Registration of native functions.
 
-use crate::errors::problem::{Call, Raise};
-use crate::runtime::forbidden;
+use crate::errors::problem::{Call, Problem, Raise};
 use crate::session::Session;
 use rhai::{Dynamic, Engine, Variant};
 use std::any::TypeId;
@@ -53,7 +52,7 @@ impl Natives<'_> {
         let session = self.session.clone();
         self.engine.register_raw_fn(name, types, move |context, _| {
             let call = Call { context: &context, session: &session, name };
-            let problem = forbidden(name).unwrap_or_default();
+            let problem = Problem::forbidden(name).unwrap_or_default();
             Err::<Dynamic, _>(call.raise(problem.into()))
         });
     }

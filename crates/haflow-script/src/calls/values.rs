@@ -1,13 +1,11 @@
 //! Values of scripts and values of the model.
 
+use crate::limits::MAX_VALUE_DEPTH;
 use crate::natives::hosts::HostHandle;
 use crate::natives::outputs::{OutputHandle, TaskHandle, TestHandle};
 use crate::natives::secrets::SecretHandle;
 use haflow_model::Value;
 use rhai::{Dynamic, FnPtr, Map};
-
-/// Lists and maps within each other beyond this are refused.
-pub(crate) const MAX_DEPTH: usize = 64;
 
 /// The word for a value's type, as it stands in messages.
 pub(crate) fn type_word(value: &Dynamic) -> &'static str {
@@ -68,11 +66,11 @@ pub(crate) fn to_value(value: &Dynamic) -> Result<Value, String> {
 }
 
 pub(crate) fn too_deep() -> String {
-    format!("lists and maps can be at most {MAX_DEPTH} deep in each other")
+    format!("lists and maps can be at most {MAX_VALUE_DEPTH} deep in each other")
 }
 
 fn convert(value: &Dynamic, depth: usize) -> Result<Value, String> {
-    if depth > MAX_DEPTH {
+    if depth > MAX_VALUE_DEPTH {
         return Err(too_deep());
     }
     if value.is_unit() {

@@ -1,10 +1,10 @@
 //! The interpreter's errors in plain words, with what to do about each.
 
 use crate::errors::problem::Problem;
+use crate::limits::{MAX_CALLS, MAX_ELEMENTS, MAX_OPERATIONS, MAX_TEXT, MAX_TIME};
 use crate::place::{keys, variables};
 use crate::reference::natives::NATIVES;
-use crate::runtime::{MAX_CALLS, MAX_ELEMENTS, MAX_TEXT};
-use crate::session::{MAX_OPERATIONS, MAX_TIME, Session};
+use crate::session::Session;
 use haflow_model::nearest;
 use rhai::{Engine, EvalAltResult, LexError, ParseErrorType};
 

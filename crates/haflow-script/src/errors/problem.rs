@@ -1,9 +1,10 @@
 //! How native functions say what is wrong.
 
-use crate::place::{Site, Trace, find_key, length_at};
+use crate::limits::forbidden;
+use crate::place::{Site, Trace, complete, find_key};
 use crate::request::FactFailure;
 use crate::session::Session;
-use haflow_model::{Diagnostic, Label, Place, Sources};
+use haflow_model::{Diagnostic, Place};
 use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
 use std::sync::Arc;
 
@@ -32,6 +33,12 @@ pub(crate) struct Problem {
 impl Problem {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
+    }
+
+    /// What is wrong with the call of a function that is forbidden.
+    pub(crate) fn forbidden(name: &str) -> Option<Self> {
+        let instead = forbidden(name)?;
+        Some(Self::new(format!("`{name}` can't be called in a playbook")).help(instead))
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -142,19 +149,6 @@ impl Call<'_> {
         diagnostic.help = problem.help;
         Stop::Diagnostic(Arc::new(complete(diagnostic, &state.sources)), Some(trace.place))
     }
-}
-
-/// Adds the texts of the files that the labels are in, and the lengths of what they mean.
-pub(crate) fn complete(mut diagnostic: Diagnostic, sources: &Sources) -> Diagnostic {
-    for Label { place, length, .. } in &mut diagnostic.labels {
-        if let Some((file, text)) = sources.get_key_value(&place.file) {
-            if *length == 0 {
-                *length = length_at(text, place);
-            }
-            diagnostic.sources.insert(file.clone(), text.clone());
-        }
-    }
-    diagnostic
 }
 
 /// The token by which the interpreter is told to end.

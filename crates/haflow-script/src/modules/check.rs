@@ -1,12 +1,12 @@
 //! What can be known to be wrong with a script before it runs: calls of functions that aren't there.
 
-use crate::errors::problem::{Problem, complete};
+use crate::errors::problem::Problem;
 use crate::errors::slips;
-use crate::modules::{Called, Module, Modules, Parsed, stdlib};
-use crate::place::{Site, find_function, offset};
+use crate::modules::{Modules, Parsed};
+use crate::place::{Site, complete, find_function, offset};
 use crate::reference::natives::NATIVES;
-use crate::runtime::forbidden;
 use crate::session::Session;
+use crate::stdlib::{Called, Module, stdlib};
 use haflow_model::{Diagnostic, Place, nearest};
 use rhai::{AST, ASTNode, Engine, Expr, FnAccess, FnCallExpr, Position, Stmt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -180,7 +180,7 @@ impl Checker<'_> {
         {
             return Ok(());
         }
-        if let Some(problem) = forbidden(name).filter(|_| !self.own.contains_key(name)) {
+        if let Some(problem) = Problem::forbidden(name).filter(|_| !self.own.contains_key(name)) {
             return Err(self.wrong(problem, position));
         }
         let arities: BTreeSet<usize> = [&self.own, &self.native]

@@ -1,7 +1,7 @@
 //! Files that a playbook may read: those in its own folder.
 
 use crate::errors::problem::{Call, Problem};
-use crate::modules::STDLIB_FOLDER;
+use crate::stdlib::STDLIB_FOLDER;
 use std::path::{Component, Path, PathBuf};
 
 /// The name in places of a file that a script asks for, and the file: beside the file that calls, or beside that which

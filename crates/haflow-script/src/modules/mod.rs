@@ -5,100 +5,18 @@ pub(crate) mod check;
 pub(crate) mod jail;
 
 use crate::errors::diagnose;
-use crate::errors::problem::{NOWHERE, Stop, complete};
+use crate::errors::problem::{NOWHERE, Stop};
 use crate::modules::boundary::enclose;
 use crate::natives::notes;
-use crate::place::{Site, straightened};
+use crate::place::{Site, complete, straightened};
 use crate::session::Session;
 use crate::sized;
+use crate::stdlib::{Part, STDLIB_FOLDER, stdlib};
 use haflow_model::{Diagnostic, nearest};
 use rhai::{AST, Engine, EvalAltResult, GlobalRuntimeState, ModuleResolver, Position, Scope, Shared};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
-/// A module that is embedded in the program.
-#[derive(Debug, Clone, Copy)]
-pub struct Module {
-    /// The name by which it is imported.
-    pub name: &'static str,
-    /// How its functions are called.
-    pub called: Called,
-    /// The files that it is made of, one or several. Each has private functions of its own.
-    pub parts: &'static [Part],
-}
-
-/// How the functions of an embedded module are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Called {
-    /// Without the module's name.
-    Plainly,
-    /// With the module's name.
-    ByName,
-    /// With the module's name, by the stdlib only.
-    Inside,
-}
-
-/// A file of an embedded module.
-#[derive(Debug, Clone, Copy)]
-pub struct Part {
-    /// The file as places name it.
-    pub file: &'static str,
-    /// Its text.
-    pub text: &'static str,
-}
-
-/// The folder that the embedded modules are said to be in.
-pub(crate) const STDLIB_FOLDER: &str = "stdlib/";
-
-macro_rules! module {
-    ($name:literal, $called:ident, [$($part:literal),+]) => {
-        Module {
-            name: $name,
-            called: Called::$called,
-            parts: &[$(Part {
-                file: concat!("stdlib/", $part, ".rhai"),
-                text: include_str!(concat!("../../../../stdlib/", $part, ".rhai")),
-            }),+],
-        }
-    };
-    ($name:literal, $called:ident) => { module!($name, $called, [$name]) };
-}
-
-static STDLIB: [Module; 12] = [
-    module!("commands", Plainly),
-    module!("files", Plainly),
-    module!("hosts_file", Plainly),
-    module!("ini", Plainly),
-    module!("rpm", Inside),
-    module!("packages", Plainly),
-    module!("services", Plainly),
-    module!("users", Plainly),
-    module!("waiting", Plainly),
-    module!("rabbitmq_tools", Inside, ["rabbitmq/tools"]),
-    module!(
-        "rabbitmq",
-        ByName,
-        [
-            "rabbitmq/nodes",
-            "rabbitmq/service",
-            "rabbitmq/cookie",
-            "rabbitmq/cluster",
-            "rabbitmq/leaving",
-            "rabbitmq/upgrade",
-            "rabbitmq/queues",
-            "rabbitmq/access",
-            "rabbitmq/config",
-            "rabbitmq/tls"
-        ]
-    ),
-    module!("oslo_messaging", ByName),
-];
-
-/// The modules that are embedded in the program.
-pub fn stdlib() -> &'static [Module] {
-    &STDLIB
-}
 
 /// A module's files, parsed; a user's module has one.
 pub(crate) struct Parsed {
@@ -143,7 +61,7 @@ impl Modules {
         if let Some(parsed) = locked(&self.parsed).get(name) {
             return Ok(parsed.clone());
         }
-        let parsed = if let Some(module) = STDLIB.iter().find(|module| module.name == name) {
+        let parsed = if let Some(module) = stdlib().iter().find(|module| module.name == name) {
             let parsed = |part: &'static Part| ParsedPart {
                 file: self.session.add_source(part.file, part.text),
                 ast: embedded(engine, part),
@@ -165,7 +83,7 @@ impl Modules {
             complete(diagnostic, &session.state().sources)
         };
         let real = jail::inside(&session.folder, &session.folder, Path::new(&path)).map_err(|why| {
-            let near = nearest(name, STDLIB.iter().map(|module| module.name)).map(str::to_owned);
+            let near = nearest(name, stdlib().iter().map(|module| module.name)).map(str::to_owned);
             let help = match near.or_else(|| neighbour(&session.folder, name)) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => "a module is one of haflow's own, or a file in the playbook's folder".to_owned(),

@@ -8,13 +8,13 @@
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
 use crate::calls::values::{from_value, to_value};
-use crate::errors::problem::{Call, Problem, Raise, Stop, complete};
-use crate::modules::stdlib;
+use crate::errors::problem::{Call, Problem, Raise, Stop};
 use crate::natives::hosts::HostHandle;
 use crate::natives::tasks;
-use crate::place::Site;
+use crate::place::{Site, complete};
 use crate::request::{DeclareError, FactFailure, FactQuery, FactsRead, Unreached};
 use crate::session::{Session, State};
+use crate::stdlib::is_embedded;
 use haflow_model::{Diagnostic, Host, HostName, NodeId, Param, Value};
 use rhai::Dynamic;
 use serde_json::json;
@@ -243,11 +243,6 @@ fn in_order<'a>(session: &'a Session, state: &'a State) -> impl Iterator<Item = 
 /// The hosts that couldn't be reached, in the order of the inventory.
 pub(crate) fn unreached(session: &Session, state: &State) -> Vec<Unreached> {
     in_order(session, state).filter_map(|host| state.unreached.get(&host.name)).cloned().collect()
-}
-
-/// Whether a file is a module of the stdlib. (A folder of the user's own may be called `stdlib` too.)
-fn is_embedded(file: &str) -> bool {
-    stdlib().iter().flat_map(|module| module.parts).any(|part| part.file == file)
 }
 
 fn wait_for(session: &Session, host: &HostName) -> String {

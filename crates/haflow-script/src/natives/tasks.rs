@@ -5,11 +5,12 @@ use crate::calls::options::Options;
 use crate::calls::register::Natives;
 use crate::calls::values::{shown, to_value};
 use crate::errors::problem::Stop;
-use crate::errors::problem::{Call, Problem, Raise, complete};
+use crate::errors::problem::{Call, Problem, Raise};
 use crate::label::label;
 use crate::natives::hosts::HostHandle;
 use crate::natives::outputs::{OutputHandle, TaskHandle, TestHandle, nodes};
 use crate::natives::secrets::SecretHandle;
+use crate::place::complete;
 use haflow_model::{
     Act, Action, EdgeKind, Ensure, FileState, Gate, HostName, NodeId, OutputRef, Param, Policy, Probe, Read, Scope,
     Task, Thing, Things, Value, When,

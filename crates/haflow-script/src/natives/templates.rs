@@ -1,11 +1,13 @@
 //! `template` and `render`.
 
 use crate::calls::register::Natives;
-use crate::calls::values::{MAX_DEPTH, to_value, too_deep};
-use crate::errors::problem::{Call, Problem, Raise, Stop, complete};
+use crate::calls::values::{to_value, too_deep};
+use crate::errors::problem::{Call, Problem, Raise, Stop};
+use crate::limits::MAX_VALUE_DEPTH;
 use crate::modules::jail;
 use crate::natives::hosts::text;
 use crate::natives::secrets::SecretHandle;
+use crate::place::complete;
 use crate::sized;
 use haflow_model::{Diagnostic, Place, SecretPart, SecretText};
 use minijinja::syntax::SyntaxConfig;
@@ -130,7 +132,7 @@ impl Object for Blank {
 
 impl Blanks {
     fn value(&mut self, value: &Dynamic, depth: usize) -> Result<minijinja::Value, String> {
-        if depth > MAX_DEPTH {
+        if depth > MAX_VALUE_DEPTH {
             return Err(too_deep());
         }
         if let Some(secret) = value.read_lock::<SecretHandle>() {

@@ -2,18 +2,7 @@
 
 pub(crate) mod natives;
 
-use crate::reference::natives::NATIVES;
-
-/// A native function, for the reference.
-#[derive(Debug, Clone, Copy)]
-pub struct NativeDoc {
-    /// Its name.
-    pub name: &'static str,
-    /// How it is called.
-    pub signature: &'static str,
-    /// What it does.
-    pub doc: &'static str,
-}
+use natives::{NATIVES, NativeDoc};
 
 /// The documentation of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,15 @@
 //! What each native function is for: the text of the reference.
 
-use crate::reference::NativeDoc;
+/// A native function, for the reference.
+#[derive(Debug, Clone, Copy)]
+pub struct NativeDoc {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is called.
+    pub signature: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
 
 const fn native(name: &'static str, signature: &'static str, doc: &'static str) -> NativeDoc {
     NativeDoc { name, signature, doc }

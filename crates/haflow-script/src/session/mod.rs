@@ -3,6 +3,7 @@
 pub(crate) mod guess;
 
 use crate::errors::problem::Stop;
+use crate::limits::{MAX_OPERATIONS, MAX_TIME};
 use crate::natives::facts;
 use crate::place::{Site, Trace};
 use crate::request::{
@@ -106,12 +107,6 @@ impl State {
         self.unreached.contains_key(host) || self.left_out.contains(host)
     }
 }
-
-/// Beyond so many operations a script is taken to be endless.
-pub(crate) const MAX_OPERATIONS: u64 = 50_000_000;
-
-/// Beyond this time too, whatever its operations are.
-pub(crate) const MAX_TIME: Duration = Duration::from_secs(30);
 
 impl Session {
     pub(crate) fn new(

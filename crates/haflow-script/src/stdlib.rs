@@ -1,0 +1,89 @@
+//! The modules that are embedded in the program: which files each is made of, and how it is called.
+
+/// A module that is embedded in the program.
+#[derive(Debug, Clone, Copy)]
+pub struct Module {
+    /// The name by which it is imported.
+    pub name: &'static str,
+    /// How its functions are called.
+    pub called: Called,
+    /// The files that it is made of, one or several. Each has private functions of its own.
+    pub parts: &'static [Part],
+}
+
+/// How the functions of an embedded module are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Called {
+    /// Without the module's name.
+    Plainly,
+    /// With the module's name.
+    ByName,
+    /// With the module's name, by the stdlib only.
+    Inside,
+}
+
+/// A file of an embedded module.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// The file as places name it.
+    pub file: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+/// The folder that the embedded modules are said to be in.
+pub(crate) const STDLIB_FOLDER: &str = "stdlib/";
+
+macro_rules! module {
+    ($name:literal, $called:ident, [$($part:literal),+]) => {
+        Module {
+            name: $name,
+            called: Called::$called,
+            parts: &[$(Part {
+                file: concat!("stdlib/", $part, ".rhai"),
+                text: include_str!(concat!("../../../stdlib/", $part, ".rhai")),
+            }),+],
+        }
+    };
+    ($name:literal, $called:ident) => { module!($name, $called, [$name]) };
+}
+
+static STDLIB: [Module; 12] = [
+    module!("commands", Plainly),
+    module!("files", Plainly),
+    module!("hosts_file", Plainly),
+    module!("ini", Plainly),
+    module!("rpm", Inside),
+    module!("packages", Plainly),
+    module!("services", Plainly),
+    module!("users", Plainly),
+    module!("waiting", Plainly),
+    module!("rabbitmq_tools", Inside, ["rabbitmq/tools"]),
+    module!(
+        "rabbitmq",
+        ByName,
+        [
+            "rabbitmq/nodes",
+            "rabbitmq/service",
+            "rabbitmq/cookie",
+            "rabbitmq/cluster",
+            "rabbitmq/leaving",
+            "rabbitmq/upgrade",
+            "rabbitmq/queues",
+            "rabbitmq/access",
+            "rabbitmq/config",
+            "rabbitmq/tls"
+        ]
+    ),
+    module!("oslo_messaging", ByName),
+];
+
+/// The modules that are embedded in the program.
+pub fn stdlib() -> &'static [Module] {
+    &STDLIB
+}
+
+/// Whether a file is a module of the stdlib. (A folder of the user's own may be called `stdlib` too.)
+pub(crate) fn is_embedded(file: &str) -> bool {
+    stdlib().iter().flat_map(|module| module.parts).any(|part| part.file == file)
+}

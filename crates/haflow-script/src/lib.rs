@@ -29,7 +29,7 @@ pub use stdlib::{Called, Module, Part, stdlib};
 
 use haflow_model::{Diagnostic, Host, HostName, Inventory, Place};
 use jiff::Timestamp;
-use session::guess::{self, Guess};
+use session::guess::{self, Guess, Guessed};
 use session::{Message, Session};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -84,7 +84,7 @@ fn declare_with(
     now: Timestamp,
     interrupt: Option<Arc<AtomicBool>>,
     guess: Guess,
-) -> Result<(Declared, Option<natives::facts::Guessed>), DeclareError> {
+) -> Result<(Declared, Option<Guessed>), DeclareError> {
     let name: Arc<str> = playbook.display().to_string().into();
     let text = read(playbook, &name)?;
     let folder = playbook.parent().unwrap_or(Path::new("")).to_owned();

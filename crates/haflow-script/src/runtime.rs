@@ -2,17 +2,18 @@
 
 use crate::calls::register::Natives;
 use crate::errors::diagnose;
-use crate::errors::problem::{NOWHERE, Stop, token};
 use crate::limits::{MAX_CALLS, MAX_ELEMENTS, MAX_EXPRESSION_DEPTH, MAX_TEXT};
 use crate::modules::check;
 use crate::modules::{Modules, Resolver};
 use crate::natives::{facts, files, hosts, keys, notes, order, outputs, params, secrets, tasks, templates};
 use crate::place::{Site, complete, straightened};
 use crate::request::{DeclareError, Declared};
-use crate::session::Session;
+use crate::session::guess::Guessed;
+use crate::session::stop::Stop;
+use crate::session::{Session, stand_ins};
 use crate::stdlib::{Called, stdlib};
 use haflow_model::Diagnostic;
-use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel};
+use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel, Position};
 use std::any::TypeId;
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), B
     engine.set_optimization_level(OptimizationLevel::None);
     engine.on_print(|_| {}).on_debug(|_, _, _| {});
     let watched = session.clone();
-    engine.on_progress(move |_| watched.progress().map(token));
+    engine.on_progress(move |_| watched.progress().map(Stop::token));
     // No `on_map_missing_property`: it is called for `map[new] = value` as well, which must work.
     let mut natives = Natives { engine: &mut engine, session };
     register(&mut natives);
@@ -42,7 +43,7 @@ pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), B
         engine.register_static_module(module.name, rhai::Module::new().into());
     }
     for module in stdlib() {
-        let nowhere = Site::new(session.playbook.clone(), NOWHERE);
+        let nowhere = Site::new(session.playbook.clone(), Position::NONE);
         let loaded = modules.load(&engine, module.name, nowhere)?;
         if module.called == Called::Plainly {
             engine.register_global_module(loaded.clone());
@@ -77,7 +78,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 }
 
 /// Runs a playbook from its text to its graph.
-pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<(Declared, Option<facts::Guessed>), DeclareError> {
+pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<(Declared, Option<Guessed>), DeclareError> {
     session.add_source(&session.playbook, text);
     let file = session.playbook.clone();
     let failed = |engine: &Engine, error: Box<EvalAltResult>| {
@@ -98,14 +99,14 @@ pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<(Declared, Optio
     if let Some(diagnostic) = params::unknown(session) {
         return Err(diagnostic.into());
     }
-    let guessed = facts::guessed(session);
+    let guessed = stand_ins::guessed(session);
     Ok((seal(session)?, guessed))
 }
 
 fn seal(session: &Session) -> Result<Declared, DeclareError> {
     let mut state = session.state();
     let state = std::mem::take(&mut *state);
-    let unreached = facts::unreached(session, &state);
+    let unreached = stand_ins::unreached(session, &state);
     let mut hosts = state.hosts;
     if let Some(inventory) = &session.inventory {
         let place = |name| inventory.hosts.iter().position(|host| host.name == name);
@@ -131,7 +132,7 @@ fn declare_error(session: &Session, stop: Stop) -> DeclareError {
         Stop::Diagnostic(diagnostic, _) if state.refused.as_ref() == Some(&diagnostic.message) => {
             DeclareError::Unreached {
                 diagnostic: Box::new(Arc::unwrap_or_clone(diagnostic)),
-                hosts: facts::unreached(session, &state).into_iter().map(|host| host.failure).collect(),
+                hosts: stand_ins::unreached(session, &state).into_iter().map(|host| host.failure).collect(),
                 left_out: state.left_out.iter().cloned().collect(),
             }
         }

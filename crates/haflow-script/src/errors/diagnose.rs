@@ -1,10 +1,11 @@
 //! Where the interpreter's errors are, and which calls led there.
 
 use crate::errors::explain::{explain, explain_syntax, raced};
-use crate::errors::problem::{Problem, Stop};
+use crate::errors::problem::Problem;
 use crate::errors::slips;
 use crate::place::{Site, complete, offset, places_of, unclosed};
 use crate::session::Session;
+use crate::session::stop::Stop;
 use haflow_model::{Diagnostic, Place};
 use rhai::{Engine, EvalAltResult, ParseError, Position};
 use std::sync::Arc;

@@ -2,10 +2,10 @@
 
 use crate::limits::forbidden;
 use crate::place::{Site, Trace, complete, find_key};
-use crate::request::FactFailure;
 use crate::session::Session;
+use crate::session::stop::Stop;
 use haflow_model::{Diagnostic, Place};
-use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
+use rhai::{EvalAltResult, NativeCallContext};
 use std::sync::Arc;
 
 /// Why a native function gives up.
@@ -69,35 +69,6 @@ impl From<Box<EvalAltResult>> for Raise {
     }
 }
 
-/// Why a script ends before its end. It passes through the interpreter as an error of the script, so that the calls that
-/// led to it can be told; the session remembers it, so that no `try` catches it.
-#[derive(Debug, Clone)]
-pub(crate) enum Stop {
-    /// With a diagnostic that has its places already, and the playbook's call if it came from one.
-    Diagnostic(Arc<Diagnostic>, Option<Place>),
-    /// Facts couldn't be read.
-    Facts(Vec<FactFailure>),
-    /// It was asked to.
-    Interrupted,
-    /// It ran for too long.
-    Operations,
-}
-
-impl From<Diagnostic> for Stop {
-    fn from(diagnostic: Diagnostic) -> Self {
-        Self::Diagnostic(Arc::new(diagnostic), None)
-    }
-}
-
-impl Stop {
-    /// The error that the interpreter passes on.
-    #[expect(clippy::unnecessary_box_returns, reason = "it is what the interpreter takes")]
-    pub(crate) fn raised(self, session: &Session, position: Position) -> Box<EvalAltResult> {
-        session.stop(self.clone());
-        EvalAltResult::ErrorRuntime(Dynamic::from(self), position).into()
-    }
-}
-
 /// A call of a native function.
 pub(crate) struct Call<'a> {
     pub(crate) context: &'a NativeCallContext<'a>,
@@ -125,7 +96,7 @@ impl Call<'_> {
             Raise::Stop(stop) => stop,
             Raise::Problem(problem) => self.diagnose(problem),
         };
-        stop.raised(self.session, self.context.call_position())
+        self.session.raised(stop, self.context.call_position())
     }
 
     fn diagnose(&self, problem: Problem) -> Stop {
@@ -150,11 +121,3 @@ impl Call<'_> {
         Stop::Diagnostic(Arc::new(complete(diagnostic, &state.sources)), Some(trace.place))
     }
 }
-
-/// The token by which the interpreter is told to end.
-pub(crate) fn token(stop: Stop) -> Dynamic {
-    Dynamic::from(stop)
-}
-
-/// A position that the interpreter doesn't know.
-pub(crate) const NOWHERE: Position = Position::NONE;

@@ -7,6 +7,7 @@
 
 use crate::place::Site;
 use crate::session::Session;
+use crate::session::crossing::Crossing;
 use rhai::{AST, Dynamic, EvalAltResult, FnAccess, FnPtr, FuncRegistration, GlobalRuntimeState, Module, RhaiFunc};
 use rhai::{ImmutableString, NativeCallContext, Shared};
 use std::any::TypeId;
@@ -53,7 +54,7 @@ pub(crate) fn enclose(session: &Arc<Session>, ast: &AST, inner: Module, file: &s
 impl Enclosed {
     fn call(&self, context: &NativeCallContext<'_>, args: &mut [&mut Dynamic]) -> Result<Dynamic, Box<EvalAltResult>> {
         let site = Site::new(self.session.file(context.call_source()), context.call_position());
-        let _crossing = self.session.cross(site);
+        let _crossing = Crossing::at(&self.session, site);
         let outside = context.global_runtime_state();
         for arg in args.iter_mut() {
             keep_home(&self.session, arg, outside);
@@ -97,7 +98,7 @@ fn keep_home(session: &Arc<Session>, value: &mut Dynamic, home: &GlobalRuntimeSt
 fn bind(session: Arc<Session>, function: FnPtr, home: Arc<GlobalRuntimeState>) -> Result<FnPtr, Box<EvalAltResult>> {
     FnPtr::from_fn("closure", move |context, args| {
         let site = Site::new(session.file(context.call_source()), context.call_position());
-        let _crossing = session.cross(site);
+        let _crossing = Crossing::at(&session, site);
         let mut global = (*home).clone();
         global.level = context.call_level() + 1;
         let within = NativeCallContext::new_with_all_fields(

@@ -5,11 +5,12 @@ pub(crate) mod check;
 pub(crate) mod jail;
 
 use crate::errors::diagnose;
-use crate::errors::problem::{NOWHERE, Stop};
 use crate::modules::boundary::enclose;
 use crate::natives::notes;
 use crate::place::{Site, complete, straightened};
 use crate::session::Session;
+use crate::session::crossing::Crossing;
+use crate::session::stop::Stop;
 use crate::sized;
 use crate::stdlib::{Part, STDLIB_FOLDER, stdlib};
 use haflow_model::{Diagnostic, nearest};
@@ -113,7 +114,7 @@ impl Modules {
     ) -> Result<Shared<rhai::Module>, Box<EvalAltResult>> {
         let parsed = self
             .parse(engine, name, &site)
-            .map_err(|diagnostic| Stop::from(diagnostic).raised(&self.session, NOWHERE))?;
+            .map_err(|diagnostic| self.session.raised(diagnostic.into(), Position::NONE))?;
         let loaded = locked(&self.loaded).get(&**parsed.file()).cloned();
         if let Some(module) = loaded {
             return Ok(module);
@@ -121,7 +122,7 @@ impl Modules {
         let begin = locked(&self.loading).iter().position(|file| file == parsed.file());
         if let Some(begin) = begin {
             let stop = self.circular(begin, parsed.file(), site);
-            return Err(stop.raised(&self.session, NOWHERE));
+            return Err(self.session.raised(stop, Position::NONE));
         }
         locked(&self.loading).push(parsed.file().clone());
         let module = self.run(engine, &parsed, site);
@@ -132,16 +133,17 @@ impl Modules {
     }
 
     fn run(&self, engine: &Engine, parsed: &Parsed, site: Site) -> Result<rhai::Module, Box<EvalAltResult>> {
-        let _crossing = self.session.cross(site);
+        let _crossing = Crossing::at(&self.session, site);
         let mut module = rhai::Module::new();
         module.set_id(&**parsed.file());
         for ParsedPart { file, ast } in &parsed.parts {
             if !file.starts_with(STDLIB_FOLDER) {
                 check::check(engine, self, &self.session, ast, file)
-                    .map_err(|diagnostic| Stop::from(diagnostic).raised(&self.session, NOWHERE))?;
+                    .map_err(|diagnostic| self.session.raised(diagnostic.into(), Position::NONE))?;
             }
             let inner = rhai::Module::eval_ast_as_new(Scope::new(), ast, engine)
-                .map_err(|error| diagnose::stop(&self.session, engine, *error, file).raised(&self.session, NOWHERE))?;
+                .map_err(|error| diagnose::stop(&self.session, engine, *error, file))
+                .map_err(|stop| self.session.raised(stop, Position::NONE))?;
             enclose(&self.session, ast, inner, file, &mut module);
         }
         module.build_index();

@@ -1,5 +1,4 @@
 //! `host.facts` and `fact`.
-
 //!
 //! The facts of a host that can't be reached aren't known. The stdlib asks for a host's facts to declare tasks of that host, and
 //! none of those will run: it gets a stand-in, so that the other hosts' tasks are declared as ever. A playbook's own code decides
@@ -8,19 +7,20 @@
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
 use crate::calls::values::{from_value, to_value};
-use crate::errors::problem::{Call, Problem, Raise, Stop};
+use crate::errors::problem::{Call, Problem, Raise};
 use crate::natives::hosts::HostHandle;
 use crate::natives::tasks;
-use crate::place::{Site, complete};
-use crate::request::{DeclareError, FactFailure, FactQuery, FactsRead, Unreached};
-use crate::session::{Session, State};
+use crate::request::{FactFailure, FactQuery, FactsRead, Unreached};
+use crate::session::Session;
+use crate::session::guess::Guessed;
+use crate::session::stand_ins::{in_order, lend, unreached, wait_for, why_unknown};
+use crate::session::stop::Stop;
 use crate::stdlib::is_embedded;
-use haflow_model::{Diagnostic, Host, HostName, NodeId, Param, Value};
+use haflow_model::{Diagnostic, Host, HostName, Param, Value};
 use rhai::Dynamic;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.add("fact", own);
@@ -103,7 +103,7 @@ fn known_or_read(
         stand_in_for(session, host, &query)?
     };
     if for_stdlib {
-        lend(session, host, name);
+        lend(session, &host.name, name);
         return Ok(from_value(&value));
     }
     guess(call, &host.name);
@@ -113,56 +113,12 @@ fn known_or_read(
 /// Remembers where the playbook's own code asked first for a fact that nobody knows.
 fn guess(call: &Call<'_>, host: &HostName) {
     let trace = call.trace();
-    let message = format!("{}, and this line asks for its facts", unknown(call.session, host));
+    let message = format!("{}, and this line asks for its facts", why_unknown(call.session, host));
     let mut diagnostic = Diagnostic::new(message).at(trace.place, "").help(wait_for(call.session, host));
     if let Some(inner) = trace.declared_in {
         diagnostic = diagnostic.at(inner, "it is called here");
     }
-    call.session.state().guessed.get_or_insert(Guessed { diagnostic, unreached: vec![], unknown: BTreeSet::new() });
-}
-
-/// What the playbook's own code got in place of facts that nobody knows.
-#[derive(Debug)]
-pub(crate) struct Guessed {
-    /// The line that asked for one first.
-    diagnostic: Diagnostic,
-    /// The hosts that couldn't be reached.
-    unreached: Vec<FactFailure>,
-    /// These, and those that weren't asked.
-    pub(crate) unknown: BTreeSet<HostName>,
-}
-
-impl Guessed {
-    /// A task of a host that is known depends on a guess.
-    pub(crate) fn depends(mut self, task: &str) -> DeclareError {
-        self.diagnostic.message = format!("{}, on which `{task}` depends", self.diagnostic.message);
-        self.refused()
-    }
-
-    /// It can't be told whether one does.
-    pub(crate) fn refused(self) -> DeclareError {
-        let Self { diagnostic, unreached, unknown } = self;
-        let left_out = unknown.into_iter().filter(|host| unreached.iter().all(|failure| failure.host != *host));
-        DeclareError::Unreached { diagnostic: Box::new(diagnostic), left_out: left_out.collect(), hosts: unreached }
-    }
-}
-
-/// What was guessed, if anything was.
-pub(crate) fn guessed(session: &Session) -> Option<Guessed> {
-    let mut state = session.state();
-    let guessed = state.guessed.take()?;
-    let unreached = unreached(session, &state).into_iter().map(|host| host.failure).collect();
-    let unknown = state.unreached.keys().chain(&state.left_out).cloned().collect();
-    Some(Guessed { diagnostic: complete(guessed.diagnostic, &state.sources), unreached, unknown })
-}
-
-/// What is said of a host whose facts nobody knows.
-fn unknown(session: &Session, host: &HostName) -> String {
-    if session.state().left_out.contains(host) {
-        format!("{host} isn't asked")
-    } else {
-        format!("{host} can't be reached")
-    }
+    call.session.state().guessed.get_or_insert(Guessed::at(diagnostic));
 }
 
 fn known(facts: &BTreeMap<String, BTreeMap<HostName, Dynamic>>, name: &str, host: &HostName) -> Option<Dynamic> {
@@ -234,93 +190,6 @@ fn hostname(name: &HostName) -> String {
         return name.replace(['.', ':'], "-");
     }
     name.split('.').next().unwrap_or(name).to_owned()
-}
-
-fn in_order<'a>(session: &'a Session, state: &'a State) -> impl Iterator<Item = &'a Host> {
-    session.inventory.as_ref().map_or(&state.hosts, |inventory| &inventory.hosts).iter()
-}
-
-/// The hosts that couldn't be reached, in the order of the inventory.
-pub(crate) fn unreached(session: &Session, state: &State) -> Vec<Unreached> {
-    in_order(session, state).filter_map(|host| state.unreached.get(&host.name)).cloned().collect()
-}
-
-fn wait_for(session: &Session, host: &HostName) -> String {
-    if session.state().left_out.contains(host) {
-        format!("take {host} into `--limit`")
-    } else {
-        format!("take {host} out of the inventory until it can be reached")
-    }
-}
-
-/// A stand-in for a playbook's own fact, which a call into the stdlib has got.
-#[derive(Debug)]
-pub(crate) struct Lent {
-    /// How many crossings are around that call.
-    depth: usize,
-    fact: String,
-    host: HostName,
-    /// The first node that may depend on it.
-    next: NodeId,
-    /// Whether no host has it: it was assumed.
-    made_up: bool,
-}
-
-impl Lent {
-    /// Whether it isn't true of any host.
-    pub(crate) fn is_made_up(&self) -> bool {
-        self.made_up
-    }
-}
-
-/// Remembers which call has got a stand-in.
-fn lend(session: &Session, host: &HostHandle, fact: &str) {
-    let mut state = session.state();
-    let Some(depth) = state.crossings.iter().rposition(|site| !is_embedded(&site.file)) else { return };
-    let next = state.draft.next_id();
-    let made_up = state.facts.get(fact).is_none_or(BTreeMap::is_empty);
-    state.lent.push(Lent { depth, fact: fact.to_owned(), host: host.name.clone(), next, made_up });
-}
-
-/// A call into the stdlib that has got a stand-in must not have declared a task of a host that can be reached: it might write
-/// there what is true of another host, such as an address.
-pub(crate) fn returned(session: &Session, site: Site) {
-    let Some((Lent { fact, host, .. }, of)) = misled(&mut session.state()) else { return };
-    let message =
-        format!("{}, and this line makes a task of {of} depend on its fact `{fact}`", unknown(session, &host));
-    let trace = session.trace(site);
-    let mut diagnostic = Diagnostic::new(&message).at(trace.place.clone(), "").help(format!(
-        "say in the inventory what would be read, such as an `address`; or {}",
-        wait_for(session, &host)
-    ));
-    if let Some(inner) = trace.declared_in {
-        diagnostic = diagnostic.at(inner, "it is called here");
-    }
-    let mut state = session.state();
-    let diagnostic = complete(diagnostic, &state.sources);
-    state.refused.get_or_insert(message);
-    drop(state);
-    session.stop(Stop::Diagnostic(Arc::new(diagnostic), Some(trace.place)));
-}
-
-/// Ends the loans of the call that has just returned. Gives one that a task of a host that can be reached depends on.
-fn misled(state: &mut State) -> Option<(Lent, HostName)> {
-    let depth = state.crossings.len();
-    let mut misled = None;
-    while let Some(lent) = state.lent.pop_if(|lent| lent.depth >= depth) {
-        // Of the standard facts only the hostname tells hosts apart, and it isn't another's.
-        if lent.fact == FactQuery::Standard.name() {
-            continue;
-        }
-        let mut tasks = (lent.next.index()..state.draft.next_id().index()).map(NodeId::from_index);
-        let of = tasks.find_map(|id| {
-            let task = state.draft.task_mut(id)?;
-            let (inside, host) = (task.declared_in.is_some(), task.host.clone());
-            (inside && !state.is_unknown(&host)).then_some(host)
-        });
-        misled = of.map(|of| (lent, of)).or(misled);
-    }
-    misled
 }
 
 /// Answers for hosts that aren't there, for `check` and `graph`: Debian 12, and what each fact `assume`s.

@@ -4,12 +4,12 @@ use crate::calls::options::{as_map, unknown};
 use crate::calls::register::Natives;
 use crate::calls::values::{shown, to_value, type_word};
 use crate::errors::problem::{Call, Problem, Raise};
-use crate::natives::facts;
 use crate::natives::hosts::text;
 use crate::natives::tasks::{BY_ITSELF, COMMON};
 use crate::place::literal_escapes;
 use crate::request::{Note, NoteKind};
 use crate::session::Session;
+use crate::session::state::Lent;
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use std::any::TypeId;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ fn note(call: &Call<'_>, kind: NoteKind, text: String) {
     let place = call.trace().place;
     let mut state = call.session.state();
     // What a call into the stdlib says that has got a made-up value may be about that, as if it were known.
-    if !state.lent.iter().any(facts::Lent::is_made_up) {
+    if !state.lent.iter().any(Lent::is_made_up) {
         state.notes.push(Note { kind, place, text });
     }
 }

@@ -4,13 +4,13 @@ use crate::calls::jq;
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
 use crate::calls::values::{shown, to_value};
-use crate::errors::problem::Stop;
 use crate::errors::problem::{Call, Problem, Raise};
 use crate::label::label;
 use crate::natives::hosts::HostHandle;
 use crate::natives::outputs::{OutputHandle, TaskHandle, TestHandle, nodes};
 use crate::natives::secrets::SecretHandle;
 use crate::place::complete;
+use crate::session::stop::Stop;
 use haflow_model::{
     Act, Action, EdgeKind, Ensure, FileState, Gate, HostName, NodeId, OutputRef, Param, Policy, Probe, Read, Scope,
     Task, Thing, Things, Value, When,

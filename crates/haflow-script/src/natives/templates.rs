@@ -2,12 +2,13 @@
 
 use crate::calls::register::Natives;
 use crate::calls::values::{to_value, too_deep};
-use crate::errors::problem::{Call, Problem, Raise, Stop};
+use crate::errors::problem::{Call, Problem, Raise};
 use crate::limits::MAX_VALUE_DEPTH;
 use crate::modules::jail;
 use crate::natives::hosts::text;
 use crate::natives::secrets::SecretHandle;
 use crate::place::complete;
+use crate::session::stop::Stop;
 use crate::sized;
 use haflow_model::{Diagnostic, Place, SecretPart, SecretText};
 use minijinja::syntax::SyntaxConfig;

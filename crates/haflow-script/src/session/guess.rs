@@ -1,8 +1,10 @@
 //! Whether what is declared depends on facts that nobody knows: it is declared with one guess and with
 //! others, and compared.
 
-use haflow_model::{Graph, HostName, Task, Value};
+use crate::request::{DeclareError, FactFailure};
+use haflow_model::{Diagnostic, Graph, HostName, Task, Value};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// What stands in for a fact of a host that can't be reached, where the playbook's own code asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +74,37 @@ fn next_version(text: &str) -> Option<String> {
     let is_version = before.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     let next = last.parse::<u32>().ok().filter(|_| is_version)?.checked_add(1)?;
     Some(format!("{before}.{next}"))
+}
+
+/// What the playbook's own code got in place of facts that nobody knows.
+#[derive(Debug)]
+pub(crate) struct Guessed {
+    /// The line that asked for one first.
+    pub(super) diagnostic: Diagnostic,
+    /// The hosts that couldn't be reached.
+    pub(super) unreached: Vec<FactFailure>,
+    /// These, and those that weren't asked.
+    pub(crate) unknown: BTreeSet<HostName>,
+}
+
+impl Guessed {
+    /// What `diagnostic` says is the first line that asked. Which hosts couldn't be reached is known at the end.
+    pub(crate) fn at(diagnostic: Diagnostic) -> Self {
+        Self { diagnostic, unreached: Vec::new(), unknown: BTreeSet::new() }
+    }
+
+    /// A task of a host that is known depends on a guess.
+    pub(crate) fn depends(mut self, task: &str) -> DeclareError {
+        self.diagnostic.message = format!("{}, on which `{task}` depends", self.diagnostic.message);
+        self.refused()
+    }
+
+    /// Nobody knows whether one does.
+    pub(crate) fn refused(self) -> DeclareError {
+        let Self { diagnostic, unreached, unknown } = self;
+        let left_out = unknown.into_iter().filter(|host| unreached.iter().all(|failure| failure.host != *host));
+        DeclareError::Unreached { diagnostic: Box::new(diagnostic), left_out: left_out.collect(), hosts: unreached }
+    }
 }
 
 /// A task that isn't the same in both graphs, of those that `counts` chooses, or that is in one of them only.

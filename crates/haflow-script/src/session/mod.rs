@@ -1,19 +1,21 @@
 //! What the native functions of one declaration share.
 
+pub(crate) mod crossing;
 pub(crate) mod guess;
+pub(crate) mod stand_ins;
+pub(crate) mod state;
+pub(crate) mod stop;
 
-use crate::errors::problem::Stop;
 use crate::limits::{MAX_OPERATIONS, MAX_TIME};
-use crate::natives::facts;
 use crate::place::{Site, Trace};
-use crate::request::{
-    FactFailure, FactQuery, FactsRead, GroupNeed, Note, ParamDecl, RecordedFacts, SecretNeed, Unreached,
-};
+use crate::request::{FactFailure, FactQuery, FactsRead};
 use crate::session::guess::Guess;
-use haflow_model::{Draft, Host, HostName, Inventory, Place, Probe, Sources, Value};
+use crate::session::state::State;
+use crate::session::stop::Stop;
+use haflow_model::{Host, Inventory, Place};
 use jiff::Timestamp;
-use rhai::{Dynamic, ImmutableString};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use rhai::{Dynamic, EvalAltResult, Position};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -59,53 +61,6 @@ pub(crate) struct Ask {
     pub(crate) query: FactQuery,
     pub(crate) hosts: Vec<Host>,
     pub(crate) answer: Sender<Result<FactsRead, Vec<FactFailure>>>,
-}
-
-/// What has been declared so far.
-#[derive(Default)]
-pub(crate) struct State {
-    pub(crate) draft: Draft,
-    pub(crate) params: Vec<ParamDecl>,
-    pub(crate) groups: Vec<GroupNeed>,
-    pub(crate) secrets: Vec<SecretNeed>,
-    pub(crate) notes: Vec<Note>,
-    pub(crate) sources: Sources,
-    /// The hosts that the playbook asked for by name.
-    pub(crate) named: Vec<HostName>,
-    /// The hosts handed out so far.
-    pub(crate) hosts: Vec<Host>,
-    pub(crate) handed: BTreeSet<HostName>,
-    pub(crate) facts: RecordedFacts,
-    /// The facts as the script gets them.
-    pub(crate) known: BTreeMap<String, BTreeMap<HostName, Dynamic>>,
-    pub(crate) fact_probes: BTreeMap<String, (Probe, String)>,
-    pub(crate) unreached: BTreeMap<HostName, Unreached>,
-    /// The hosts that weren't asked, since none of their tasks is wanted.
-    pub(crate) left_out: BTreeSet<HostName>,
-    /// Where the playbook's own code asked first for a fact that nobody knows.
-    pub(crate) guessed: Option<facts::Guessed>,
-    /// What the stdlib gets for facts of hosts that can't be reached.
-    pub(crate) stand_ins: BTreeMap<String, BTreeMap<HostName, Value>>,
-    /// Which of these the calls under way have got.
-    pub(crate) lent: Vec<facts::Lent>,
-    /// The message of the error that is about a fact of a host that can't be reached.
-    pub(crate) refused: Option<String>,
-    /// Where one file called into another, outermost first.
-    pub(crate) crossings: Vec<Site>,
-    /// Filters and expressions that were found to be right.
-    pub(crate) checked: HashSet<String>,
-    /// Keys that were judged: the file's bytes, the pin, and whether a weak one will do; then the key's text.
-    pub(crate) keys: HashMap<(Vec<u8>, String, bool), ImmutableString>,
-    pub(crate) templates: Option<minijinja::Environment<'static>>,
-    /// An error that the interpreter would have swallowed.
-    pub(crate) stop: Option<Stop>,
-}
-
-impl State {
-    /// Whether nobody knows the facts of this host: it can't be reached, or it wasn't asked.
-    pub(crate) fn is_unknown(&self, host: &HostName) -> bool {
-        self.unreached.contains_key(host) || self.left_out.contains(host)
-    }
 }
 
 impl Session {
@@ -167,6 +122,13 @@ impl Session {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// The error by which the script ends: the interpreter passes it on, and the session remembers it.
+    #[expect(clippy::unnecessary_box_returns, reason = "it is what the interpreter takes")]
+    pub(crate) fn raised(&self, stop: Stop, position: Position) -> Box<EvalAltResult> {
+        self.stop(stop.clone());
+        EvalAltResult::ErrorRuntime(Dynamic::from(stop), position).into()
+    }
+
     /// Adds a file's text, and gives its name as places use it.
     pub(crate) fn add_source(&self, file: &str, text: &str) -> Arc<str> {
         let file: Arc<str> = file.into();
@@ -206,24 +168,6 @@ impl Session {
                 self.state().sources.get_key_value(source).map_or_else(|| source.into(), |(file, _)| file.clone())
             }
             _ => self.playbook.clone(),
-        }
-    }
-
-    /// Notes that one file calls into another at `site`, until the guard is dropped.
-    pub(crate) fn cross(self: &Arc<Self>, site: Site) -> Crossing {
-        self.state().crossings.push(site);
-        Crossing(self.clone())
-    }
-}
-
-/// A call from one file into another.
-pub(crate) struct Crossing(Arc<Session>);
-
-impl Drop for Crossing {
-    fn drop(&mut self) {
-        let site = self.0.state().crossings.pop();
-        if let Some(site) = site {
-            facts::returned(&self.0, site);
         }
     }
 }

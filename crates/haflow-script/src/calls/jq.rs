@@ -1,6 +1,7 @@
 //! Checks of jq filters, which run elsewhere.
 
-use crate::errors::problem::{Call, Problem};
+use crate::calls::call::Call;
+use crate::errors::problem::Problem;
 use jaq_core::data::JustLut;
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, compile};

@@ -1,6 +1,7 @@
 //! Registration of native functions.
 
-use crate::errors::problem::{Call, Problem, Raise};
+use crate::calls::call::Call;
+use crate::errors::problem::{Problem, Raise};
 use crate::session::Session;
 use rhai::{Dynamic, Engine, Variant};
 use std::any::TypeId;

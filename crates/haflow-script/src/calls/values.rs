@@ -1,11 +1,64 @@
-//! Values of scripts and values of the model.
+//! Values of scripts: handles of what only haflow knows, and values as the model has them.
 
+use crate::errors::problem::Problem;
 use crate::limits::MAX_VALUE_DEPTH;
-use crate::natives::hosts::HostHandle;
-use crate::natives::outputs::{OutputHandle, TaskHandle, TestHandle};
-use crate::natives::secrets::SecretHandle;
-use haflow_model::Value;
-use rhai::{Dynamic, FnPtr, Map};
+use haflow_model::{Host, NodeId, OutputRef, SecretText, Value, When};
+use rhai::{Dynamic, FnPtr, ImmutableString, Map};
+use std::sync::Arc;
+
+/// A host as scripts have it.
+#[derive(Debug, Clone)]
+pub(crate) struct HostHandle(pub(crate) Arc<Host>);
+
+impl std::ops::Deref for HostHandle {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.0
+    }
+}
+
+impl HostHandle {
+    /// The host that a function wants as its first argument.
+    pub(crate) fn of(value: &Dynamic, function: &str) -> Result<Self, Problem> {
+        value.clone().try_cast_result::<Self>().map_err(|value| {
+            let problem = Problem::new(format!("`{function}` wants a host, not {}", shown(&value)));
+            if value.as_immutable_string_ref().is_ok_and(|text| text.starts_with('/')) {
+                problem.help(format!("the host comes first: {function}(node, …)"))
+            } else if value.is_string() {
+                problem.help(format!("host(\"{value}\") is the host of that name"))
+            } else if value.is_array() {
+                problem.help("for several hosts, write `for node in nodes { … }`")
+            } else {
+                problem.help("a host comes from `group`, `host` or `hosts`")
+            }
+        })
+    }
+}
+
+/// A task as scripts have it.
+#[derive(Debug, Clone)]
+pub(crate) struct TaskHandle {
+    pub(crate) node: NodeId,
+    pub(crate) id: Arc<str>,
+    /// Whether what it prints is an output.
+    pub(crate) prints: bool,
+}
+
+/// An output as scripts have it.
+#[derive(Debug, Clone)]
+pub(crate) struct OutputHandle {
+    pub(crate) output: OutputRef,
+    pub(crate) id: Arc<str>,
+}
+
+/// A test on an output as scripts have it.
+#[derive(Debug, Clone)]
+pub(crate) struct TestHandle(pub(crate) When);
+
+/// A secret, or a text with secrets in it, as scripts have it. Its value isn't there: nothing in the interpreter can give it away.
+#[derive(Debug, Clone)]
+pub(crate) struct SecretHandle(pub(crate) SecretText);
 
 /// The word for a value's type, as it stands in messages.
 pub(crate) fn type_word(value: &Dynamic) -> &'static str {
@@ -130,5 +183,25 @@ pub(crate) fn from_value(value: &Value) -> Dynamic {
             let map: Map = map.iter().map(|(key, value)| (key.as_str().into(), from_value(value))).collect();
             Dynamic::from_map(map)
         }
+    }
+}
+
+/// The hosts of a list.
+pub(crate) fn hosts(value: &Dynamic, function: &str) -> Result<Vec<HostHandle>, Problem> {
+    if let Some(host) = value.clone().try_cast::<HostHandle>() {
+        return Ok(vec![host]);
+    }
+    let Ok(list) = value.as_array_ref() else {
+        return Err(Problem::new(format!("`{function}` wants a list of hosts, not {}", shown(value)))
+            .help("for example group(\"rabbit\")"));
+    };
+    list.iter().map(|item| HostHandle::of(item, function)).collect()
+}
+
+/// A name given as a text.
+pub(crate) fn text(value: &Dynamic, function: &str) -> Result<ImmutableString, Problem> {
+    match value.as_immutable_string_ref() {
+        Ok(text) => Ok(text.clone()),
+        Err(_) => Err(Problem::new(format!("`{function}` wants a name as a text, not {}", shown(value)))),
     }
 }

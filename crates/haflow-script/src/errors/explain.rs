@@ -257,6 +257,9 @@ fn words_of_types(types: &str) -> String {
 }
 
 fn word_of_type(of: &str) -> String {
+    // The interpreter doesn't always use the name that a type was registered by: `haflow_script::…::SecretHandle`.
+    let handle = of.strip_prefix("haflow_script::").and_then(|path| path.rsplit("::").next()?.strip_suffix("Handle"));
+    let of = handle.unwrap_or(of);
     match of {
         "string" | "&str" | "ImmutableString" | "alloc::string::String" => "a text",
         "i64" => "an int",
@@ -270,7 +273,7 @@ fn word_of_type(of: &str) -> String {
         "Host" => "a host",
         "Task" => "a task",
         "Output" => "an output",
-        "Secret" | "haflow_script::natives::secrets::SecretHandle" => "a secret",
+        "Secret" => "a secret",
         "Test" => "a test on an output",
         other => return other.to_owned(),
     }

@@ -1,6 +1,7 @@
 //! Files that a playbook may read: those in its own folder.
 
-use crate::errors::problem::{Call, Problem};
+use crate::calls::call::Call;
+use crate::errors::problem::Problem;
 use crate::stdlib::STDLIB_FOLDER;
 use std::path::{Component, Path, PathBuf};
 

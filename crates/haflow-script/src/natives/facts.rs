@@ -4,12 +4,12 @@
 //! none of those will run: it gets a stand-in, so that the other hosts' tasks are declared as ever. A playbook's own code decides
 //! by facts what it likes: it gets a guess, and is run again with other ones ([`crate::declare`]).
 
+use crate::calls::call::Call;
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
-use crate::calls::values::{from_value, to_value};
-use crate::errors::problem::{Call, Problem, Raise};
-use crate::natives::hosts::HostHandle;
-use crate::natives::tasks;
+use crate::calls::task_options;
+use crate::calls::values::{HostHandle, from_value, text, to_value};
+use crate::errors::problem::{Problem, Raise};
 use crate::request::{FactFailure, FactQuery, FactsRead, Unreached};
 use crate::session::Session;
 use crate::session::guess::Guessed;
@@ -33,12 +33,12 @@ pub(crate) fn standard(call: &Call<'_>, host: &HostHandle) -> Result<Dynamic, Ra
 
 fn own(call: &Call<'_>, [host, name, options]: [Dynamic; 3]) -> Result<Dynamic, Raise> {
     let host = HostHandle::of(&host, "fact")?;
-    let name = crate::natives::hosts::text(&name, "fact")?;
+    let name = text(&name, "fact")?;
     if &*name == FactQuery::Standard.name() || name.is_empty() {
         return Err(Problem::new(format!("a fact of one's own can't be called `{name}`")).into());
     }
     let mut options = Options::new("fact", options, ["probe", "jq", "raw", "params", "assume", "unreached"])?;
-    let params = options.any("params").map(tasks::params).transpose()?.unwrap_or_default();
+    let params = options.any("params").map(task_options::params).transpose()?.unwrap_or_default();
     if let Some((name, _)) = params.iter().find(|(_, param)| matches!(param, Param::Secret(_))) {
         return Err(Problem::new(format!("param `{name}` is a secret, and a fact is kept and shown"))
             .help("read it in a task: `read` with `secret: true` where the output is one too")
@@ -50,7 +50,7 @@ fn own(call: &Call<'_>, [host, name, options]: [Dynamic; 3]) -> Result<Dynamic, 
             .option(name)
             .into());
     }
-    let probe = tasks::probe(call, &mut options, &params)?;
+    let probe = task_options::probe(call, &mut options, &params)?;
     let assume = options
         .any("assume")
         .map(|value| to_value(&value))

@@ -1,11 +1,13 @@
 //! `file`.
 
+use crate::calls::call::Call;
 use crate::calls::jq;
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
-use crate::calls::values::{shown, type_word};
-use crate::errors::problem::{Call, Problem, Raise};
-use crate::natives::tasks::{COMMON, Head, param};
+use crate::calls::task_options::{COMMON, param};
+use crate::calls::values::{HostHandle, shown, type_word};
+use crate::errors::problem::{Problem, Raise};
+use crate::natives::tasks::Head;
 use haflow_model::{Action, Content, Edit, File, FileState, OwnEdit, Param, SYSTEM_FOLDERS, Value};
 use rhai::Dynamic;
 
@@ -24,7 +26,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 }
 
 fn file(call: &Call<'_>, [host, path, options]: [Dynamic; 3]) -> Result<Dynamic, Raise> {
-    crate::natives::hosts::HostHandle::of(&host, "file")?;
+    HostHandle::of(&host, "file")?;
     let mut options = Options::new("file", options, FILE.into_iter().chain(COMMON))?;
     let (path, slash) = absolute(&path)?;
     let name = options.text("name")?.map_or_else(|| path.clone(), Into::into);

@@ -1,9 +1,10 @@
 //! `group`, `host`, `hosts`, and what scripts see of a host.
 
+use crate::calls::call::Call;
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
-use crate::calls::values::{from_value, shown};
-use crate::errors::problem::{Call, Problem, Raise};
+use crate::calls::values::{HostHandle, from_value, shown, text};
+use crate::errors::problem::{Problem, Raise};
 use crate::natives::facts;
 use crate::request::GroupNeed;
 use crate::session::Session;
@@ -13,48 +14,6 @@ use std::sync::Arc;
 
 /// How many hosts a lab boots for a group that doesn't say.
 const LAB: usize = 3;
-
-/// A host as scripts have it.
-#[derive(Debug, Clone)]
-pub(crate) struct HostHandle(Arc<Host>);
-
-impl std::ops::Deref for HostHandle {
-    type Target = Host;
-
-    fn deref(&self) -> &Host {
-        &self.0
-    }
-}
-
-impl HostHandle {
-    /// The host that a function wants as its first argument.
-    pub(crate) fn of(value: &Dynamic, function: &str) -> Result<Self, Problem> {
-        value.clone().try_cast_result::<Self>().map_err(|value| {
-            let problem = Problem::new(format!("`{function}` wants a host, not {}", shown(&value)));
-            if value.as_immutable_string_ref().is_ok_and(|text| text.starts_with('/')) {
-                problem.help(format!("the host comes first: {function}(node, …)"))
-            } else if value.is_string() {
-                problem.help(format!("host(\"{value}\") is the host of that name"))
-            } else if value.is_array() {
-                problem.help("for several hosts, write `for node in nodes { … }`")
-            } else {
-                problem.help("a host comes from `group`, `host` or `hosts`")
-            }
-        })
-    }
-}
-
-/// The hosts of a list.
-pub(crate) fn list(value: &Dynamic, function: &str) -> Result<Vec<HostHandle>, Problem> {
-    if let Some(host) = value.clone().try_cast::<HostHandle>() {
-        return Ok(vec![host]);
-    }
-    let Ok(list) = value.as_array_ref() else {
-        return Err(Problem::new(format!("`{function}` wants a list of hosts, not {}", shown(value)))
-            .help("for example group(\"rabbit\")"));
-    };
-    list.iter().map(|item| HostHandle::of(item, function)).collect()
-}
 
 pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.engine.register_type_with_name::<HostHandle>("Host");
@@ -221,13 +180,5 @@ fn rest(_: &Call<'_>, [list]: [Dynamic; 1]) -> Result<Dynamic, Raise> {
             Ok(list.into())
         }
         Err(other) => Err(Problem::new(format!("`rest` wants a list, not {}", shown(&other))).into()),
-    }
-}
-
-/// A name given as a text.
-pub(crate) fn text(value: &Dynamic, function: &str) -> Result<ImmutableString, Problem> {
-    match value.as_immutable_string_ref() {
-        Ok(text) => Ok(text.clone()),
-        Err(_) => Err(Problem::new(format!("`{function}` wants a name as a text, not {}", shown(value)))),
     }
 }

@@ -1,11 +1,11 @@
 //! `fail`, `warn`, `print`, `json` and `options`.
 
+use crate::calls::call::Call;
 use crate::calls::options::{as_map, unknown};
 use crate::calls::register::Natives;
-use crate::calls::values::{shown, to_value, type_word};
-use crate::errors::problem::{Call, Problem, Raise};
-use crate::natives::hosts::text;
-use crate::natives::tasks::{BY_ITSELF, COMMON};
+use crate::calls::task_options::{BY_ITSELF, COMMON};
+use crate::calls::values::{shown, text, to_value, type_word};
+use crate::errors::problem::{Problem, Raise};
 use crate::place::literal_escapes;
 use crate::request::{Note, NoteKind};
 use crate::session::Session;

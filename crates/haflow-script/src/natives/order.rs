@@ -1,19 +1,18 @@
 //! `barrier`, `serial`, `rolling` and `parallel`.
 
+use crate::calls::call::Call;
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
-use crate::calls::values::shown;
-use crate::errors::problem::{Call, Problem, Raise};
+use crate::calls::values::{self, HostHandle, TaskHandle, shown};
+use crate::errors::problem::{Problem, Raise};
 use crate::label::label;
-use crate::natives::hosts::{self, HostHandle};
-use crate::natives::outputs::TaskHandle;
 use haflow_model::HostName;
 use rhai::{Dynamic, EvalAltResult, FnPtr};
 
 pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.add("barrier", |call, [hosts]| barrier(call, &hosts, "barrier"));
     natives.add("barrier", |call, [hosts, name]| {
-        let name = hosts::text(&name, "barrier")?;
+        let name = values::text(&name, "barrier")?;
         barrier(call, &hosts, &name)
     });
     natives.add("serial", |call, [hosts, body]| batches(call, &hosts, 1, "batch", &body));
@@ -27,7 +26,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 }
 
 fn barrier(call: &Call<'_>, hosts: &Dynamic, name: &str) -> Result<Dynamic, Raise> {
-    let hosts = hosts::list(hosts, "barrier")?;
+    let hosts = values::hosts(hosts, "barrier")?;
     let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
     let place = call.trace().place;
     let name = label(name);
@@ -37,7 +36,7 @@ fn barrier(call: &Call<'_>, hosts: &Dynamic, name: &str) -> Result<Dynamic, Rais
 
 /// Calls `body` for each host; what a batch declares comes after all that the batch before declared.
 fn batches(call: &Call<'_>, hosts: &Dynamic, size: usize, name: &str, body: &Dynamic) -> Result<Dynamic, Raise> {
-    let hosts = hosts::list(hosts, call.name)?;
+    let hosts = values::hosts(hosts, call.name)?;
     let body = closure(call, body, "|node| …")?;
     let place = call.trace().place;
     let outer = call.session.state().draft.set_floor(None);

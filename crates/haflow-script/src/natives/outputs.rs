@@ -1,61 +1,12 @@
 //! Handles of tasks and their outputs, and tests on outputs.
 
+use crate::calls::call::Call;
 use crate::calls::register::Natives;
-use crate::calls::values::{shown, to_value};
-use crate::errors::problem::{Call, Problem, Raise};
-use haflow_model::{EdgeKind, NodeId, OutputRef, Test, When};
+use crate::calls::task_options::{node, nodes};
+use crate::calls::values::{OutputHandle, TaskHandle, TestHandle, shown, to_value};
+use crate::errors::problem::{Problem, Raise};
+use haflow_model::{EdgeKind, OutputRef, Test, When};
 use rhai::{Dynamic, Engine};
-use std::sync::Arc;
-
-/// A task as scripts have it.
-#[derive(Debug, Clone)]
-pub(crate) struct TaskHandle {
-    pub(crate) node: NodeId,
-    pub(crate) id: Arc<str>,
-    /// Whether what it prints is an output.
-    pub(crate) prints: bool,
-}
-
-/// An output as scripts have it.
-#[derive(Debug, Clone)]
-pub(crate) struct OutputHandle {
-    pub(crate) output: OutputRef,
-    pub(crate) id: Arc<str>,
-}
-
-/// A test on an output as scripts have it.
-#[derive(Debug, Clone)]
-pub(crate) struct TestHandle(pub(crate) When);
-
-/// The node that a value stands for.
-pub(crate) fn node(value: &Dynamic) -> Option<NodeId> {
-    if let Some(task) = value.read_lock::<TaskHandle>() {
-        return Some(task.node);
-    }
-    value.read_lock::<OutputHandle>().map(|output| output.output.task)
-}
-
-/// The nodes that an option names: one, or a list of them, in which `()` counts as nothing.
-pub(crate) fn nodes(value: &Dynamic, option: &str) -> Result<Vec<NodeId>, Problem> {
-    let mut nodes = Vec::new();
-    collect(value, option, &mut nodes)?;
-    Ok(nodes)
-}
-
-fn collect(value: &Dynamic, option: &str, nodes: &mut Vec<NodeId>) -> Result<(), Problem> {
-    if let Some(node) = node(value) {
-        nodes.push(node);
-    } else if let Ok(list) = value.as_array_ref() {
-        for item in list.iter() {
-            collect(item, option, nodes)?;
-        }
-    } else if !value.is_unit() {
-        return Err(Problem::new(format!("`{option}` wants a task or a list of tasks, not {}", shown(value)))
-            .option(option)
-            .help("pass what `ensure`, `file`, `service` and the like return"));
-    }
-    Ok(())
-}
 
 pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.engine.register_type_with_name::<TaskHandle>("Task");

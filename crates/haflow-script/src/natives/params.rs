@@ -1,10 +1,10 @@
 //! `param`.
 
+use crate::calls::call::Call;
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
-use crate::calls::values::{from_value, shown, to_value, type_word};
-use crate::errors::problem::{Call, Problem, Raise};
-use crate::natives::hosts::text;
+use crate::calls::values::{from_value, shown, text, to_value, type_word};
+use crate::errors::problem::{Problem, Raise};
 use crate::request::{ParamDecl, ParamType};
 use crate::session::Session;
 use haflow_model::{Diagnostic, Value, nearest};

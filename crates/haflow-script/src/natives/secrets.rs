@@ -1,15 +1,12 @@
 //! `secret`: what a playbook knows by its name only.
 
+use crate::calls::call::Call;
 use crate::calls::register::Natives;
-use crate::errors::problem::{Call, Problem, Raise};
-use crate::natives::hosts::text;
+use crate::calls::values::{SecretHandle, text};
+use crate::errors::problem::{Problem, Raise};
 use crate::request::SecretNeed;
 use haflow_model::{SecretPart, SecretText};
 use rhai::Dynamic;
-
-/// A secret, or a text with secrets in it, as scripts have it. Its value isn't there: nothing in the interpreter can give it away.
-#[derive(Debug, Clone)]
-pub(crate) struct SecretHandle(pub(crate) SecretText);
 
 /// How long a name may be.
 const LONGEST: usize = 64;

@@ -1,12 +1,11 @@
 //! `template` and `render`.
 
+use crate::calls::call::Call;
 use crate::calls::register::Natives;
-use crate::calls::values::{to_value, too_deep};
-use crate::errors::problem::{Call, Problem, Raise};
+use crate::calls::values::{SecretHandle, text, to_value, too_deep};
+use crate::errors::problem::{Problem, Raise};
 use crate::limits::MAX_VALUE_DEPTH;
 use crate::modules::jail;
-use crate::natives::hosts::text;
-use crate::natives::secrets::SecretHandle;
 use crate::place::complete;
 use crate::session::stop::Stop;
 use crate::sized;

@@ -3,10 +3,11 @@
 mod certificate;
 mod parts;
 
+use crate::calls::call::Call;
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
 use crate::calls::values::shown;
-use crate::errors::problem::{Call, Problem, Raise};
+use crate::errors::problem::{Problem, Raise};
 use crate::modules::jail;
 use crate::natives::keys::certificate::{Refusal, Terms, judge};
 use pgp::armor::Dearmor;

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod parts;
+mod refusal;
 
 use crate::calls::call::Call;
 use crate::calls::options::Options;
@@ -9,7 +10,8 @@ use crate::calls::register::Natives;
 use crate::calls::values::shown;
 use crate::errors::problem::{Problem, Raise};
 use crate::modules::jail;
-use crate::natives::keys::certificate::{Refusal, Terms, judge};
+use crate::natives::keys::certificate::{Terms, judge};
+use crate::natives::keys::refusal::Refusal;
 use pgp::armor::Dearmor;
 use rhai::{Dynamic, ImmutableString};
 use std::io::Read as _;

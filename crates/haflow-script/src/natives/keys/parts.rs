@@ -1,6 +1,6 @@
 //! An `OpenPGP` key taken apart: its packets, and of what they say all that the key itself has signed.
 
-use crate::natives::keys::certificate::{Refusal, hex, spaced};
+use crate::natives::keys::refusal::{Refusal, hex, spaced};
 use Kind::{Binding, Certification, Direct, KeyRevocation, Other, SubkeyRevocation, UserRevocation};
 use pgp::packet::{PacketHeader, PublicKey, PublicSubkey, Signature, UserId};
 use pgp::types::{KeyDetails as _, PacketLength, Tag};

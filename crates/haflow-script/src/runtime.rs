@@ -1,11 +1,11 @@
-//! The interpreter: what it may do, and one run of it.
+//! The interpreter: how it is set up, and one run of it.
 
 use crate::calls::register::Natives;
 use crate::errors::diagnose;
 use crate::limits::{MAX_CALLS, MAX_ELEMENTS, MAX_EXPRESSION_DEPTH, MAX_TEXT};
-use crate::modules::check;
+use crate::modules::escapes::warn_of_escapes;
 use crate::modules::{Modules, Resolver};
-use crate::natives::{facts, files, hosts, keys, notes, order, outputs, params, secrets, tasks, templates};
+use crate::natives::{self, params};
 use crate::place::{Site, complete, straightened};
 use crate::request::{DeclareError, Declared};
 use crate::session::guess::Guessed;
@@ -13,8 +13,7 @@ use crate::session::stop::Stop;
 use crate::session::{Session, stand_ins};
 use crate::stdlib::{Called, stdlib};
 use haflow_model::Diagnostic;
-use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel, Position};
-use std::any::TypeId;
+use rhai::{Engine, EvalAltResult, OptimizationLevel, Position};
 use std::sync::Arc;
 
 /// An interpreter with all native functions and the stdlib.
@@ -34,8 +33,7 @@ pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), B
     let watched = session.clone();
     engine.on_progress(move |_| watched.progress().map(Stop::token));
     // No `on_map_missing_property`: it is called for `map[new] = value` as well, which must work.
-    let mut natives = Natives { engine: &mut engine, session };
-    register(&mut natives);
+    natives::register(&mut Natives { engine: &mut engine, session });
     let modules = Arc::new(Modules::new(session.clone()));
     engine.set_module_resolver(Resolver(modules.clone()));
     // A module calls others by their names, which the interpreter wants to know before their functions.
@@ -53,30 +51,6 @@ pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), B
     Ok((engine, modules))
 }
 
-/// All native functions.
-pub(crate) fn register(natives: &mut Natives<'_>) {
-    hosts::register(natives);
-    facts::register(natives);
-    params::register(natives);
-    tasks::register(natives);
-    files::register(natives);
-    outputs::register(natives);
-    secrets::register(natives);
-    order::register(natives);
-    templates::register(natives);
-    keys::register(natives);
-    notes::register(natives);
-    for (name, types) in [
-        ("sleep", &[TypeId::of::<i64>()][..]),
-        ("sleep", &[TypeId::of::<f64>()]),
-        ("timestamp", &[]),
-        ("exit", &[]),
-        ("exit", &[TypeId::of::<Dynamic>()]),
-    ] {
-        natives.refused(name, types);
-    }
-}
-
 /// Runs a playbook from its text to its graph.
 pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<(Declared, Option<Guessed>), DeclareError> {
     session.add_source(&session.playbook, text);
@@ -89,8 +63,8 @@ pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<(Declared, Optio
         .compile(&*straightened(text))
         .map_err(|error| complete(diagnose::syntax(&error, &file, text), &session.state().sources))?;
     ast.set_source(&*file);
-    check::check(&engine, &modules, session, &ast, &file)?;
-    notes::warn_of_escapes(session, text, &file);
+    modules.check(&engine, &ast, &file)?;
+    warn_of_escapes(session, text, &file);
     engine.run_ast(&ast).map_err(|error| failed(&engine, error))?;
     let stop = session.state().stop.take();
     if let Some(stop) = stop {

@@ -2,7 +2,7 @@
 
 use crate::errors::problem::Problem;
 use crate::errors::slips;
-use crate::modules::{Modules, Parsed};
+use crate::modules::parsed::{Parsed, Parser};
 use crate::place::{Site, complete, find_function, offset};
 use crate::reference::natives::NATIVES;
 use crate::session::Session;
@@ -21,7 +21,7 @@ type Arities = BTreeMap<String, BTreeSet<usize>>;
 /// Checks all calls in a file.
 pub(crate) fn check(
     engine: &Engine,
-    modules: &Modules,
+    parser: &Parser,
     session: &Session,
     ast: &AST,
     file: &Arc<str>,
@@ -29,7 +29,7 @@ pub(crate) fn check(
     let text = session.state().sources.get(file).cloned().unwrap_or_default();
     let mut checker = Checker {
         engine,
-        modules,
+        parser,
         file,
         text: &text,
         native: native(engine),
@@ -44,7 +44,7 @@ pub(crate) fn check(
 
 struct Checker<'a> {
     engine: &'a Engine,
-    modules: &'a Modules,
+    parser: &'a Parser,
     file: &'a Arc<str>,
     text: &'a str,
     native: Arities,
@@ -103,7 +103,7 @@ impl Checker<'_> {
         let embedded = |module: &&Module| module.called == Called::Plainly;
         for module in stdlib().iter().filter(embedded) {
             let site = Site::new(self.file.clone(), Position::NONE);
-            let parsed = self.modules.parse(self.engine, module.name, &site).ok()?;
+            let parsed = self.parser.parse(self.engine, module.name, &site).ok()?;
             if public(&parsed).contains_key(name) {
                 return Some("haflow's");
             }
@@ -142,7 +142,7 @@ impl Checker<'_> {
                 let path = match path {
                     Expr::StringConstant(path, position) => {
                         let site = Site::new(self.file.clone(), *position);
-                        self.modules.parse(self.engine, path, &site)?;
+                        self.parser.parse(self.engine, path, &site)?;
                         Some(path.to_string())
                     }
                     _ => None,
@@ -211,7 +211,7 @@ impl Checker<'_> {
             _ => return Ok(()),
         };
         let site = Site::new(self.file.clone(), position);
-        let public = public(&*self.modules.parse(self.engine, module, &site)?);
+        let public = public(&*self.parser.parse(self.engine, module, &site)?);
         let arities = public.get(call.name.as_str()).cloned().unwrap_or_default();
         let name = format!("{root}::{}", call.name);
         let names: Vec<String> = public.keys().map(|name| format!("{root}::{name}")).collect();
@@ -282,7 +282,7 @@ impl Checker<'_> {
         let plain = stdlib().iter().filter(|_| module.is_empty()).filter(|module| module.called == Called::Plainly);
         let names = plain.map(|module| module.name).chain(Some(module).filter(|module| !module.is_empty()));
         names.into_iter().find_map(|module| {
-            let parsed = self.modules.parse(self.engine, module, &site).ok()?;
+            let parsed = self.parser.parse(self.engine, module, &site).ok()?;
             let functions = parsed.parts.iter().flat_map(|part| part.ast.iter_functions());
             let params = functions
                 .filter(|of| of.name == function && of.access == FnAccess::Public)
@@ -295,13 +295,13 @@ impl Checker<'_> {
     /// Whether a module has a function of that name with so many arguments.
     fn takes(&self, module: &Module, name: &str, given: usize) -> bool {
         let site = Site::new(self.file.clone(), Position::NONE);
-        let parsed = self.modules.parse(self.engine, module.name, &site);
+        let parsed = self.parser.parse(self.engine, module.name, &site);
         parsed.is_ok_and(|parsed| public(&parsed).get(name).is_some_and(|arities| arities.contains(&given)))
     }
 
     fn in_module(&self, module: &Module, name: &str) -> bool {
         let site = Site::new(self.file.clone(), Position::NONE);
-        self.modules.parse(self.engine, module.name, &site).is_ok_and(|parsed| public(&parsed).contains_key(name))
+        self.parser.parse(self.engine, module.name, &site).is_ok_and(|parsed| public(&parsed).contains_key(name))
     }
 
     /// Permission bits that were written as a decimal number.

@@ -6,13 +6,10 @@ use crate::calls::register::Natives;
 use crate::calls::task_options::{BY_ITSELF, COMMON};
 use crate::calls::values::{shown, text, to_value, type_word};
 use crate::errors::problem::{Problem, Raise};
-use crate::place::literal_escapes;
 use crate::request::{Note, NoteKind};
-use crate::session::Session;
 use crate::session::state::Lent;
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use std::any::TypeId;
-use std::sync::Arc;
 
 pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.add("fail", |call, [message]| Err(Problem::new(printed(call, message)?).into()));
@@ -122,14 +119,4 @@ fn fitting(function: &str, key: &str, default: &Dynamic, value: Dynamic) -> Resu
         format!("`{key}` takes {wanted}")
     };
     Err(Problem::new(format!("option `{key}` of `{function}` wants {wanted}, not {given}")).help(help).option(key))
-}
-
-/// Everybody writes `\n` between backticks once, and gets a backslash and an n in a file.
-pub(crate) fn warn_of_escapes(session: &Session, text: &str, file: &Arc<str>) {
-    for place in literal_escapes(text, file) {
-        let text =
-            "`\\n` and the like are two characters between backticks: break the line there, or write … + \"\\n\""
-                .to_owned();
-        session.state().notes.push(Note { kind: NoteKind::Warn, place, text });
-    }
 }

@@ -82,7 +82,7 @@ mod tests {
             channel().0,
         ));
         let mut engine = Engine::new_raw();
-        crate::runtime::register(&mut Natives { engine: &mut engine, session: &session });
+        crate::natives::register(&mut Natives { engine: &mut engine, session: &session });
         let internal = ["to_string", "to_debug", "debug", "sleep", "timestamp", "exit"];
         let registered: BTreeSet<String> = engine
             .collect_fn_metadata(None, |function| Some(function.metadata.name.to_string()), false)

@@ -1,4 +1,6 @@
-//! How long it takes to declare 100,000 tasks to a sealed graph: `cargo run --release --example declare_100k`.
+//! How long it takes to declare 100,000 tasks to a sealed graph.
+//!
+//! `cargo run --release --example declare_100k` runs it.
 
 use haflow_script::{Request, assumed_facts, declare};
 use std::collections::BTreeMap;

@@ -14,16 +14,17 @@ pub(crate) const MAX_TEXT: usize = 64 << 20;
 /// How many elements all lists of a value may have together, and likewise all maps.
 pub(crate) const MAX_ELEMENTS: usize = 200_000;
 
-/// Lists and maps within each other beyond this are refused.
+/// How deep lists and maps of a value may be in each other.
 pub(crate) const MAX_VALUE_DEPTH: usize = 64;
 
-/// Beyond so many operations a script is taken to be endless.
+/// A script that takes more operations is taken to be endless.
 pub(crate) const MAX_OPERATIONS: u64 = 50_000_000;
 
-/// Beyond this time too, whatever its operations are.
+/// A script that takes longer is taken to be endless too, whatever its operations are.
 pub(crate) const MAX_TIME: Duration = Duration::from_secs(30);
 
-/// The stack of the thread that a script runs in: enough for the deepest calls and expressions that the limits allow.
+/// The stack of the thread that a script runs in: enough for the deepest calls and expressions that the
+/// limits allow.
 pub(crate) const STACK: usize = 128 << 20;
 
 /// What must not be called, because the same playbook shall always declare the same.

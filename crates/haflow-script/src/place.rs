@@ -1,4 +1,4 @@
-//! Where in a file something is, and how long it is there.
+//! Where in a script's text something is, and how long it is there.
 
 use haflow_model::{Diagnostic, Label, Place, Sources};
 use rhai::Position;
@@ -34,10 +34,11 @@ pub(crate) struct Trace {
     pub(crate) declared_in: Option<Place>,
 }
 
-/// The text as rhai must read it, so that the positions that it tells are those of `text`.
+/// The text as rhai must read it, so that the positions that it gives are those of `text`.
 ///
-/// rhai 1.27 doesn't count a line that ends in a quote inside a raw string, which shell text is full of. What it misses is put in
-/// behind the string, as blank lines, and then blanks up to the column where the string ends.
+/// rhai 1.27 doesn't count a line that ends in a quote inside a raw string, which shell text is full of. The
+/// lines that it misses are put in behind the string, as blank lines, and then blanks up to the column where
+/// the string ends.
 pub(crate) fn straightened(text: &str) -> Cow<'_, str> {
     let mut straight = String::new();
     let (mut at, mut copied) = (0, 0);
@@ -91,7 +92,7 @@ pub(crate) fn find_key(text: &str, place: &Place, key: &str) -> Option<Place> {
     let from = offset(text, place)?;
     let mut at = from;
     let (mut depth, mut found) = (0_usize, None::<usize>);
-    // The one that is in the fewest brackets.
+    // The key that is in the fewest brackets.
     let mut best = None::<(usize, usize)>;
     while let Some((skipped, token)) = Token::first(&text[at..]) {
         let begin = at + skipped;
@@ -139,7 +140,8 @@ pub(crate) fn places_of(text: &str, file: &Arc<str>, name: &str) -> Vec<Place> {
     places
 }
 
-/// Where a text between backticks has `\n` or `\t` beside something interpolated: there it is a backslash and a letter.
+/// Where a text between backticks has `\n` or `\t` beside something interpolated: there it is a backslash and
+/// a letter.
 pub(crate) fn literal_escapes(text: &str, file: &Arc<str>) -> Vec<Place> {
     let start = Place::new(file.clone(), 1, 1);
     let mut places = Vec::new();
@@ -158,7 +160,7 @@ pub(crate) fn literal_escapes(text: &str, file: &Arc<str>) -> Vec<Place> {
     places
 }
 
-/// All names of variables that a text defines, as far as can be told without parsing it.
+/// All names of variables that a text defines, as far as it shows without parsing.
 pub(crate) fn variables(text: &str) -> Vec<&str> {
     let mut names = Vec::new();
     let (mut at, mut before, mut params) = (0, "", false);
@@ -198,7 +200,7 @@ pub(crate) fn unclosed(text: &str, file: &Arc<str>) -> Option<Place> {
 }
 
 /// All keys of maps that a text writes out.
-pub(crate) fn keys(text: &str) -> Vec<&str> {
+pub(crate) fn map_keys(text: &str) -> Vec<&str> {
     let mut keys = Vec::new();
     let (mut at, mut before) = (0, "");
     while let Some((skipped, token)) = Token::first(&text[at..]) {
@@ -213,7 +215,7 @@ pub(crate) fn keys(text: &str) -> Vec<&str> {
     keys
 }
 
-/// The byte where a place is.
+/// The byte that a place is at.
 pub(crate) fn offset(text: &str, place: &Place) -> Option<usize> {
     if place.line == 0 || place.column == 0 {
         return None;

@@ -17,10 +17,10 @@ pub struct Request<'a> {
     pub params: &'a BTreeMap<String, String>,
     /// Reads a fact of several hosts at once.
     pub facts: &'a mut ReadFacts<'a>,
-    /// When it is: keys that the playbook pins must hold then. The script has no clock, and what it declares doesn't follow
-    /// from the time; a key that has expired ends the declaration.
+    /// When it is: keys that the playbook pins must hold then. The script has no clock, and what it declares
+    /// doesn't follow from the time; a key that has expired ends the declaration.
     pub now: Timestamp,
-    /// Set to stop an endless script.
+    /// A flag that stops an endless script.
     pub interrupt: Option<Arc<AtomicBool>>,
 }
 
@@ -158,7 +158,8 @@ pub struct ParamDecl {
     pub help: Option<String>,
     /// All values that it may have; empty if any.
     pub one_of: Vec<Value>,
-    /// The value that it has. A param that must be given and wasn't has a made-up one where hosts are imagined.
+    /// The value that it has. A param that must be given and wasn't has a made-up one where hosts are
+    /// imagined.
     pub value: Value,
     /// Whether it was given.
     pub given: bool,

@@ -56,7 +56,7 @@ pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<(Declared, Optio
     session.add_source(&session.playbook, text);
     let file = session.playbook.clone();
     let failed = |engine: &Engine, error: Box<EvalAltResult>| {
-        declare_error(session, diagnose::stop(session, engine, *error, &file))
+        declare_error(session, diagnose::why_ended(session, engine, *error, &file))
     };
     let (engine, modules) = engine(session).map_err(|error| failed(&Engine::new_raw(), error))?;
     let mut ast = engine
@@ -70,7 +70,7 @@ pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<(Declared, Optio
     if let Some(stop) = stop {
         return Err(declare_error(session, stop));
     }
-    if let Some(diagnostic) = params::unknown(session) {
+    if let Some(diagnostic) = params::unknown_param(session) {
         return Err(diagnostic.into());
     }
     let guessed = stand_ins::guessed(session);

@@ -1,5 +1,5 @@
-//! Files that are read whole are looked at first: a sparse file costs nothing on the disk, and all memory
-//! here.
+//! Reading whole files, of which the size is looked at first: a sparse file costs nothing on the disk, and
+//! all memory here.
 
 use std::fs::File;
 use std::io::{self, Read};

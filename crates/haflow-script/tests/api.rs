@@ -1,4 +1,5 @@
-//! What holds beyond single playbooks: the reference is complete, the modules are in order, scripts can be stopped.
+//! What holds beyond single playbooks: the reference is complete, the modules are in order, scripts can be
+//! stopped.
 
 use haflow_model::Action;
 use haflow_script::{

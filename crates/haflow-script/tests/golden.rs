@@ -1,8 +1,8 @@
 //! Text in, text out: each folder of `tests/cases` has a playbook and what comes of it.
 //!
-//! Beside `playbook.rhai` there may be `inventory.json`, `params` (one NAME=VALUE a line), `facts.json` (answers by
-//! query and host; what isn't there is assumed, and `{"unreached": WHY}` and `{"failed": WHY}` are none) and further files that the playbook reads. `UPDATE_GOLDEN=1` rewrites
-//! what is expected.
+//! Beside `playbook.rhai` there may be `inventory.json`, `params` (one NAME=VALUE a line), `facts.json`
+//! (answers by query and host; what isn't there is assumed, and `{"unreached": WHY}` and `{"failed": WHY}`
+//! are none) and further files that the playbook reads. `UPDATE_GOLDEN=1` rewrites what is expected.
 
 mod listing;
 

@@ -38,14 +38,13 @@ pub(crate) fn check<'a>(
     Ok(())
 }
 
-/// A filter may have so many bytes.
+/// How many bytes a filter may have.
 const LONGEST: usize = 64 << 10;
-/// Enough to take apart whatever a filter of that length nests.
+/// A stack that is enough to take apart whatever a filter of that length nests.
 const STACK: usize = 512 << 20;
 const IMPORTS: &str = "there is nothing that it could import or include";
 
-/// What a filter nests is taken apart step by step down: on a stack of its own, which is large enough for the
-/// longest one.
+/// Does the work on a stack of its own, which is large enough for whatever the longest filter nests.
 fn on_a_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);

@@ -23,7 +23,7 @@ impl Options {
         let given = as_map(function, given)?;
         for key in given.keys() {
             if !known.clone().into_iter().any(|known| known == key) {
-                return Err(unknown(function, key, known));
+                return Err(unknown_option(function, key, known));
             }
         }
         Ok(Self { function: function.to_owned(), given })
@@ -141,7 +141,7 @@ pub(crate) fn as_map(function: &str, given: Dynamic) -> Result<Map, Problem> {
 }
 
 /// A key that a function doesn't know.
-pub(crate) fn unknown<'a>(function: &str, key: &str, known: impl IntoIterator<Item = &'a str>) -> Problem {
+pub(crate) fn unknown_option<'a>(function: &str, key: &str, known: impl IntoIterator<Item = &'a str>) -> Problem {
     let mut known: Vec<&str> = known.into_iter().collect();
     known.sort_unstable();
     let problem = Problem::new(format!("`{function}` has no option `{key}`")).option(key);

@@ -17,25 +17,25 @@ pub(crate) struct Natives<'a> {
 type Native<const N: usize> = fn(&Call<'_>, [Dynamic; N]) -> Result<Dynamic, Raise>;
 
 impl Natives<'_> {
-    /// A function that takes values of any type: it says itself what is wrong with them.
+    /// Adds a function that takes values of any type: it says itself what is wrong with them.
     pub(crate) fn add<const N: usize>(&mut self, name: &'static str, native: Native<N>) {
         self.raw(name, [TypeId::of::<Dynamic>(); N], native);
     }
 
-    /// A function whose first argument is of a certain type.
+    /// Adds a function whose first argument is of a certain type.
     pub(crate) fn method<T: Variant + Clone, const N: usize>(&mut self, name: &'static str, native: Native<N>) {
         let mut types = [TypeId::of::<Dynamic>(); N];
         types[0] = TypeId::of::<T>();
         self.raw(name, types, native);
     }
 
-    /// An operator that has a value of a certain type on either side.
+    /// Adds an operator that has a value of a certain type on either side.
     pub(crate) fn operator<T: Variant + Clone>(&mut self, name: &'static str, native: Native<2>) {
         self.raw(name, [TypeId::of::<T>(), TypeId::of::<Dynamic>()], native);
         self.raw(name, [TypeId::of::<Dynamic>(), TypeId::of::<T>()], native);
     }
 
-    /// A property.
+    /// Adds a property.
     pub(crate) fn getter<T: Variant + Clone>(
         &mut self,
         name: &'static str,
@@ -48,7 +48,7 @@ impl Natives<'_> {
         });
     }
 
-    /// A function of the interpreter that must not be called.
+    /// Puts an error in the place of a function of the interpreter that must not be called.
     pub(crate) fn refused(&mut self, name: &'static str, types: &[TypeId]) {
         let session = self.session.clone();
         self.engine.register_raw_fn(name, types, move |context, _| {
@@ -58,12 +58,12 @@ impl Natives<'_> {
         });
     }
 
-    /// A function of certain types.
+    /// Adds a function of certain types.
     pub(crate) fn raw<const N: usize>(&mut self, name: &'static str, types: [TypeId; N], native: Native<N>) {
         let session = self.session.clone();
         self.engine.register_raw_fn(name, types, move |context, args| {
             let call = Call { context: &context, session: &session, name };
-            // The first may be a variable of the script, which stays as it is.
+            // The first argument may be a variable of the script, which stays as it is.
             let args = std::array::from_fn(|index| match index {
                 0 => args[0].flatten_clone(),
                 _ => args[index].take().flatten(),

@@ -56,7 +56,8 @@ pub(crate) struct OutputHandle {
 #[derive(Debug, Clone)]
 pub(crate) struct TestHandle(pub(crate) When);
 
-/// A secret, or a text with secrets in it, as scripts have it. Its value isn't there: nothing in the interpreter can give it away.
+/// A secret, or a text with secrets in it, as scripts have it. Its value isn't there: nothing in the
+/// interpreter can give it away.
 #[derive(Debug, Clone)]
 pub(crate) struct SecretHandle(pub(crate) SecretText);
 

@@ -11,7 +11,7 @@ use rhai::{Engine, EvalAltResult, ParseError, Position};
 use std::sync::Arc;
 
 /// Why a script ended, from the interpreter's error in `file`.
-pub(crate) fn stop(session: &Session, engine: &Engine, error: EvalAltResult, file: &Arc<str>) -> Stop {
+pub(crate) fn why_ended(session: &Session, engine: &Engine, error: EvalAltResult, file: &Arc<str>) -> Stop {
     let mut error = error;
     let mut file = file.clone();
     // Where each function was called from, outermost first.
@@ -73,7 +73,7 @@ fn placed(
         // The interpreter doesn't say where.
         sites.push((site, String::new()));
     }
-    label(session, problem, &sites).into()
+    with_labels(session, problem, &sites).into()
 }
 
 /// The place of a name that a file has once.
@@ -85,7 +85,7 @@ fn only_call(session: &Session, file: &Arc<str>, name: &str) -> Option<Site> {
 }
 
 /// The playbook's line first, then the line of a module, then the call that led there.
-fn label(session: &Session, problem: Problem, sites: &[(Site, String)]) -> Diagnostic {
+fn with_labels(session: &Session, problem: Problem, sites: &[(Site, String)]) -> Diagnostic {
     let mut diagnostic = Diagnostic::new(problem.message);
     diagnostic.help = problem.help;
     let innermost = sites.len().saturating_sub(1);

@@ -2,7 +2,7 @@
 
 use crate::errors::problem::Problem;
 use crate::limits::{MAX_CALLS, MAX_ELEMENTS, MAX_OPERATIONS, MAX_TEXT, MAX_TIME};
-use crate::place::{keys, variables};
+use crate::place::{map_keys, variables};
 use crate::reference::natives::NATIVES;
 use crate::session::Session;
 use haflow_model::nearest;
@@ -113,7 +113,7 @@ pub(crate) fn explain_syntax(error: &ParseErrorType, text: &str) -> Problem {
             };
             Problem::new(format!("`{token}` is missing{}", about_end(about))).help(help)
         }
-        // A comment of whoever comes from the shell or from YAML.
+        // Whoever comes from the shell or from YAML begins a comment so.
         ParseErrorType::Reserved(word) if word == "#" => Problem::new("`#` has no meaning here")
             .help("a comment begins with `//`; a map is written `#{ name: value }`"),
         ParseErrorType::Reserved(word) => Problem::new(format!("`{word}` is a word that rhai keeps for itself"))
@@ -174,7 +174,7 @@ fn unknown_key(session: &Session, name: &str, text: &str) -> Problem {
     let facts =
         state.facts.values().filter_map(|of_hosts| of_hosts.values().next()).filter_map(|fact| fact.as_object());
     let facts = facts.flat_map(|fact| fact.keys());
-    let known = keys(text).into_iter().chain(vars.chain(facts).map(String::as_str));
+    let known = map_keys(text).into_iter().chain(vars.chain(facts).map(String::as_str));
     match nearest(name, known.filter(|known| *known != name)) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None if session.inventory.is_none() => problem.help(format!(
@@ -187,7 +187,8 @@ fn unknown_key(session: &Session, name: &str, text: &str) -> Problem {
     }
 }
 
-/// From a text such as `Unknown property 'x' - a getter is not registered for type 'Host'`.
+/// What an error says of a property, in a text such as `Unknown property 'x' - a getter is not registered for
+/// type 'Host'`.
 fn unknown_property(text: &str) -> Problem {
     let mut quoted = text.split('\'').skip(1).step_by(2);
     let (Some(name), Some(of)) = (quoted.next(), quoted.next()) else { return Problem::new(lower(text)) };
@@ -203,7 +204,8 @@ fn unknown_property(text: &str) -> Problem {
     }
 }
 
-/// From a signature such as `len (i64)`: the name is known, so it is the types that don't fit.
+/// What is wrong with a call whose signature is such as `len (i64)`: where the name is known, its types don't
+/// fit.
 fn unknown_function(engine: &Engine, signature: &str) -> Problem {
     let (name, types) = signature.split_once(" (").unwrap_or((signature, ""));
     let types = words_of_types(types.trim_end_matches(')'));
@@ -257,7 +259,8 @@ fn words_of_types(types: &str) -> String {
 }
 
 fn word_of_type(of: &str) -> String {
-    // The interpreter doesn't always use the name that a type was registered by: `haflow_script::…::SecretHandle`.
+    // The interpreter doesn't always use the name that a type was registered by:
+    // `haflow_script::…::SecretHandle`.
     let handle = of.strip_prefix("haflow_script::").and_then(|path| path.rsplit("::").next()?.strip_suffix("Handle"));
     let of = handle.unwrap_or(of);
     match of {

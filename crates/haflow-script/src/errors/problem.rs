@@ -1,4 +1,4 @@
-//! How native functions say what is wrong.
+//! What is wrong with a call, as native functions say it.
 
 use crate::limits::forbidden;
 use crate::session::stop::Stop;

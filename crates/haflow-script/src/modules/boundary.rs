@@ -1,9 +1,9 @@
 //! Calls from one file into another.
 //!
-//! The interpreter tells a native function where its own call is, and nothing of the calls that led there. So each
-//! function of a module is enclosed in a native one, which notes where the module was called from: that is how a task
-//! that the stdlib declares knows its line in the playbook. (The interpreter's debugger knows the calls too, but copies
-//! every argument for it: a loop that pushes to a list becomes quadratic.)
+//! The interpreter tells a native function where its own call is, and nothing of the calls that led there. So
+//! each function of a module is enclosed in a native one, which notes where the module was called from: that
+//! is how a task that the stdlib declares knows its line in the playbook. (The interpreter's debugger knows
+//! the calls too, but copies every argument for it: a loop that pushes to a list becomes quadratic.)
 
 use crate::place::Site;
 use crate::session::Session;
@@ -78,7 +78,8 @@ impl Enclosed {
     }
 }
 
-/// Lets a function that leaves its file run as if it were still there: with its file's functions, imports and name.
+/// Lets a function that leaves its file run as if it were still there: with its file's functions, imports and
+/// name.
 fn keep_home(session: &Arc<Session>, value: &mut Dynamic, home: &GlobalRuntimeState) {
     if !(value.is_fnptr() || value.is_array() || value.is_map()) {
         return;

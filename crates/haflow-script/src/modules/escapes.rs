@@ -1,4 +1,4 @@
-//! Escapes that a text doesn't have.
+//! The warning about escapes between backticks, where `\n` is no line break.
 
 use crate::place::literal_escapes;
 use crate::request::{Note, NoteKind};

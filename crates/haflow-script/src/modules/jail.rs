@@ -5,8 +5,8 @@ use crate::errors::problem::Problem;
 use crate::stdlib::STDLIB_FOLDER;
 use std::path::{Component, Path, PathBuf};
 
-/// The name in places of a file that a script asks for, and the file: beside the file that calls, or beside that which
-/// called the stdlib. `what` is the word for it.
+/// The name in places of a file that a script asks for, and the file: beside the file that calls, or beside
+/// that which called the stdlib. `what` is the word for it.
 pub(crate) fn beside(call: &Call<'_>, path: &str, what: &str) -> Result<(String, PathBuf), Problem> {
     let own = call.site().file;
     let caller = if own.starts_with(STDLIB_FOLDER) {
@@ -24,8 +24,8 @@ pub(crate) fn beside(call: &Call<'_>, path: &str, what: &str) -> Result<(String,
     Ok((name.display().to_string(), file))
 }
 
-/// The file `name` beside a file whose folder is `beside`, if it is in `root`. Otherwise what about it is wrong,
-/// as the end of a sentence.
+/// The file `name` beside a file whose folder is `beside`, if it is in `root`. Otherwise what about it is
+/// wrong, as the end of a sentence.
 pub(crate) fn inside(root: &Path, beside: &Path, name: &Path) -> Result<PathBuf, String> {
     if name.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Err("is outside the playbook's folder, where nothing is read".to_owned());

@@ -79,7 +79,7 @@ impl Modules {
                     .map_err(|diagnostic| self.session.raised(diagnostic.into(), Position::NONE))?;
             }
             let inner = rhai::Module::eval_ast_as_new(Scope::new(), ast, engine)
-                .map_err(|error| diagnose::stop(&self.session, engine, *error, file))
+                .map_err(|error| diagnose::why_ended(&self.session, engine, *error, file))
                 .map_err(|stop| self.session.raised(stop, Position::NONE))?;
             enclose(&self.session, ast, inner, file, &mut module);
         }

@@ -1,8 +1,9 @@
 //! `host.facts` and `fact`.
 //!
-//! The facts of a host that can't be reached aren't known. The stdlib asks for a host's facts to declare tasks of that host, and
-//! none of those will run: it gets a stand-in, so that the other hosts' tasks are declared as ever. A playbook's own code decides
-//! by facts what it likes: it gets a guess, and is run again with other ones ([`crate::declare`]).
+//! The facts of a host that can't be reached aren't known. The stdlib asks for a host's facts to declare
+//! tasks of that host, and none of those will run: it gets a stand-in, so that the other hosts' tasks are
+//! declared as ever. A playbook's own code decides by facts what it likes: it gets a guess, and is run again
+//! with other ones ([`crate::declare`]).
 
 use crate::calls::call::Call;
 use crate::calls::options::Options;
@@ -106,12 +107,12 @@ fn known_or_read(
         lend(session, &host.name, name);
         return Ok(from_value(&value));
     }
-    guess(call, &host.name);
+    note_guess(call, &host.name);
     Ok(from_value(&session.guess.of(name == FactQuery::Standard.name(), &value)))
 }
 
 /// Remembers where the playbook's own code asked first for a fact that nobody knows.
-fn guess(call: &Call<'_>, host: &HostName) {
+fn note_guess(call: &Call<'_>, host: &HostName) {
     let trace = call.trace();
     let message = format!("{}, and this line asks for its facts", why_unknown(call.session, host));
     let mut diagnostic = Diagnostic::new(message).at(trace.place, "").help(wait_for(call.session, host));
@@ -157,8 +158,8 @@ fn read(session: &Session, query: &FactQuery) -> Result<(), Raise> {
     Ok(())
 }
 
-/// What stands in for a fact of a host that can't be reached: what the first host has that was read. It stays
-/// that.
+/// What stands in for a fact of a host that can't be reached: what the first host has that was read. Later
+/// questions get the same.
 fn stand_in_for(session: &Session, host: &Host, query: &FactQuery) -> Result<Value, Raise> {
     let name = query.name();
     let mut state = session.state();
@@ -173,7 +174,8 @@ fn stand_in_for(session: &Session, host: &Host, query: &FactQuery) -> Result<Val
         return Err(Raise::Stop(Stop::Facts(failures)));
     };
     if *query == FactQuery::Standard {
-        // What is told apart by their hostnames, such as brokers, must not be taken for one and the same.
+        // Brokers and the like, which only their hostnames tell apart, must not be taken for one and the
+        // same.
         value["hostname"] = hostname(&host.name).into();
     }
     if let Some(unreached) = state.unreached.get_mut(&host.name) {

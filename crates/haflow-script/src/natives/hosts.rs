@@ -1,4 +1,4 @@
-//! `group`, `host`, `hosts`, and what scripts see of a host.
+//! `group`, `host`, `hosts`, `rest`, and what scripts see of a host.
 
 use crate::calls::call::Call;
 use crate::calls::options::Options;
@@ -172,7 +172,7 @@ fn hand_out(session: &Session, hosts: Vec<Host>) -> Dynamic {
     Dynamic::from_array(handles)
 }
 
-/// All but the first.
+/// A list without its first element.
 fn rest(_: &Call<'_>, [list]: [Dynamic; 1]) -> Result<Dynamic, Raise> {
     match list.try_cast_result::<rhai::Array>() {
         Ok(mut list) => {

@@ -1,7 +1,7 @@
 //! `fail`, `warn`, `print`, `json` and `options`.
 
 use crate::calls::call::Call;
-use crate::calls::options::{as_map, unknown};
+use crate::calls::options::{as_map, unknown_option};
 use crate::calls::register::Natives;
 use crate::calls::task_options::{BY_ITSELF, COMMON};
 use crate::calls::values::{shown, text, to_value, type_word};
@@ -31,7 +31,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
         Ok(texts?.join(&separator).into())
     });
     natives.add("options", options);
-    // The interpreter has one of each for every type, which would come first.
+    // The interpreter has a `print` and a `debug` of its own for each of these types, which would come first.
     let types = [
         TypeId::of::<Dynamic>(),
         TypeId::of::<ImmutableString>(),
@@ -63,7 +63,7 @@ fn printed(call: &Call<'_>, value: Dynamic) -> Result<String, Raise> {
 fn note(call: &Call<'_>, kind: NoteKind, text: String) {
     let place = call.trace().place;
     let mut state = call.session.state();
-    // What a call into the stdlib says that has got a made-up value may be about that, as if it were known.
+    // A call into the stdlib that has got a made-up value may speak of that as if it were known.
     if !state.lent.iter().any(Lent::is_made_up) {
         state.notes.push(Note { kind, place, text });
     }
@@ -84,7 +84,7 @@ fn options(call: &Call<'_>, [function, given, defaults]: [Dynamic; 3]) -> Result
             let known = keys.iter().copied();
             // The function's own options say more than those that all tasks have.
             let near = haflow_model::nearest(&key, known.clone().chain(COMMON));
-            let problem = unknown(&function, &key, known);
+            let problem = unknown_option(&function, &key, known);
             return Err(match near {
                 Some(near) => problem.help(format!("did you mean `{near}`?")).into(),
                 None => problem.into(),

@@ -1,4 +1,4 @@
-//! Handles of tasks and their outputs, and tests on outputs.
+//! Tests on outputs for `when`, `after`, and what can't be done with an output.
 
 use crate::calls::call::Call;
 use crate::calls::register::Natives;
@@ -13,9 +13,9 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.engine.register_type_with_name::<OutputHandle>("Output");
     natives.engine.register_type_with_name::<TestHandle>("Test");
     natives.add("after", after);
-    natives.add("equals", |call, [output, value]| test(call, &output, Test::Equals(known(&value, "equals")?)));
+    natives.add("equals", |call, [output, value]| test(call, &output, Test::Equals(comparable(&value, "equals")?)));
     natives.method::<OutputHandle, 2>("contains", |call, [output, value]| {
-        test(call, &output, Test::Contains(known(&value, "contains")?))
+        test(call, &output, Test::Contains(comparable(&value, "contains")?))
     });
     natives.add("matches", |call, [output, pattern]| {
         let Ok(pattern) = pattern.into_immutable_string() else {
@@ -68,7 +68,8 @@ fn unknown_now(natives: &mut Natives<'_>) {
             .help("only `read` and `act` have one: declare a `read` after it")
             .into())
     });
-    // The interpreter swallows an error of to_string; the session remembers it, and the script ends at its next step.
+    // The interpreter swallows an error of to_string; the session remembers it, and the script ends at its
+    // next step.
     natives.method::<OutputHandle, 1>("to_string", |_, [output]| Err(only_later(&output, "put into a text").into()));
     for operator in ["==", "!=", "<", ">", "<=", ">=", "+", "-"] {
         natives.operator::<OutputHandle>(operator, |_, [left, right]| {
@@ -85,7 +86,7 @@ fn only_later(output: &Dynamic, what: &str) -> Problem {
     )
 }
 
-fn known(value: &Dynamic, name: &str) -> Result<haflow_model::Value, Raise> {
+fn comparable(value: &Dynamic, name: &str) -> Result<haflow_model::Value, Raise> {
     to_value(value).map_err(|why| Problem::new(format!("`{name}` can't compare with that: {why}")).into())
 }
 

@@ -190,7 +190,7 @@ fn placeholder(name: &str, kind: ParamType, one_of: &[Value]) -> Value {
 }
 
 /// What is wrong if a param was given that the playbook doesn't take.
-pub(crate) fn unknown(session: &Session) -> Option<Diagnostic> {
+pub(crate) fn unknown_param(session: &Session) -> Option<Diagnostic> {
     let state = session.state();
     let names: Vec<&str> = state.params.iter().map(|param| param.name.as_str()).collect();
     let unknown = session.given.keys().find(|given| !names.contains(&given.as_str()))?;

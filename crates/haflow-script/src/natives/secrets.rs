@@ -15,7 +15,8 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.engine.register_type_with_name::<SecretHandle>("Secret");
     natives.add("secret", secret);
     natives.engine.register_fn("to_debug", |secret: &mut SecretHandle| word(&secret.0));
-    // The interpreter swallows an error of to_string; the session remembers it, and the script ends at its next step.
+    // The interpreter swallows an error of to_string; the session remembers it, and the script ends at its
+    // next step.
     natives.method::<SecretHandle, 1>("to_string", |_, [secret]| Err(refused(&secret, "put into a text").into()));
     for operator in ["==", "!=", "<", ">", "<=", ">=", "+", "-", "+="] {
         natives.operator::<SecretHandle>(operator, |call, [left, right]| {
@@ -53,12 +54,12 @@ pub fn name(name: &str) -> Result<(), String> {
 
 const HELP: &str = "a name is made of small letters, digits and `_`, begins with a letter, and isn't the secret itself";
 
-/// Not told what was given: it may be the secret itself.
+/// Checks a name. The message doesn't say what was given: it may be the secret itself.
 fn name_of(given: &str) -> Result<(), Problem> {
     name(given).map_err(|help| Problem::new("that can't be the name of a secret").help(help))
 }
 
-/// The word for it.
+/// The word for a secret, or for a text with secrets in it.
 fn word(text: &SecretText) -> String {
     match &text.0[..] {
         [SecretPart::Secret(name)] => format!("the secret `{name}`"),

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Beyond so many steps a template is taken to be endless.
+/// A template that takes more steps is taken to be endless.
 const FUEL: u64 = 10_000_000;
 
 pub(crate) fn register(natives: &mut Natives<'_>) {
@@ -87,7 +87,8 @@ fn values(data: &Dynamic, function: &str) -> Result<Data, Problem> {
     Ok(Data { values, blanks })
 }
 
-/// The secrets in a template's data. Its text has a mark where one belongs; what becomes of the text knows only the secret's name.
+/// The secrets in a template's data. Its text has a mark where one belongs; what becomes of the text knows
+/// only the secret's name.
 #[derive(Default)]
 struct Blanks {
     texts: Vec<SecretText>,
@@ -106,7 +107,7 @@ const OPEN: char = '\u{f0000}';
 const CLOSE: char = '\u{f0001}';
 
 impl fmt::Debug for Blank {
-    /// As part of a list or map that is put in.
+    /// A list or map that is put in shows its parts by this.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.misused.store(true, Ordering::Relaxed);
         f.write_str(haflow_model::REDACTED)
@@ -124,7 +125,7 @@ impl Object for Blank {
         ObjectRepr::Plain
     }
 
-    /// For filters, `~` and tests, which would work on something else than the value.
+    /// Filters, `~` and tests get this, which isn't the value.
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
     }
@@ -140,7 +141,7 @@ impl Blanks {
             let blank = Blank { number: self.texts.len() - 1, misused: self.misused.clone() };
             return Ok(minijinja::Value::from_object(blank));
         }
-        // Only these can have one in them.
+        // Only maps and lists can have secrets in them.
         if let Ok(map) = value.as_map_ref() {
             let items = map.iter().map(|(key, item)| Ok((key.to_string(), self.value(item, depth + 1)?)));
             return Ok(items.collect::<Result<BTreeMap<_, _>, String>>()?.into());

@@ -31,7 +31,7 @@ pub fn native_docs() -> &'static [NativeDoc] {
 
 /// The doc comments of a module's text.
 ///
-/// Line by line rather than by the parser, so that the reference keeps the order of the file.
+/// They are read line by line rather than by the parser, so that the reference keeps the order of the file.
 pub fn module_docs(text: &str) -> ModuleDoc {
     let mut docs = ModuleDoc { header: String::new(), functions: Vec::new() };
     let mut comment = String::new();

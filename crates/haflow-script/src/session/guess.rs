@@ -1,5 +1,5 @@
-//! Whether what is declared depends on facts that nobody knows: it is declared with one guess and with
-//! others, and compared.
+//! Whether what is declared depends on facts that nobody knows: the playbook is run with one guess and with
+//! others, and what it declares is compared.
 
 use crate::request::{DeclareError, FactFailure};
 use haflow_model::{Diagnostic, Graph, HostName, Task, Value};
@@ -18,7 +18,7 @@ pub(crate) enum Guess {
 }
 
 impl Guess {
-    /// Those that what is declared is compared by.
+    /// The guesses with which a playbook is run again.
     pub(crate) const OTHERS: [Self; 2] = [Self::Otherwise, Self::Elsewhere];
 
     /// The guess that is made of what another host has.
@@ -68,7 +68,7 @@ fn otherwise(value: Value) -> Value {
     }
 }
 
-/// The next version, where a text is one: it is still a version for who reads it as such.
+/// The next version, where a text is one: whoever reads it as a version still can.
 fn next_version(text: &str) -> Option<String> {
     let (before, last) = text.rsplit_once('.')?;
     let is_version = before.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
@@ -83,12 +83,12 @@ pub(crate) struct Guessed {
     pub(super) diagnostic: Diagnostic,
     /// The hosts that couldn't be reached.
     pub(super) unreached: Vec<FactFailure>,
-    /// These, and those that weren't asked.
+    /// The hosts that couldn't be reached, and those that weren't asked.
     pub(crate) unknown: BTreeSet<HostName>,
 }
 
 impl Guessed {
-    /// What `diagnostic` says is the first line that asked. Which hosts couldn't be reached is known at the end.
+    /// The guess of which `diagnostic` names the line. Which hosts couldn't be reached is known at the end.
     pub(crate) fn at(diagnostic: Diagnostic) -> Self {
         Self { diagnostic, unreached: Vec::new(), unknown: BTreeSet::new() }
     }

@@ -57,8 +57,8 @@ pub(crate) fn lend(session: &Session, host: &HostName, fact: &str) {
     state.lent.push(Lent { depth, fact: fact.to_owned(), host: host.clone(), next, made_up });
 }
 
-/// A call into the stdlib that has got a stand-in must not have declared a task of a host that can be reached: it might write
-/// there what is true of another host, such as an address.
+/// A call into the stdlib that has got a stand-in must not have declared a task of a host that can be
+/// reached: it might write there what is true of another host, such as an address.
 pub(crate) fn returned(session: &Session, site: Site) {
     let Some((Lent { fact, host, .. }, of)) = misled(&mut session.state()) else { return };
     let message =
@@ -78,7 +78,8 @@ pub(crate) fn returned(session: &Session, site: Site) {
     session.stop(Stop::Diagnostic(Arc::new(diagnostic), Some(trace.place)));
 }
 
-/// Ends the loans of the call that has just returned. Gives one that a task of a host that can be reached depends on.
+/// Ends the loans of the call that has just returned. Gives one that a task of a host that can be reached
+/// depends on.
 fn misled(state: &mut State) -> Option<(Lent, HostName)> {
     let depth = state.crossings.len();
     let mut misled = None;

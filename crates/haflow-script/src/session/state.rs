@@ -33,7 +33,7 @@ pub(crate) struct State {
     pub(crate) guessed: Option<Guessed>,
     /// What the stdlib gets for facts of hosts that can't be reached.
     pub(crate) stand_ins: BTreeMap<String, BTreeMap<HostName, Value>>,
-    /// Which of these the calls under way have got.
+    /// Which stand-ins the calls under way have got.
     pub(crate) lent: Vec<Lent>,
     /// The message of the error that is about a fact of a host that can't be reached.
     pub(crate) refused: Option<String>,
@@ -42,7 +42,7 @@ pub(crate) struct State {
     /// Filters and expressions that were found to be right.
     pub(crate) checked: HashSet<String>,
     /// Keys that were judged: the file's bytes, the pin, and whether a weak one will do; then the key's text.
-    pub(crate) keys: HashMap<(Vec<u8>, String, bool), ImmutableString>,
+    pub(crate) pgp_keys: HashMap<(Vec<u8>, String, bool), ImmutableString>,
     pub(crate) templates: Option<minijinja::Environment<'static>>,
     /// An error that the interpreter would have swallowed.
     pub(crate) stop: Option<Stop>,

@@ -5,17 +5,18 @@ use haflow_model::{Diagnostic, Place};
 use rhai::Dynamic;
 use std::sync::Arc;
 
-/// Why a script ends before its end. It passes through the interpreter as an error of the script, so that the calls that
-/// led to it can be named; the session remembers it, so that no `try` catches it.
+/// Why a script ends before its end. It passes through the interpreter as an error of the script, so that the
+/// calls that led to it can be named; the session remembers it, so that no `try` catches it.
 #[derive(Debug, Clone)]
 pub(crate) enum Stop {
-    /// With a diagnostic that has its places already, and the playbook's call if it came from one.
+    /// Something is wrong: a diagnostic that has its places already, and the playbook's call if it came from
+    /// one.
     Diagnostic(Arc<Diagnostic>, Option<Place>),
     /// Facts couldn't be read.
     Facts(Vec<FactFailure>),
-    /// It was asked to.
+    /// The user interrupted it.
     Interrupted,
-    /// It ran for too long.
+    /// The script took too many operations, or too long.
     Operations,
 }
 

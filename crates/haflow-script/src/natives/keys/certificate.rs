@@ -1,7 +1,7 @@
 //! `OpenPGP` keys as they are judged before anything trusts them.
 //!
-//! Nothing in a file is believed but what the primary key itself has signed, and what is handed on is only that. Which
-//! parts these are doesn't depend on the time; whether the key is taken at all does.
+//! Nothing in a file is believed but what the primary key itself has signed, and what is handed on is only
+//! that. Which parts these are doesn't depend on the time; whether the key is taken at all does.
 
 use crate::natives::keys::parts::{Parts, User};
 use crate::natives::keys::refusal::{Refusal, hex, spaced};
@@ -47,7 +47,7 @@ impl Parts {
         if fingerprint == pin {
             return Ok(());
         }
-        let of = self.users.first().map(|user| format!(" (it says that it is of {})", shown(user.id.id())));
+        let of = self.users.first().map(|user| format!(" (it says that it is of {})", printable(user.id.id())));
         let part = if self.subkeys.iter().any(|subkey| hex(&subkey.key.fingerprint()) == pin) {
             ", which is that of one of its subkeys"
         } else {
@@ -138,8 +138,8 @@ impl Parts {
         }
     }
 
-    /// When it expires, by these signatures: as `GnuPG` does, what is said of the key itself comes before what is said beside
-    /// a user id.
+    /// When it expires, by these signatures: as `GnuPG` does, what is said of the key itself comes before
+    /// what is said beside a user id.
     fn expiry(&self, selves: &[&Signature]) -> Option<i64> {
         let is_of_key = |one: &Signature| one.typ() == Some(SignatureType::Key);
         let newest = |of_key: bool| {
@@ -301,7 +301,7 @@ fn date(seconds: i64) -> String {
 }
 
 /// What a key says of its owner: anybody's text.
-fn shown(id: &[u8]) -> String {
+fn printable(id: &[u8]) -> String {
     let text: String = String::from_utf8_lossy(id).chars().filter(|c| !c.is_control()).take(100).collect();
     format!("`{text}`")
 }

@@ -47,7 +47,7 @@ fn pgp_key(call: &Call<'_>, [key, fingerprint, options]: [Dynamic; 3]) -> Result
         (Some(name), bytes)
     };
     let known = (bytes, pin, weak);
-    if let Some(armored) = call.session.state().keys.get(&known) {
+    if let Some(armored) = call.session.state().pgp_keys.get(&known) {
         return Ok(armored.clone().into());
     }
     let (bytes, pin, _) = &known;
@@ -60,7 +60,7 @@ fn pgp_key(call: &Call<'_>, [key, fingerprint, options]: [Dynamic; 3]) -> Result
         call.session.add_source(&name, &armored);
     }
     let armored = ImmutableString::from(armored);
-    call.session.state().keys.insert(known, armored.clone());
+    call.session.state().pgp_keys.insert(known, armored.clone());
     Ok(armored.into())
 }
 
@@ -163,7 +163,7 @@ fn dearmor(block: &str, all: &mut Vec<u8>) -> Result<(), Refusal> {
     }
 }
 
-/// The checksum of armored data. What signatures don't cover is only told from a wrong key by it.
+/// The checksum of armored data. Only by it is damage to what no signature covers told from a wrong key.
 fn crc24(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x00b7_04ce, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte) << 16, |crc, _| {
@@ -280,7 +280,8 @@ mod tests {
 
     #[test]
     fn a_key_is_changed_by_no_byte() {
-        // Whatever is changed, the key isn't taken; but for the hint by which key it was signed, which nothing vouches for.
+        // Whatever is changed, the key isn't taken; but for the hint by which key it was signed, which
+        // nothing vouches for.
         let binary = include_bytes!("../../../tests/keys/good.gpg");
         let id = [0x97, 0x95, 0x57, 0x58, 0x47, 0xda, 0x3b, 0xc8];
         let hint = binary.windows(id.len()).rposition(|window| window == id).unwrap();
@@ -328,7 +329,8 @@ mod tests {
         let revocation = &parts("revoked.asc")[1..2];
         let unsure = "carries a revocation that can't be checked";
         assert_eq!(taken(&[&good[..1], revocation, &good[1..]]).unwrap_err(), unsure);
-        // One that can't be parsed, of the key and of its user id: a signature of version 4 that ends after its kind.
+        // One that can't be parsed, of the key and of its user id: a signature of version 4 that ends after
+        // its kind.
         assert_eq!(taken(&[&good[..1], &[vec![0x88, 2, 4, 0x20]], &good[1..]]).unwrap_err(), unsure);
         let unsaid = taken(&[&good, &[vec![0x88, 2, 4, 0x30]]]).unwrap_err();
         assert!(unsaid.starts_with("doesn't vouch for itself"), "{unsaid}");

@@ -6,7 +6,7 @@ use pgp::packet::{PacketHeader, PublicKey, PublicSubkey, Signature, UserId};
 use pgp::types::{KeyDetails as _, PacketLength, Tag};
 use std::io::ErrorKind;
 
-/// Of several keys in a file, so many are named.
+/// How many of several keys in a file a message names.
 const NAMED: usize = 3;
 
 /// A packet that isn't parsed yet.
@@ -95,7 +95,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// By the packet's bytes, since also one that can't be parsed may be a revocation.
+    /// What the packet's bytes say: also a packet that can't be parsed may be a revocation.
     fn of(body: &[u8]) -> Self {
         let kind = match body {
             [2 | 3, _, kind, ..] | [4..=6, kind, ..] => *kind,
@@ -177,7 +177,8 @@ impl Parts {
         parts
     }
 
-    /// Adds a signature if it holds. False where it is the revocation of a part of the key and can't be checked.
+    /// Adds a signature if it holds. False where it is the revocation of a part of the key and can't be
+    /// checked.
     fn add(&mut self, about: &About, kind: Kind, signature: Option<Signature>) -> bool {
         let primary = &self.primary;
         match (about, kind) {

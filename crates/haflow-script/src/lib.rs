@@ -1,7 +1,26 @@
 //! A playbook's text becomes a graph.
 //!
-//! rhai lives here and nowhere else. A script is a pure function of its text, the inventory, the params and the facts
-//! that it asks for; what it declares is data, and nothing of the interpreter outlives [`declare`].
+//! rhai lives here and nowhere else. A script is a pure function of its text, the inventory, the params and
+//! the facts that it asks for; what it declares is data, and nothing of the interpreter outlives [`declare`].
+//!
+//! The rooms by floor. A file imports what is in its own room or in one on a lower floor, and no imports go
+//! in a circle, neither between rooms nor between files.
+//!
+//! | floor | room | what it holds |
+//! | --- | --- | --- |
+//! | 8 | `lib` | [`declare`]: a script's thread, and the runs with other guesses |
+//! | 7 | `runtime` | the interpreter, and one run of it |
+//! | 6 | `natives` | the functions that a script calls |
+//! | 5 | `modules` | modules found, parsed, checked and run; which files may be read |
+//! | 4 | `calls` | what every native uses: registration, the call, options, values and handles |
+//! | 3 | `errors` | what is wrong with a script, and the interpreter's errors in plain words |
+//! | 2 | `session` | one declaration so far, why it stops, what stands in for facts that nobody knows |
+//! | 1 | `request` | what goes into a declaration, and what comes out |
+//! | 1 | `reference` | what the natives and modules are for, as text |
+//! | 1 | `stdlib` | the list of the modules that are embedded |
+//! | 1 | `limits` | what a script may do, and how much |
+//! | 1 | `place` | where in a text something is; the session needs it too, so it isn't in `errors` |
+//! | 1 | `label`, `sized` | names of one line; files that aren't too large |
 
 mod calls;
 mod errors;

@@ -4,6 +4,7 @@
 //! prints; no rhai, no tokio, no clap.
 
 mod action;
+mod course;
 mod diagnostic;
 mod event;
 mod graph;
@@ -17,6 +18,7 @@ mod task;
 mod thing;
 
 pub use action::Again;
+pub use course::{Course, Done, State, about, courses};
 pub use diagnostic::{Diagnostic, Label, Sources, nearest};
 pub use event::{Event, Failure, Outcome, PlanCounts, Record, RunCounts, TaskRef};
 pub use graph::{Barrier, Draft, Edge, EdgeKind, Graph, Node, NodeId};

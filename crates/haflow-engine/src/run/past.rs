@@ -1,6 +1,6 @@
-//! What a run that is resumed knows of its tasks from before: a fold over the events of its journal.
+//! What a run that is resumed knows of its tasks from before.
 
-use haflow_model::{Event, Outcome, REDACTED, Record, Task, Value};
+use haflow_model::{Course, Done, Outcome, REDACTED, Record, Task, Value, courses};
 use std::collections::BTreeMap;
 
 /// What is known of a task that was begun.
@@ -33,66 +33,29 @@ pub enum Past {
 
 /// What these events say of tasks, by their ids. Those that nothing was done about aren't there.
 pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<String, Past> {
-    let mut past = BTreeMap::new();
-    for record in records {
-        match &record.event {
-            Event::ApplyStarted { task, attempt, step, .. } => {
-                let (step, attempt) = (step.clone(), (*attempt).max(1));
-                past.insert(task.id.clone(), Past::InDoubt { step, attempt, at: record.at, again: false });
+    let of = |(task, course): (&str, Course<'_>)| {
+        let past = match course.done {
+            Done::Nothing => return None,
+            Done::Tried { attempt } => Past::Tried { attempt },
+            Done::Open { step, attempt, at } => {
+                Past::InDoubt { step: step.map(str::to_owned), attempt, at, again: false }
             }
-            Event::TaskRetried { task, attempt, .. } => {
-                past.insert(task.id.clone(), Past::Tried { attempt: attempt.saturating_add(1) });
+            Done::Well { outcome, output } => {
+                Past::Ended { outcome: outcome.clone(), output: output.filter(|output| !is_redacted(output)).cloned() }
             }
-            Event::TaskFinished { task, outcome, output, .. } => match outcome {
-                Outcome::Ok | Outcome::Changed { .. } => {
-                    let output = output.clone().filter(|output| !is_redacted(output));
-                    past.insert(task.id.clone(), Past::Ended { outcome: outcome.clone(), output });
-                }
-                Outcome::Failed { .. } => {
-                    // It has all its attempts again, unless it was in the pause before one.
-                    past.entry(task.id.clone()).and_modify(|past| match past {
-                        Past::Tried { .. } => {}
-                        _ => *past = Past::Tried { attempt: 1 },
-                    });
-                }
-                // Its apply had begun: what is known of that stays.
-                Outcome::InDoubt { .. } => drop(past.entry(task.id.clone()).or_insert(Past::InDoubt {
-                    step: None,
-                    attempt: 1,
-                    at: record.at,
-                    again: false,
-                })),
-                Outcome::Skipped { .. } | Outcome::Unreachable { .. } | Outcome::Cancelled => {}
-            },
-            _ => {}
-        }
-    }
-    past
+        };
+        Some((task.to_owned(), past))
+    };
+    courses(records).into_iter().filter_map(of).collect()
 }
 
 /// The steps whose ends these events tell, by their tasks' ids: nobody needs what is kept of them.
 pub fn ended_steps<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<String, Vec<String>> {
-    let (mut begun, mut told) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
-    for record in records {
-        let task = match &record.event {
-            Event::ApplyStarted { task, step: Some(step), .. } => {
-                begun.insert(&task.id, step);
-                continue;
-            }
-            // One that was skipped or cancelled when the run was resumed is still to be picked up.
-            Event::TaskRetried { task, .. }
-            | Event::TaskFinished {
-                task,
-                outcome: Outcome::Ok | Outcome::Changed { .. } | Outcome::Failed { .. },
-                ..
-            } => task,
-            _ => continue,
-        };
-        if let Some(step) = begun.remove(&task.id) {
-            told.entry(task.id.clone()).or_default().push(step.clone());
-        }
-    }
-    told
+    let of = |(task, course): (&str, Course<'_>)| {
+        let steps: Vec<String> = course.ended_steps.into_iter().map(str::to_owned).collect();
+        (!steps.is_empty()).then(|| (task.to_owned(), steps))
+    };
+    courses(records).into_iter().filter_map(of).collect()
 }
 
 /// Whether a secret was taken out of it.

@@ -1,7 +1,7 @@
-//! What became of each task of a run: a fold over the events of its journal and the graph that was run.
+//! A run as its journal tells it: what became of its tasks, and the graph that was run.
 
 use super::input::Linked;
-use haflow_model::{EdgeKind, Event, HostName, Outcome, Record};
+use haflow_model::{Course, EdgeKind, Event, HostName, Outcome, Record, State, about};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 /// A run as its journal tells it, whether it has ended or not.
@@ -27,62 +27,36 @@ pub(crate) struct History<'k> {
 struct Tale<'k> {
     /// All events about it.
     records: Vec<&'k Record>,
-    state: State<'k>,
+    course: Course<'k>,
 }
 
-/// How far a task got.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) enum State<'k> {
-    /// Its turn hasn't come.
-    #[default]
-    Waiting,
-    /// It is under way, since that time.
-    UnderWay(u64),
-    /// It is being applied, since that time.
-    Applying(u64),
-    /// It was being looked at when the run died: nothing was done.
-    CutOff,
-    /// It was being applied when the run died.
-    InDoubt,
-    /// It ended so, and then.
-    Ended(&'k Outcome, u64),
+/// A state in a word.
+pub(crate) fn word(state: &State<'_>) -> &'static str {
+    match state {
+        State::Waiting => "not begun",
+        State::UnderWay(_) | State::Applying(_) => "under way",
+        State::CutOff => "not ended",
+        State::InDoubt => "in doubt",
+        State::Ended(outcome, _) => match outcome {
+            Outcome::Ok => "ok",
+            Outcome::Changed { .. } => "changed",
+            Outcome::Failed { .. } => "failed",
+            Outcome::Skipped { .. } => "skipped",
+            Outcome::Unreachable { .. } => "unreachable",
+            Outcome::Cancelled => "cancelled",
+            Outcome::InDoubt { .. } => "in doubt",
+        },
+    }
 }
 
-impl State<'_> {
-    /// The state in a word.
-    pub(crate) fn word(&self) -> &'static str {
-        match self {
-            Self::Waiting => "not begun",
-            Self::UnderWay(_) | Self::Applying(_) => "under way",
-            Self::CutOff => "not ended",
-            Self::InDoubt => "in doubt",
-            Self::Ended(outcome, _) => match outcome {
-                Outcome::Ok => "ok",
-                Outcome::Changed { .. } => "changed",
-                Outcome::Failed { .. } => "failed",
-                Outcome::Skipped { .. } => "skipped",
-                Outcome::Unreachable { .. } => "unreachable",
-                Outcome::Cancelled => "cancelled",
-                Outcome::InDoubt { .. } => "in doubt",
-            },
+/// Whether a task is as it is because of another one: what lies between a task and the root of the matter.
+fn is_consequence(state: &State<'_>) -> bool {
+    match state {
+        State::Waiting => true,
+        State::Ended(outcome, _) => {
+            matches!(outcome, Outcome::Skipped { because: Some(_), .. } | Outcome::Cancelled)
         }
-    }
-
-    /// Whether what comes after it may begin.
-    fn lets_on(&self) -> bool {
-        matches!(self, Self::Ended(outcome, _)
-            if outcome.satisfied() || matches!(outcome, Outcome::Skipped { because: None, .. }))
-    }
-
-    /// Whether it is as it is because of another task: what lies between a task and the root of the matter.
-    fn is_consequence(&self) -> bool {
-        match self {
-            Self::Waiting => true,
-            Self::Ended(outcome, _) => {
-                matches!(outcome, Outcome::Skipped { because: Some(_), .. } | Outcome::Cancelled)
-            }
-            _ => false,
-        }
+        _ => false,
     }
 }
 
@@ -112,46 +86,35 @@ impl<'k> History<'k> {
         }
         if !alive {
             for tale in history.tales.values_mut() {
-                tale.die();
+                tale.course.die();
             }
         }
         history
     }
 
     fn take(&mut self, record: &'k Record) {
-        let (task, state) = match &record.event {
+        match &record.event {
             Event::RunResumed { .. } => {
-                // What was under way then is known to have died, and what ended badly is tried again.
                 for tale in self.tales.values_mut() {
-                    tale.die();
-                    if !tale.state.lets_on() && !matches!(tale.state, State::InDoubt) {
-                        tale.state = State::Waiting;
-                    }
+                    tale.course.resume();
                 }
                 self.unreachable.clear();
                 (self.interrupted, self.first_failure) = (None, None);
-                return;
             }
-            Event::HostUnreachable { host, .. } => {
-                self.unreachable.insert(host, record);
-                return;
+            Event::HostUnreachable { host, .. } => drop(self.unreachable.insert(host, record)),
+            Event::Interrupted => self.interrupted = Some(record.at),
+            Event::TaskFinished { task, outcome, .. }
+                if !outcome.satisfied() && !matches!(outcome, Outcome::Skipped { .. }) =>
+            {
+                self.first_failure.get_or_insert((&task.id, record.at));
             }
-            Event::Interrupted => return self.interrupted = Some(record.at),
-            Event::TaskStarted { task } | Event::TaskRetried { task, .. } => (task, Some(State::UnderWay(record.at))),
-            Event::ApplyStarted { task, .. } => (task, Some(State::Applying(record.at))),
-            Event::GateChecked { task, .. } => (task, None),
-            Event::TaskFinished { task, outcome, .. } => (task, Some(State::Ended(outcome, record.at))),
-            _ => return,
-        };
-        if let Some(State::Ended(outcome, at)) = state
-            && !outcome.satisfied()
-            && !matches!(outcome, Outcome::Skipped { .. })
-        {
-            self.first_failure.get_or_insert((&task.id, at));
+            _ => {}
         }
-        let tale = self.tales.entry(&task.id).or_default();
-        tale.records.push(record);
-        tale.state = state.unwrap_or(tale.state);
+        if let Some(task) = about(&record.event) {
+            let tale = self.tales.entry(&task.id).or_default();
+            tale.records.push(record);
+            tale.course.take(record);
+        }
     }
 
     /// What is told of a task.
@@ -161,7 +124,7 @@ impl<'k> History<'k> {
 
     /// How far a task got.
     pub(crate) fn state(&self, task: &str) -> State<'k> {
-        self.tales.get(task).map_or(State::Waiting, |tale| tale.state)
+        self.tales.get(task).map_or(State::Waiting, |tale| tale.course.state)
     }
 
     /// That a host couldn't be reached, where that was told.
@@ -185,7 +148,7 @@ impl<'k> History<'k> {
             State::Ended(Outcome::Skipped { because: Some(because), .. }, _) => because == task,
             _ => false,
         };
-        self.tales.values().filter(|tale| because(tale.state)).count()
+        self.tales.values().filter(|tale| because(tale.course.state)).count()
     }
 
     /// The task that ended last of those before a node, through barriers; `None` if not all have.
@@ -231,7 +194,7 @@ impl<'k> History<'k> {
                 if is_root(other) {
                     return self.way(&from, before.node);
                 }
-                if other.barrier || self.state(&other.name).is_consequence() {
+                if other.barrier || is_consequence(&self.state(&other.name)) {
                     open.push_back((Some(before.node), other));
                 }
             }
@@ -265,14 +228,4 @@ pub(crate) fn told(records: &[Record]) -> Vec<Linked> {
         }
     }
     nodes
-}
-
-impl Tale<'_> {
-    fn die(&mut self) {
-        self.state = match self.state {
-            State::UnderWay(_) => State::CutOff,
-            State::Applying(_) => State::InDoubt,
-            other => other,
-        };
-    }
 }

@@ -1,14 +1,14 @@
 //! What became of one task of a run.
 
 use super::edge;
-use crate::journal::{History, Linked, State};
+use crate::journal::{History, Linked, word};
 use crate::report::Options;
 use crate::report::diff::diff;
 use crate::report::excerpt::excerpt;
 use crate::report::page::{Look, Page, Tone};
 use crate::report::story::{Story, reasons};
 use crate::report::text::{count, local, local_names, span};
-use haflow_model::{EdgeKind, Event, HostName, Outcome, Record, Sources, Value};
+use haflow_model::{EdgeKind, Event, HostName, Outcome, Record, Sources, State, Value};
 use serde_json::json;
 
 /// So much of an output is shown, in bytes.
@@ -27,7 +27,7 @@ pub(crate) fn of_run(history: &History<'_>, node: &Linked, sources: Sources, opt
     page.line(&[
         (Tone::Strong, &node.name),
         (Tone::Plain, "  "),
-        (tone(&state), state.word()),
+        (tone(&state), word(&state)),
         (Tone::Dim, &format!("  in run {}", history.run)),
     ]);
     page.ready(&excerpt(&node.place, &sources, color, width));
@@ -45,7 +45,7 @@ pub(crate) fn run_as_json(history: &History<'_>, node: &Linked) -> Value {
         _ => None,
     };
     // As the events write outcomes.
-    let word = |state: &State<'_>| state.word().replace(' ', "_");
+    let word = |state: &State<'_>| word(state).replace(' ', "_");
     let name = |node: &Linked| (if node.barrier { "barrier" } else { "task" }, node.name.clone());
     let link = |other: &Linked, edge| {
         let (kind, name) = name(other);
@@ -134,7 +134,7 @@ impl Teller<'_> {
                 let state = self.history.state(&cause.node.name);
                 let mut pieces = vec![(Tone::Dim, "after "), (Tone::Plain, &*name)];
                 if !cause.node.barrier {
-                    pieces.extend([(Tone::Plain, "  "), (tone(&state), state.word())]);
+                    pieces.extend([(Tone::Plain, "  "), (tone(&state), word(&state))]);
                 }
                 let how = if later.barrier { "" } else { hangs(cause.node, cause.edge) };
                 pieces.extend([(Tone::Dim, "  "), (Tone::Dim, how)]);
@@ -199,7 +199,7 @@ impl Teller<'_> {
                 page.line(&[
                     (Tone::Plain, &*name),
                     (Tone::Plain, "  "),
-                    (tone(&state), state.word()),
+                    (tone(&state), word(&state)),
                     (Tone::Plain, &*at),
                     (Tone::Dim, &*how),
                 ]);
@@ -260,7 +260,7 @@ impl Teller<'_> {
             }
             Event::TaskFinished { outcome, took_ms, .. } => {
                 let state = State::Ended(outcome, record.at);
-                line(tone(&state), state.word(), &format!(", after {}", span(*took_ms)));
+                line(tone(&state), word(&state), &format!(", after {}", span(*took_ms)));
             }
             _ => return,
         }

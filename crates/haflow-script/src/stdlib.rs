@@ -48,13 +48,16 @@ macro_rules! module {
     ($name:literal, $called:ident) => { module!($name, $called, [$name]) };
 }
 
-static STDLIB: [Module; 12] = [
+static STDLIB: [Module; 15] = [
     module!("commands", Plainly),
     module!("files", Plainly),
     module!("hosts_file", Plainly),
     module!("ini", Plainly),
+    module!("package_tools", Inside, ["packages/tools"]),
+    module!("apt", Inside, ["packages/apt"]),
     module!("rpm", Inside, ["packages/rpm"]),
-    module!("packages", Plainly, ["packages/install"]),
+    module!("package_managers", Inside, ["packages/managers"]),
+    module!("packages", Plainly, ["packages/install", "packages/repository"]),
     module!("services", Plainly),
     module!("users", Plainly),
     module!("waiting", Plainly),

@@ -9,6 +9,7 @@ pub mod fuzz;
 mod inventory;
 mod journal;
 mod json;
+mod kept;
 mod plan_file;
 mod reference;
 mod report;

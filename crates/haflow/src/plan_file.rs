@@ -5,22 +5,18 @@
 //! where anything has become another thing since.
 
 use crate::error::Error;
+use crate::kept::{Before, digests, hash, private_folder, state_folder, sync_folder};
 use crate::secrets::marks::Marks;
 use crate::session::{Asked, Session};
-use haflow_model::{
-    Assumed, Decision, EdgeKind, Graph, Inventory, Node, NodeId, Place, Plan, Planned, Secrets, Sources, Value,
-};
+use haflow_model::{Assumed, Decision, Graph, Inventory, Node, NodeId, Place, Plan, Planned, Secrets, Value};
 use haflow_script::RecordedFacts;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The version of the file's form.
@@ -85,15 +81,6 @@ pub(crate) struct SavedNode {
     /// What was decided; a barrier has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) planned: Option<SavedTask>,
-}
-
-/// Why a node comes after another one.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Before {
-    /// The number of the other one.
-    pub(crate) node: u32,
-    /// Why.
-    pub(crate) kind: EdgeKind,
 }
 
 /// What was decided on a task.
@@ -363,45 +350,6 @@ pub(crate) fn last() -> Result<PathBuf, Error> {
     Ok(state_folder()?.join("last-plan.json"))
 }
 
-/// The folder for what haflow has to remember: `$XDG_STATE_HOME/haflow`.
-pub(crate) fn state_folder() -> Result<PathBuf, Error> {
-    let set = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let folder = set.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
-    folder.map(|folder| folder.join("haflow")).ok_or_else(|| Error::Usage {
-        message: "there is no folder for what haflow has to remember".into(),
-        help: "set HOME or XDG_STATE_HOME".into(),
-    })
-}
-
-/// Makes a folder for what haflow keeps, which nobody else can look into whatever the umask is, and sees to
-/// it that those above it that are haflow's are so too: older versions left them open.
-pub(crate) fn private_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let top = state_folder().ok();
-    let own = folder.ancestors().take_while(|folder| top.as_ref().is_some_and(|top| folder.starts_with(top)));
-    for folder in own {
-        if folder.metadata()?.permissions().mode() & 0o777 != 0o700 {
-            std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-        }
-    }
-    Ok(())
-}
-
-/// What is in a folder is found there after a power cut.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Sees early that a file can be made there: a plan takes time.
-pub(crate) fn can_be_written(path: &Path) -> Result<(), Error> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |source| Error::Io { doing: "write a file in", path: folder.into(), source };
-    if path.is_dir() {
-        return Err(Error::Usage { message: format!("{} is a folder", path.display()), help: "name a file".into() });
-    }
-    tempfile::NamedTempFile::new_in(folder).map(drop).map_err(failed)
-}
-
 fn refused(path: &Path, what: &str, help: &str) -> Error {
     Error::Plan {
         message: format!("the plan {} is refused: {what}; nothing was changed", path.display()),
@@ -422,17 +370,6 @@ fn told(duration: SignedDuration) -> String {
         120..2880 => format!("{} h", minutes / 60),
         _ => format!("{} days", minutes / 1440),
     }
-}
-
-pub(crate) fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
-fn digests(sources: &Sources) -> BTreeMap<String, String> {
-    sources.iter().map(|(file, text)| (file.to_string(), hash(text))).collect()
 }
 
 fn named(facts: &RecordedFacts) -> BTreeMap<String, BTreeMap<String, Value>> {

@@ -1,7 +1,8 @@
 use super::Output;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::plan_file::{self, Saved};
+use crate::kept::can_be_written;
+use crate::plan_file::Saved;
 use crate::report::clean;
 use crate::session::{Asked, Session};
 use clap::Args;
@@ -34,7 +35,7 @@ impl Plan {
 
 pub(super) fn plan(asked: Asked, out: Option<&Path>, output: &Output) -> Result<Exit, Error> {
     if let Some(out) = out {
-        plan_file::can_be_written(out)?;
+        can_be_written(out)?;
     }
     let session = Session::open(&asked)?;
     let stop = &session.interrupt.stop;

@@ -1,7 +1,7 @@
 //! What was run.
 
 use crate::error::Error;
-use crate::plan_file::{Before, hash};
+use crate::kept::{Before, hash};
 use crate::secrets::marks::Marks;
 use crate::session::{Asked, Session};
 use haflow_engine::Settings;

@@ -3,7 +3,7 @@
 use super::input::Input;
 use super::read::{self, Reader};
 use crate::error::Error;
-use crate::plan_file::{private_folder, state_folder, sync_folder};
+use crate::kept::{private_folder, state_folder, sync_folder};
 use haflow_model::{Event, RunCounts, nearest};
 use std::cmp::Reverse;
 use std::fs::{DirBuilder, File};

@@ -4,7 +4,7 @@ use super::input::Input;
 use super::runs;
 use crate::error::Error;
 use crate::json;
-use crate::plan_file::sync_folder;
+use crate::kept::sync_folder;
 use haflow_engine::Told;
 use haflow_model::{Event, Record};
 use std::fs::{File, OpenOptions, TryLockError};

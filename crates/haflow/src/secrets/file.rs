@@ -181,7 +181,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.as_file().set_permissions(permissions)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
-    crate::plan_file::sync_folder(folder)
+    crate::kept::sync_folder(folder)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! By what to see later that a secret is another one.
 
 use crate::error::Error;
-use crate::plan_file::{hash, private_folder, state_folder, sync_folder};
+use crate::kept::{hash, private_folder, state_folder, sync_folder};
 use haflow_model::Secrets;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

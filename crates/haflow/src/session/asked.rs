@@ -1,17 +1,13 @@
 //! What a command was asked for: which playbook, told what, and which of its tasks on which hosts.
 
 use super::place::{HostKeys, Where};
+use super::playbook::Playbook;
 use crate::error::Error;
 use clap::Args;
-use haflow_model::{Graph, Host, HostName, Inventory, nearest};
-use haflow_script::{Declared, ReadFacts, Request};
-use jiff::Timestamp;
+use haflow_model::{Graph, Host, HostName, nearest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// All that a plan and a run are a function of, besides what is on the hosts.
 #[derive(Debug, Args, Serialize, Deserialize, JsonSchema)]
@@ -29,16 +25,6 @@ pub(crate) struct Asked {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) choice: Choice,
-}
-
-/// A playbook and what it is told.
-#[derive(Debug, Args, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Playbook {
-    /// The playbook
-    pub(crate) playbook: PathBuf,
-    /// Gives a param of the playbook a value; `haflow check PLAYBOOK` lists them
-    #[arg(short = 'e', long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
-    pub(crate) params: Vec<(String, String)>,
 }
 
 /// Which of the tasks.
@@ -126,49 +112,5 @@ fn matches(pattern: &str, text: &str) -> bool {
         Some((before, rest)) => text.strip_prefix(before).is_some_and(|text| {
             text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest, &text[at..]))
         }),
-    }
-}
-
-fn name_and_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(format!("`{text}` isn't NAME=VALUE")),
-    }
-}
-
-impl Playbook {
-    fn params(&self) -> Result<BTreeMap<String, String>, Error> {
-        let mut params = BTreeMap::new();
-        for (name, value) in &self.params {
-            if params.insert(name.clone(), value.clone()).is_some() {
-                return Err(Error::Usage {
-                    message: format!("the param `{name}` is given twice"),
-                    help: "keep one of the two".into(),
-                });
-            }
-        }
-        Ok(params)
-    }
-
-    /// What the playbook declares where no host is asked: facts are assumed, and hosts imagined if there is no inventory.
-    pub(crate) fn imagine(&self, inventory: Option<&Inventory>) -> Result<Declared, Error> {
-        self.declare(inventory, &mut haflow_script::assumed_facts, None)
-    }
-
-    pub(super) fn declare(
-        &self,
-        inventory: Option<&Inventory>,
-        facts: &mut ReadFacts<'_>,
-        interrupt: Option<Arc<AtomicBool>>,
-    ) -> Result<Declared, Error> {
-        let request = Request {
-            playbook: &self.playbook,
-            inventory,
-            params: &self.params()?,
-            facts,
-            now: Timestamp::now(),
-            interrupt,
-        };
-        Ok(haflow_script::declare(request)?)
     }
 }

@@ -3,10 +3,12 @@
 mod asked;
 mod holder;
 mod place;
+mod playbook;
 
-pub(crate) use asked::{Asked, Playbook};
+pub(crate) use asked::Asked;
 pub(crate) use holder::Held;
 pub(crate) use place::{HostKeys, Where, lab_line, lab_name};
+pub(crate) use playbook::Playbook;
 
 use crate::error::Error;
 use crate::journal::Journal;

@@ -1,6 +1,6 @@
 //! Where the hosts come from: an inventory, the command line, or the lab.
 
-use super::asked::Playbook;
+use super::playbook::Playbook;
 use crate::error::Error;
 use crate::inventory::{self, Read, Source};
 use clap::Args;

@@ -1,6 +1,6 @@
 //! What the fuzz targets of the engine call.
 
-use crate::decide::file::edit;
+use crate::decide::file::{edit, text};
 use crate::filters::jq::{self, Input};
 use crate::lane::frame::Frame;
 use haflow_model::{OwnEdit, Value};
@@ -60,7 +60,7 @@ pub fn edit(data: &[u8]) {
     }
     if matches!(own, OwnEdit::Line) && which & 4 == 0 {
         let lines =
-            |text: &[u8]| edit::lines(text).map(|line| edit::bare(line).trim_ascii_end().to_vec()).collect::<Vec<_>>();
+            |old: &[u8]| text::lines(old).map(|line| text::bare(line).trim_ascii_end().to_vec()).collect::<Vec<_>>();
         let (before, after) = (lines(old), lines(&once));
         let touched = before.iter().zip(&after).take_while(|(old, new)| old == new).count();
         let rest = before.iter().rev().zip(after.iter().rev()).take_while(|(old, new)| old == new).count();

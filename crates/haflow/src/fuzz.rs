@@ -19,6 +19,23 @@ pub fn inventory(data: &[u8]) {
     }
 }
 
+/// What an inventory of Ansible's says to ssh: it is refused, or becomes options that leave alone what haflow sets itself.
+pub fn ssh_options(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let vars = serde_json::json!({ "ansible_host": "h", "ansible_ssh_common_args": text });
+    let written = serde_json::json!({ "all": { "hosts": { "a": vars } } }).to_string();
+    let Ok(inventory) = inventory::of_text(b'j', &written) else { return };
+    for host in &inventory.hosts {
+        for option in &host.ssh_options {
+            let (name, _) = option.split_once('=').expect("an option has a value");
+            assert!(!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{text:?}: {option:?}");
+            let own = ["stricthostkeychecking", "controlpath", "controlmaster", "permitlocalcommand", "match", "include"];
+            assert!(!own.contains(&&*name.to_ascii_lowercase()), "{text:?}: {option:?}");
+        }
+        assert!(host.port != Some(0), "{text:?}");
+    }
+}
+
 /// A journal: it is read, and told as `resume` and `why` take it.
 pub fn journal(data: &[u8]) {
     let read = |data: &[u8]| {

@@ -4,7 +4,7 @@ mod content;
 pub(crate) mod edit;
 pub(crate) mod seen;
 mod settings;
-mod text;
+pub(crate) mod text;
 
 use crate::cut::beginning;
 use crate::decide::digest::{sha256, short};

@@ -31,7 +31,7 @@ const ALWAYS: [(&str, &str); 5] = [
 ];
 /// The playbooks of whose other states some are measured in every test run: none of these states needs another one before it.
 const SAMPLED: [&str; 4] = [SITE, RABBIT_HA, ROLLING_RESTART, COOKIE_ROTATE];
-/// So many.
+/// How many states are measured.
 const SAMPLE: usize = 3;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/fidelity.md");

@@ -83,7 +83,7 @@ fn a_pipe_that_nobody_reads_stops_no_step() {
     until("the run's end in its journal", || journal(&sshd).contains("\"run_finished\""));
     assert!(sshd.path("second").exists());
     assert!(run.try_wait().expect("it is ours").is_none(), "it waits for whoever reads what it told");
-    // Whoever reads late gets all of it.
+    // A late reader gets all of it.
     let mut told = String::new();
     pipe.read_to_string(&mut told).expect("it is read");
     assert!(run.wait().expect("it ends").success());

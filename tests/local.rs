@@ -127,7 +127,7 @@ fn a_timeout_ends_a_step_here_and_scripts_see_none_of_the_controllers_environmen
     let environment = fs::read_to_string(world.path().join("env")).expect("it was written");
     assert!(!environment.contains("s3cret") && environment.contains("PATH="), "{environment}");
     let child = fs::read_to_string(world.path().join("child")).expect("it began");
-    // Who has no parent any more may stay as a zombie.
+    // A process without a parent may stay as a zombie.
     let command = fs::read(Path::new("/proc").join(child.trim()).join("cmdline")).unwrap_or_default();
     assert!(command.is_empty(), "what the step started goes on: {}", String::from_utf8_lossy(&command));
 }

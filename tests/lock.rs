@@ -98,7 +98,7 @@ fn a_lock_ends_with_what_its_holder_began() {
     let run = fs::read_dir(sshd.path(".local/state/haflow/runs")).expect("the runs").next().expect("one").expect("one");
     let help = format!("help: go on with the run that died: haflow resume {}\n", run.file_name().display());
     assert!(refused.stderr.ends_with(&help) && refused.stderr.contains("; that process is gone"), "{refused:?}");
-    // Whoever has no such run can only wait.
+    // A user without such a run can only wait.
     let mut elsewhere = haflow(sshd.folder.path(), ["run", "other.rhai", "-i", "inventory.toml", "--format", "json"]);
     let refused = Ran::of(elsewhere.env("XDG_STATE_HOME", sshd.path("elsewhere")));
     is_refused(&sshd, &refused);

@@ -233,7 +233,7 @@ fn a_run_that_is_under_way_is_not_resumed() {
     assert_eq!((refused.exit, refused.stdout.as_str()), (75, ""), "{refused:?}");
     assert!(refused.stderr.contains("is still under way; nothing was changed"), "{refused:?}");
     fs::write(sshd.path("target/go"), "").expect("a file");
-    // Whoever goes along sees its end.
+    // Another run that waits sees its end.
     let shown = sshd_haflow(&sshd, &["show", "--format", "json"]);
     assert_eq!(Told::from(shown).count("changed"), 6);
     assert!(run.wait_with_output().expect("it ends").status.success());
@@ -259,7 +259,7 @@ fn what_cant_be_probed_is_for_the_user_to_say() {
         until("the migration", || sshd.path("target/begun").exists());
         signal(&run, Signal::KILL);
         run.wait().expect("it ends");
-        // Whoever would have kept its result is killed too.
+        // The keeper, which would have kept its result, is killed too.
         until("the keeper's number", || !text(&sshd, "target/begun").trim().is_empty());
         let keeper = text(&sshd, "target/begun").trim().parse().expect("a number");
         kill_process(Pid::from_raw(keeper).expect("a process"), Signal::KILL).expect("it runs");

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// So much of a secret in a row is looked for, in bytes: less turns up by chance.
+/// How much of a secret in a row is looked for, in bytes: less turns up by chance.
 const PART: usize = 12;
 
 /// What no text shall have in it: a secret, and its base64 wherever it stands in what was encoded.
@@ -327,7 +327,7 @@ act(node, #{ name: "fail once", reason: "a test", params: #{ folder: node.vars.f
     assert_eq!(other.exit, 65, "{other:?}");
     assert!(other.stderr.contains("the value of key changed since it was made; nothing was changed"), "{other:?}");
     assert!(!target.join("key").exists());
-    // Whoever has another key for digests can't tell, and is told so.
+    // With another key for digests it can't be told, and haflow says so.
     let kept = sshd.path(".local/state/haflow/secrets.key");
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&kept).expect("it").permissions());
     assert_eq!(mode & 0o077, 0, "{mode:o}");

@@ -360,7 +360,7 @@ fn what_is_wrong_on_the_way_is_told_of_the_host_where_it_is() {
         "Host gone\n  ProxyJump via-good\n{}",
         way(&sshd).replace(&sshd.port.to_string(), &nobody.to_string())
     );
-    // Whoever takes any key by hand doesn't in a run.
+    // A user's configuration that takes any key doesn't count in a run.
     config += "Host *\n  StrictHostKeyChecking no\n";
     home.write("config", &config);
     assert_eq!(home.told(&sshd, "by-good").exits(0).count("ok"), 1);

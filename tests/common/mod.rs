@@ -55,7 +55,7 @@ pub(crate) fn draw<T: Copy>(what: &str, number: usize, of: &[T]) -> Vec<T> {
     chosen.into_iter().map(|index| of[index]).collect()
 }
 
-/// So many numbers below `of`, by the seed.
+/// `number` numbers below `of`, by the seed.
 fn chosen(number: usize, of: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = (0..of).collect();
     chosen.sort_by_key(|index| {

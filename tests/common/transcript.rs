@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, iter, thread};
 
-/// So many are played at once.
+/// How many are played at once.
 const AT_ONCE: usize = 4;
 
 /// What one command of a transcript did.

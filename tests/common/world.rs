@@ -22,7 +22,7 @@ pub(crate) struct World {
     _turn: Turn,
 }
 
-/// So many labs are up at once: three brokers take two gigabytes, and now and then all of two processors.
+/// How many labs are up at once: three brokers take two gigabytes, and now and then all of two processors.
 const AT_ONCE: usize = 3;
 
 static UP: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());

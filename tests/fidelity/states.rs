@@ -39,7 +39,7 @@ pub(crate) enum Kind {
     Converged,
     /// Something is no longer as it was: nothing is unknown, and a run mends it.
     Drifted,
-    /// So much is down that nobody is left who could tell what is there: at most a fifth is unknown, and a run mends it.
+    /// So many hosts are down that none can tell what is there: at most a fifth is unknown, and a run mends it.
     Silent,
     /// Something that a run can't mend: nothing is unknown.
     Broken,

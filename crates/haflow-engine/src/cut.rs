@@ -3,14 +3,14 @@
 use haflow_model::{Change, Value, json_size};
 use std::ops::Range;
 
-/// At most so much of a stream is told where something failed, of a value that differs, and of an output that
+/// The most that is told of a stream where something failed, of a value that differs, and of an output that
 /// nothing uses.
 pub(crate) const MOST_TOLD: usize = 16 << 10;
-/// At most so much is told in a sentence.
+/// The most that a sentence quotes, in bytes.
 pub(crate) const MOST_SAID: usize = 4 << 10;
 /// An output that others use is at most so large: it is in the journal, so that a run can be resumed.
 pub(crate) const MOST_USED: usize = 1 << 20;
-/// At most so much is told of all differences of a task.
+/// The most that is told of all differences of a task, in bytes.
 const MOST_DIFFERS: usize = 256 << 10;
 
 const BEFORE: &str = "… ";

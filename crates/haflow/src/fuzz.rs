@@ -29,7 +29,8 @@ pub fn ssh_options(data: &[u8]) {
         for option in &host.ssh_options {
             let (name, _) = option.split_once('=').expect("an option has a value");
             assert!(!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{text:?}: {option:?}");
-            let own = ["stricthostkeychecking", "controlpath", "controlmaster", "permitlocalcommand", "match", "include"];
+            let own =
+                ["stricthostkeychecking", "controlpath", "controlmaster", "permitlocalcommand", "match", "include"];
             assert!(!own.contains(&&*name.to_ascii_lowercase()), "{text:?}: {option:?}");
         }
         assert!(host.port != Some(0), "{text:?}");

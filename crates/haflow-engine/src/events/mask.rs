@@ -373,7 +373,7 @@ mod tests {
             for alphabet in BASE64 {
                 for before in 0..3 {
                     let form = base64(secret.trim().as_bytes(), before, alphabet);
-                    // So many characters say eight bytes of it.
+                    // The number of characters that say eight bytes of it.
                     for part in form.windows(PART * 4 / 3) {
                         prop_assert!(!has(&seen, part) || has(&around, part), "base64 of it is left in {shown:?}");
                     }

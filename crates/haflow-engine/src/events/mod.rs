@@ -34,7 +34,7 @@ impl Told {
     /// It is kept: what waits for that goes on. Where this isn't called, it never begins.
     pub fn kept(&mut self) {
         if let Some(awaited) = self.awaited.take() {
-            // Who doesn't wait any more was interrupted.
+            // The receiver is gone where the task that waited was interrupted.
             let _ = awaited.send(());
         }
     }

@@ -31,11 +31,11 @@ pub const MEMORY: u64 = 512 << 20;
 const STACK: usize = 64 << 20;
 /// No filter takes longer, whatever its task's timeout is.
 const LONGEST: Duration = Duration::from_mins(1);
-/// At most so many filters run at once.
+/// The most filters that run at once.
 const AT_ONCE: usize = 16;
-/// At most so many processes wait for the next filter.
+/// The most processes that wait for the next filter.
 const MOST_IDLE: usize = 4;
-/// At most so much is taken of an answer, in bytes.
+/// The most that is taken of an answer, in bytes.
 const MOST_ANSWERED: u64 = 256 << 20;
 
 /// Does what takes a while with a large file without holding up the run.

@@ -18,7 +18,7 @@ const BETWEEN_SESSIONS: Duration = Duration::from_millis(50);
 /// How long it may take to end a shell.
 const END: Duration = Duration::from_secs(30);
 
-/// Who is told of connections that are lost and come back, or nobody.
+/// The receiver of events about connections that are lost and come back, if there is one.
 pub(crate) type Watcher = Arc<Mutex<Option<UnboundedSender<Event>>>>;
 
 pub(crate) struct Reached {
@@ -38,7 +38,7 @@ pub(crate) struct Reached {
     pub(crate) kept: Mutex<HashMap<String, Vec<KeptStep>>>,
     /// Those whose ends have been told: they can go.
     pub(super) ended: Mutex<Vec<KeptStep>>,
-    /// Who is told of connections that are lost and come back; the same for all hosts.
+    /// The receiver of events about its connection; all hosts share it.
     pub(super) watcher: Watcher,
 }
 

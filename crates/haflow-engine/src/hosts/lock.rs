@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// So often a lock is tried for.
+/// The pause between two attempts to take a lock.
 const BETWEEN_LOCKS: Duration = Duration::from_millis(500);
 /// How long one attempt at a lock may take: longer than ssh takes to notice a dead connection, so that this isn't taken for that.
 const LOOK_AT_LOCK: Duration = Duration::from_secs(45);
@@ -51,7 +51,7 @@ impl Hosts {
                 let _ = self.holder.set(holder.clone());
                 return held;
             }
-            // Whoever waits for others keeps nobody waiting.
+            // A run that waits for another one keeps no lock meanwhile, so that nobody waits for it.
             for reached in self.all.values() {
                 let link = reached.link();
                 for lanes in guard(&link.idle).values_mut() {

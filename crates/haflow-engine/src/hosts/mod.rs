@@ -31,7 +31,7 @@ use tokio::sync::mpsc::UnboundedSender;
 const CONNECTS_AT_ONCE: usize = 8;
 /// For how long a connection that was lost is tried for, where nobody says otherwise.
 const RECONNECT: Duration = Duration::from_mins(2);
-/// So often a lane that breaks while it takes the lock is replaced.
+/// How often a lane that breaks while it takes the lock is replaced.
 const MOST_LOSSES: u32 = 5;
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -45,7 +45,7 @@ pub struct Hosts {
     pub(super) holder: OnceLock<Holder>,
     /// For how long a connection that was lost is tried for.
     reconnect: Mutex<Duration>,
-    /// Who is told of connections that are lost and come back.
+    /// The receiver of events about connections that are lost and come back.
     watcher: Watcher,
     /// What runs the filters of what comes from them.
     pub(crate) filters: Filters,

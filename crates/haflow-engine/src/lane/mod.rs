@@ -85,7 +85,7 @@ const WELCOME: &str = "PATH=\"${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/
 
 /// What it knows from then on.
 pub(crate) const LANE: &str = include_str!("lane.sh");
-/// So much is read of why a shell ended, in bytes.
+/// The most that is read of why a shell ended, in bytes.
 const MOST_SAID: u64 = 64 << 10;
 /// How long it may take until it is noticed that a script that has ended had been sent.
 const LAST_OF_WRITING: Duration = Duration::from_secs(1);
@@ -323,7 +323,7 @@ async fn pump(
     match ended {
         Ok(1..) => Ok(()),
         Ok(0) => {
-            // Whoever ended the shell may have said why.
+            // What ended the shell may have said why.
             let mut said = Vec::new();
             let mut rest = (&mut *stderr).take(MOST_SAID);
             let _ = tokio::time::timeout(Duration::from_secs(2), rest.read_to_end(&mut said)).await;

@@ -245,7 +245,7 @@ mod tests {
                 declared_in: None,
             });
             let id = id.expect("names differ");
-            // Who uses what is shared says in which order.
+            // A task that uses something shared says what it comes after.
             if things.clone().any(|thing| thing == 4) || one.thing == 4 {
                 if let Some(before) = shared {
                     draft.edge(before, id, EdgeKind::Order, Place::file("p"));

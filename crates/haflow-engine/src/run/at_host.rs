@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-/// So often it is looked at what a step prints.
+/// The pause between two looks at what a step prints.
 const BETWEEN_LINES: Duration = Duration::from_secs(3);
 
 impl Worker<'_> {

@@ -35,7 +35,7 @@ pub(crate) struct Before<'p> {
     pub(crate) past: Option<&'p Past>,
 }
 
-/// So often a task goes on after its lane broke: what breaks each of them is the task itself.
+/// How often a task goes on after its lane broke. After that the task itself is what breaks its lanes.
 pub(super) const MOST_LOSSES: u32 = 5;
 
 /// What came of an attempt to apply.

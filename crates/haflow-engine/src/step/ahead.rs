@@ -136,7 +136,7 @@ impl<'g> Batch<'g> {
         let (ids, tasks): (Vec<NodeId>, Vec<Ready<'_>>) = self.tasks.into_iter().unzip();
         let mut seen: Vec<bool> = vec![false; ids.len()];
         let tell = |index: usize, seen| {
-            // Who doesn't listen any more has ended.
+            // The receiver is gone where the run has ended.
             let _ = told.send(Looked { id: ids[index], task: tasks[index].clone(), seen });
         };
         let all = async {

@@ -128,7 +128,7 @@ pub(crate) async fn look_all(
     let mut order = order.into_iter();
     let (come, mut outputs) = unbounded_channel();
     let run = async move {
-        // Who takes the outputs waits for all of them.
+        // The receiver lives until all outputs have come.
         let come = |output: Output| drop(order.next().map(|index| come.send((index, output))));
         lane.run_all(&scripts, timeout, kill, come).await
     };

@@ -113,7 +113,7 @@ pub(crate) fn explain_syntax(error: &ParseErrorType, text: &str) -> Problem {
             };
             Problem::new(format!("`{token}` is missing{}", about_end(about))).help(help)
         }
-        // Whoever comes from the shell or from YAML begins a comment so.
+        // People who come from the shell or from YAML begin a comment with `#`.
         ParseErrorType::Reserved(word) if word == "#" => Problem::new("`#` has no meaning here")
             .help("a comment begins with `//`; a map is written `#{ name: value }`"),
         ParseErrorType::Reserved(word) => Problem::new(format!("`{word}` is a word that rhai keeps for itself"))

@@ -86,7 +86,7 @@ fn known_or_read(
     if unknown()
         && let Some(value) = otherwise.clone()
     {
-        // Whoever defined the fact has said what holds then.
+        // The author of the fact has said what holds then.
         return Ok(value);
     }
     let stand_in = session.state().stand_ins.get(name).and_then(|values| values.get(&host.name)).cloned();

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 /// goes on with one.
 #[derive(Debug, Args)]
 pub(super) struct Runs {
-    /// At most so many
+    /// Show at most this many
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     most: usize,
 }

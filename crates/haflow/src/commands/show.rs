@@ -18,7 +18,7 @@ pub(super) struct Show {
     verbose: bool,
 }
 
-/// So often a run that is under way is looked at.
+/// The pause between two looks at a run that is under way.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Show {

@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-/// At most so much is taken of what a program prints, in bytes: an inventory of a hundred thousand hosts has
+/// The most that is taken of what a program prints, in bytes: an inventory of a hundred thousand hosts has
 /// a tenth of it.
 const MOST: u64 = 256 << 20;
 /// The same of its messages, of which the last lines are told.

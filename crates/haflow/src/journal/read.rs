@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The end of a run is told within so many bytes.
 const END: u64 = 64 << 10;
-/// So much of what a failed task printed is enough to tell why others didn't run.
+/// How much of what a failed task printed is kept to tell why others didn't run, in bytes.
 const SAID: usize = 16 << 10;
 
 /// A journal that is read.

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 const INPUT: &str = "input.json";
 pub(super) const EVENTS: &str = "events.jsonl";
 
-/// So many runs are kept of those that there is no going on with.
+/// How many runs are kept of those that can't be resumed.
 const MOST: usize = 200;
 
 /// A run that is kept.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// While so many events wait for the disk, those aren't kept that only tell how something goes on.
 const MOST_WAITING: usize = 4096;
-/// At most so many events more are written with one.
+/// The most events that are written together with one.
 const MOST_AT_ONCE: usize = 1023;
 
 /// The journal of a run that is under way. While it is open nobody else can open it to write.

@@ -4,7 +4,7 @@ use super::page::{Page, Tone};
 use super::text::{clean, count, local, width};
 use haflow_model::{Change, Diff, HostName, REDACTED, Value};
 
-/// So many lines of one difference are shown where not everything is asked for.
+/// How many lines of one difference are shown where not everything is asked for.
 const SOME: usize = 12;
 
 /// Writes each change of a task of `host` on lines of its own.

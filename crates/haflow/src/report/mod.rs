@@ -34,7 +34,7 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{SystemTime, UNIX_EPOCH};
 use story::Story;
 
-/// So often it is told that a task still runs, in milliseconds.
+/// The pause between two lines that say that a task still runs, in milliseconds.
 const STILL_RUNNING: u64 = 30_000;
 
 /// How what happens is told.
@@ -157,7 +157,7 @@ impl Reporter {
         self.print(&end);
     }
 
-    /// So many events weren't told, because nobody took what was told before.
+    /// How many events weren't told, because nobody took what was told before.
     fn left_out(&mut self, number: usize) {
         let text = format!("… {} left out: what was told before wasn't read in time", count(number, "event"));
         match &mut self.sink {

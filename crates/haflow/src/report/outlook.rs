@@ -250,7 +250,7 @@ fn short(page: &mut Page, tone: Tone, text: &str, most: usize) {
     }
 }
 
-/// So many tasks at either end of a long chain are named where not everything is asked for.
+/// How many tasks at either end of a long chain are named where not everything is asked for.
 const ENDS: usize = 3;
 
 /// The longest chain of tasks that wait for one another: more hosts at a time don't make it shorter.

@@ -78,7 +78,7 @@ impl Story {
             Event::Interrupted => {
                 let what = "waiting for what is running; interrupt again to kill it";
                 let mut page = self.free(state, record.at, "interrupted", what);
-                // Whoever only waits is let go.
+                // A task that only waits is left out.
                 let running = state.running.iter().filter(|running| !running.waits());
                 let names: Vec<_> =
                     running.map(|running| format!("{}  {}", running.task.host, title(&running.task))).collect();

@@ -10,11 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// So often what is running now moves on.
+/// The pause between two drawings of what runs now.
 const TICK: Duration = Duration::from_millis(100);
-/// So much may wait until it can be told, in bytes; what comes then is left out, and that is told.
+/// The most that may wait until it can be told, in bytes. What comes then is left out, and that is told.
 const MOST_WAITING: usize = 32 << 20;
-/// So long an interrupted run waits for somebody to take what it tells, from the last time that somebody did.
+/// How long an interrupted run waits for somebody to take what it tells, from the last time that somebody did.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Tells what it is given, in its own time.
@@ -40,7 +40,7 @@ struct Waiting {
 
 enum Told {
     Record(Box<Record>),
-    /// So many weren't told.
+    /// How many events weren't told.
     LeftOut(usize),
 }
 
@@ -81,7 +81,7 @@ impl Teller {
         let told = Arc::clone(&queue);
         std::thread::spawn(move || {
             tell(reporter, &told);
-            // Who doesn't wait any more was interrupted.
+            // The receiver is gone where the task that waited was interrupted.
             let _ = ended.send(());
         });
         Self { queue, done }

@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 const GRACE: Duration = Duration::from_millis(500);
 /// A secret is at most so large, in bytes.
 const MOST: u64 = 1 << 20;
-/// At most so much is told of a command's messages, in bytes.
+/// The most that is told of a command's messages, in bytes.
 const MOST_SAID: u64 = 4 << 10;
 
 /// What a command prints, without its last line break. No shell sees it, and it runs in the playbook's folder.

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-/// So long the shortest difference is looked for; then one that is longer does. In the square of the lines it
-/// would be hours.
+/// How long the shortest difference is looked for; after that a longer one will do. The search takes the square
+/// of the lines, which would be hours.
 const LONGEST_SEARCH: Duration = Duration::from_millis(300);
 
 /// The differences of two texts at `path`, for a task of `kind`. Never empty.

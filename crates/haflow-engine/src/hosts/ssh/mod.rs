@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// For so long a connect is tried again where sshd is too busy.
+/// How long a connect is tried again where sshd is too busy.
 const BUSY: Duration = Duration::from_secs(45);
-/// For so long a shell may keep silent: longer than ssh takes to notice a dead connection, so that this isn't taken for that.
+/// How long a shell may keep silent. It is longer than ssh takes to notice a dead connection, so that a dead
+/// connection isn't taken for a silent shell.
 const ANSWERS: Duration = Duration::from_secs(45);
 /// The first pause between two tries, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));

@@ -11,7 +11,7 @@ use crate::report::text::{count, local, local_names, span};
 use haflow_model::{EdgeKind, Event, HostName, Outcome, Record, Sources, State, Value};
 use serde_json::json;
 
-/// So much of an output is shown, in bytes.
+/// The most that is shown of an output, in bytes.
 const MOST_SHOWN: usize = 16 << 10;
 
 /// Columns of the time before a line.

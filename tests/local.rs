@@ -131,3 +131,31 @@ fn a_timeout_ends_a_step_here_and_scripts_see_none_of_the_controllers_environmen
     let command = fs::read(Path::new("/proc").join(child.trim()).join("cmdline")).unwrap_or_default();
     assert!(command.is_empty(), "what the step started goes on: {}", String::from_utf8_lossy(&command));
 }
+
+/// A default ACL of a folder of one's own makes the mode of what is new another one.
+#[test]
+fn a_new_file_has_its_mode_also_where_its_folder_hands_on_an_acl() {
+    if Command::new("setfacl").arg("--version").output().is_err() {
+        crate::common::skipped("setfacl isn't installed here (Debian's package is acl)");
+        return;
+    }
+    let world = World::new(
+        r##"
+        let node = host("localhost");
+        let folder = param("folder", "", #{ help: "where it works" });
+        file(node, folder + "/given", #{ content: "x\n", mode: "0644" });
+        file(node, folder + "/usual", #{ content: "x\n" });
+        file(node, folder + "/private", #{ content: "x\n", mode: "0600" });
+        "##,
+    );
+    let set = Command::new("setfacl").args(["-d", "-m", "u:65533:rwx"]).arg(world.path()).status();
+    assert!(set.expect("it was there").success());
+    let told = ended(world.begin()).exits(0);
+    assert_eq!(told.count("changed"), 3);
+    let mode = |name: &str| {
+        let about = fs::metadata(world.path().join(name)).expect("the file");
+        std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o7777
+    };
+    assert_eq!(["given", "usual", "private"].map(mode), [0o644, 0o644, 0o600]);
+    assert_eq!(ended(world.begin()).exits(0).count("changed"), 0);
+}

@@ -140,13 +140,13 @@ fn a_new_file_has_its_mode_also_where_its_folder_hands_on_an_acl() {
         return;
     }
     let world = World::new(
-        r##"
+        r#"
         let node = host("localhost");
         let folder = param("folder", "", #{ help: "where it works" });
         file(node, folder + "/given", #{ content: "x\n", mode: "0644" });
         file(node, folder + "/usual", #{ content: "x\n" });
         file(node, folder + "/private", #{ content: "x\n", mode: "0600" });
-        "##,
+        "#,
     );
     let set = Command::new("setfacl").args(["-d", "-m", "u:65533:rwx"]).arg(world.path()).status();
     assert!(set.expect("it was there").success());

@@ -2,7 +2,6 @@
 
 use crate::exit::Exit;
 use crate::report::{self, Format, Options};
-use crate::session::Held;
 use haflow_lab::LabError;
 use haflow_model::{Diagnostic, HostName};
 use haflow_script::{DeclareError, FactFailure};
@@ -71,8 +70,13 @@ pub(crate) enum Error {
         message: String,
     },
     /// Other runs hold the locks of hosts.
-    #[error("another run is at work on the same hosts; nothing was changed\n{}", .0.lines)]
-    Locked(Held),
+    #[error("another run is at work on the same hosts; nothing was changed\n{hosts}")]
+    Locked {
+        /// A line for each host.
+        hosts: String,
+        /// What to do.
+        help: String,
+    },
     /// Hosts of a plan can't be reached.
     #[error("the plan isn't applied, since hosts of it can't be reached; nothing was changed")]
     Hosts(Vec<FactFailure>),
@@ -117,7 +121,7 @@ impl Error {
         match self {
             Self::Usage { .. } => Exit::Usage,
             Self::Input(_) | Self::Plan { .. } | Self::Journal { .. } | Self::Secret { .. } => Exit::Input,
-            Self::Busy { .. } | Self::Locked(_) => Exit::Busy,
+            Self::Busy { .. } | Self::Locked { .. } => Exit::Busy,
             Self::Facts(_) | Self::Hosts(_) | Self::Unreached { .. } | Self::Lab(_) | Self::Io { .. } => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
         }
@@ -144,12 +148,10 @@ impl Error {
         if let Self::Facts(failures) | Self::Hosts(failures) = self {
             text += &reasons(failures);
         }
-        if let Self::Locked(held) = self {
-            let _ = writeln!(text, "help: {}", held.help);
-        }
         if let Self::Usage { help, .. }
         | Self::Plan { help, .. }
         | Self::Journal { help, .. }
+        | Self::Locked { help, .. }
         | Self::Secret { help, .. } = self
         {
             let _ = writeln!(text, "help: {help}");

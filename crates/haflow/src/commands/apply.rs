@@ -1,4 +1,5 @@
-use super::{Others, Output, run, span};
+use super::options::{Others, Output, span};
+use super::run;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::journal::{Input, Journal};
@@ -111,7 +112,10 @@ impl Apply {
             secrets,
         };
         // A plan isn't used up by a run that can't be kept.
-        let journal = Journal::create(&settings.run, &Input::new(asked, &session, &settings)?)?;
+        let journal = Journal::create(
+            &settings.run,
+            &Input::new(asked, &session.declared, session.inventory.clone(), &settings)?,
+        )?;
         if let Err(refused) = plan_file::use_up(&id, file, &settings.run) {
             journal.discard();
             return Err(refused);

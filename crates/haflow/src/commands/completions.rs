@@ -1,7 +1,6 @@
-use super::Cli;
 use crate::exit::Exit;
 use crate::report::say;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 /// Print a shell's completions.
@@ -15,9 +14,9 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Exit {
+    pub(super) fn run(self, mut program: Command) -> Exit {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "haflow", &mut script);
+        clap_complete::generate(self.shell, &mut program, "haflow", &mut script);
         say(&String::from_utf8_lossy(&script));
         Exit::Done
     }

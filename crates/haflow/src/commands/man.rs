@@ -1,7 +1,6 @@
-use super::Cli;
 use crate::error::Error;
 use crate::exit::Exit;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use std::path::PathBuf;
 
 /// Write the man pages, one for each command.
@@ -14,8 +13,8 @@ pub(super) struct Man {
 }
 
 impl Man {
-    pub(super) fn run(self) -> Result<Exit, Error> {
-        clap_mangen::generate_to(Cli::command(), &self.folder).map_err(|source| Error::Io {
+    pub(super) fn run(self, program: Command) -> Result<Exit, Error> {
+        clap_mangen::generate_to(program, &self.folder).map_err(|source| Error::Io {
             doing: "write the man pages to",
             path: self.folder,
             source,

@@ -8,6 +8,7 @@ mod graph;
 mod hosts;
 mod lab;
 mod man;
+mod options;
 mod plan;
 mod resume;
 mod run;
@@ -19,10 +20,7 @@ mod why;
 
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::report::Format;
-use crate::session::Session;
-use clap::{Args, Parser, Subcommand};
-use jiff::SignedDuration;
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Runs playbooks across hosts as one dependency graph over SSH.
 ///
@@ -68,66 +66,6 @@ enum Command {
     Man(man::Man),
 }
 
-/// How it is told.
-#[derive(Debug, Args)]
-struct Output {
-    /// How to tell what happens; human on a terminal, otherwise plain
-    #[arg(long, value_enum)]
-    format: Option<Format>,
-    /// Tell what is as it should be too
-    #[arg(short, long)]
-    verbose: bool,
-    /// Exit 2 where there is or was something to change
-    #[arg(long)]
-    detailed_exitcode: bool,
-}
-
-/// What a run does about others.
-#[derive(Debug, Args)]
-struct Others {
-    /// Wait so long for other runs on the same hosts to end: 30s, 5m
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = span)]
-    wait: SignedDuration,
-    /// Try so long for a connection that is lost; what runs on the host goes on meanwhile
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = span)]
-    reconnect: SignedDuration,
-}
-
-impl Others {
-    /// Locks the session's hosts for a run; whether that needed a wait.
-    fn lock(&self, session: &Session, run: &str) -> Result<bool, Error> {
-        session.hosts.reconnect_for(self.reconnect.unsigned_abs());
-        session.lock(run, self.wait)
-    }
-
-    /// The same for a run that died.
-    fn lock_again(&self, session: &Session, run: &str) -> Result<bool, Error> {
-        session.hosts.reconnect_for(self.reconnect.unsigned_abs());
-        session.lock_again(run, self.wait)
-    }
-}
-
-/// A number and `s`, `m`, `h` or `d`.
-fn span(text: &str) -> Result<SignedDuration, String> {
-    let wrong = || format!("`{text}` isn't a time; for example 30m, 12h, 7d");
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86400,
-        _ => return Err(wrong()),
-    };
-    let number: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    Ok(SignedDuration::from_secs(i64::from(number) * seconds))
-}
-
-impl Output {
-    fn format(&self) -> Format {
-        self.format.unwrap_or_else(Format::detect)
-    }
-}
-
 /// Does what was asked for.
 pub(crate) fn dispatch(cli: Cli) -> Result<Exit, Error> {
     match cli.command {
@@ -144,7 +82,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Hosts(hosts) => hosts.run(),
         Command::Lab(lab) => lab.run(),
         Command::Docs(docs) => docs.run(),
-        Command::Completions(completions) => Ok(completions.run()),
-        Command::Man(man) => man.run(),
+        Command::Completions(completions) => Ok(completions.run(Cli::command())),
+        Command::Man(man) => man.run(Cli::command()),
     }
 }

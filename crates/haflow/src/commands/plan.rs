@@ -1,4 +1,4 @@
-use super::Output;
+use super::options::Output;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::kept::can_be_written;

@@ -1,4 +1,5 @@
-use super::{Others, Output, run};
+use super::options::{Others, Output};
+use super::run;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::journal::{self, Input, Journal, Kept};

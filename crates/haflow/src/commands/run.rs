@@ -1,4 +1,5 @@
-use super::{Others, Output, plan};
+use super::options::{Others, Output};
+use super::plan;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::journal::{Input, Journal};
@@ -68,7 +69,8 @@ impl Run {
 
 /// Runs what the session declares as a new run.
 pub(super) fn execute(asked: Asked, session: &Session, settings: &Settings, output: &Output) -> Result<Exit, Error> {
-    let journal = Journal::create(&settings.run, &Input::new(asked, session, settings)?)?;
+    let journal =
+        Journal::create(&settings.run, &Input::new(asked, &session.declared, session.inventory.clone(), settings)?)?;
     execute_in(session, settings, output, journal)
 }
 

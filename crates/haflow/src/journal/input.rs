@@ -3,10 +3,10 @@
 use crate::error::Error;
 use crate::kept::{Before, hash};
 use crate::secrets::marks::Marks;
-use crate::session::{Asked, Session};
+use crate::session::asked::Asked;
 use haflow_engine::Settings;
 use haflow_model::{EdgeKind, Graph, Inventory, Node, NodeId, Place, Plan, Sources};
-use haflow_script::{RecordedFacts, stdlib};
+use haflow_script::{Declared, RecordedFacts, stdlib};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,13 +76,17 @@ fn linked(graph: &Graph, id: NodeId) -> Linked {
 }
 
 impl Input {
-    pub(crate) fn new(asked: Asked, session: &Session, settings: &Settings) -> Result<Self, Error> {
+    pub(crate) fn new(
+        asked: Asked,
+        declared: &Declared,
+        inventory: Inventory,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
         let folder = std::env::current_dir().map_err(|source| Error::Io {
             doing: "tell the path of",
             path: PathBuf::from("."),
             source,
         })?;
-        let declared = &session.declared;
         Ok(Self {
             format: FORMAT,
             haflow: env!("CARGO_PKG_VERSION").into(),
@@ -91,7 +95,7 @@ impl Input {
             asked,
             sources: own(&declared.sources).map(|(file, text)| (file.to_owned(), text.to_owned())).collect(),
             stdlib: of_stdlib(),
-            inventory: session.inventory.clone(),
+            inventory,
             facts: declared.facts.clone(),
             graph: of_graph(&declared.graph),
             nodes: (0..declared.graph.len()).map(|index| linked(&declared.graph, NodeId::from_index(index))).collect(),

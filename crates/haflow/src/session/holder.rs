@@ -1,5 +1,6 @@
 //! Whose a lock is: the line that a run writes on its hosts, and what another run reads out of it.
 
+use crate::error::Error;
 use crate::journal;
 use haflow_engine::Holder;
 use haflow_model::HostName;
@@ -20,12 +21,17 @@ fn here() -> String {
 }
 
 /// Which hosts others are at work on.
-#[derive(Debug)]
-pub(crate) struct Held {
+pub(super) struct Held {
     /// A line for each host.
-    pub(crate) lines: String,
+    pub(super) lines: String,
     /// What to do.
-    pub(crate) help: String,
+    help: String,
+}
+
+impl From<Held> for Error {
+    fn from(Held { lines, help }: Held) -> Self {
+        Self::Locked { hosts: lines, help }
+    }
 }
 
 impl Held {

@@ -1,12 +1,12 @@
 //! What the commands share: from what was asked for to a graph and its hosts.
 
-mod asked;
+pub(crate) mod asked;
 mod holder;
 mod place;
 mod playbook;
 
 pub(crate) use asked::Asked;
-pub(crate) use holder::Held;
+use holder::Held;
 pub(crate) use place::{HostKeys, Where, lab_line, lab_name};
 pub(crate) use playbook::Playbook;
 
@@ -110,7 +110,7 @@ impl Session {
         if let Err(Error::Input(_)) = declared {
             // It may have to do with what is wrong, which speaks of these hosts as if they were known.
             for failure in &unreached {
-                warn(&format!("{}; facts of {} are made up", failure.why, failure.host));
+                place::warn(&format!("{}; facts of {} are made up", failure.why, failure.host));
             }
         }
         let mut declared = declared?;
@@ -180,7 +180,7 @@ impl Session {
                 () = self.interrupt.stop.cancelled() => Err(Error::Interrupted),
             }
         })?;
-        if held.is_empty() { Ok(waited) } else { Err(Error::Locked(Held::new(&held))) }
+        if held.is_empty() { Ok(waited) } else { Err(Held::new(&held).into()) }
     }
 
     /// What is to be known to say how a run of this goes on.
@@ -228,10 +228,6 @@ fn this_program() -> Result<PathBuf, Error> {
     })
 }
 
-fn warn(text: &str) {
-    eprintln!("{}", crate::report::clean(&format!("warning: {text}")));
-}
-
 /// What it means that a host can't be reached. Why that may be is told with its tasks, if it has any.
 fn warn_of(Unreached { failure, like }: &Unreached, graph: &Graph) {
     let FactFailure { host, why, hint } = failure;
@@ -239,7 +235,7 @@ fn warn_of(Unreached { failure, like }: &Unreached, graph: &Graph) {
         Some(like) => format!("as if it were like {like}"),
         None => "without its facts".to_owned(),
     };
-    warn(&format!("{why}; tasks of {host} are declared {declared}, and none of them runs"));
+    place::warn(&format!("{why}; tasks of {host} are declared {declared}, and none of them runs"));
     if let Some(hint) = hint
         && !graph.tasks().any(|(_, task)| task.host == *host)
     {

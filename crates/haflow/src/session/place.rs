@@ -56,7 +56,7 @@ impl Where {
         };
         let Read { inventory, warnings } = inventory::read(&source)?;
         for warning in warnings {
-            super::warn(&warning);
+            warn(&warning);
         }
         Ok(Some(inventory))
     }
@@ -172,4 +172,9 @@ pub(crate) fn lab_line(progress: &Progress) -> String {
         Progress::Removing { what } => format!("lab: removing {what}"),
         other => format!("lab: {other:?}"),
     }
+}
+
+/// Says a warning about what was asked for.
+pub(super) fn warn(text: &str) {
+    eprintln!("{}", crate::report::clean(&format!("warning: {text}")));
 }

@@ -164,3 +164,18 @@ fn what_a_folder_hands_on_lets_nobody_in() {
         "0\nuser:65533:rwx\nT/home:\na\nb\n\nT/own:\na\n",
     );
 }
+
+#[test]
+fn what_all_who_may_write_somewhere_can_read_is_read() {
+    if !is_root() {
+        return;
+    }
+    // As Debian's /etc/neutron is: its user's and its group's to write.
+    prints(
+        "chmod 755 $t; mkdir -m 770 $t/conf; cd $t/conf; for f in both group owner root; do echo $f > $f; chmod 640 $f; done
+         chown 0:1 both; chown 0:65533 group; chown 1:0 owner; chmod 600 owner; chown 1:1 .; cd /
+         for f in both group owner root; do pin_read $t/conf/$f 2>/dev/null; echo $?; done
+         chmod 777 $t/conf; pin_read $t/conf/both 2>/dev/null; echo $?; chmod 644 $t/conf/both; pin_read $t/conf/both",
+        "both\n0\n77\n77\n77\n77\nboth\n",
+    );
+}

@@ -112,6 +112,7 @@ pin_judge() {
     pin_trust=yes
     pin_says=
     pin_owner=
+    pin_writers=
     pin_there=no
     pin_dir=
     pin_left=$PWD
@@ -137,7 +138,11 @@ pin_judge() {
                 }
                 pin_trust=no
                 case $pin_owner in '' | "$1") pin_owner=$1 ;; *) pin_owner=many ;; esac
-                [ "$pin_open" = no ] || pin_owner=many
+                pin_writer "+$1"
+                [ "$pin_open" = no ] || {
+                    pin_owner=many
+                    pin_writer_by "$3" "$2"
+                }
             elif [ "$pin_open" = yes ]; then
                 # A sticky folder is a way through: what is in it is its owner's to rename, which is looked at
                 # next.
@@ -146,6 +151,7 @@ pin_judge() {
                         [ -n "$pin_says" ] || pin_says="others may write in ${pin_dir:-/}"
                         pin_trust=no
                         pin_owner=many
+                        pin_writer_by "$3" "$2"
                         ;;
                 esac
             fi
@@ -170,6 +176,19 @@ pin_judge() {
     [ -n "$pin_glob" ] || set +f
     [ -n "$pin_id" ] && [ "$pin_id" = "$pin_here" ] ||
         pin_refuse "the folder of ${pin_path:-$PWD} was moved while it was looked at" "run it again; who does that?"
+}
+
+# Adds $1 to those who may write on the way, each as chroot's userspec.
+pin_writer() {
+    case " $pin_writers " in *" $1 "*) ;; *) pin_writers="$pin_writers $1" ;; esac
+}
+
+# Adds those whom mode $1 lets write besides the owner: members of group $2, or everybody.
+pin_writer_by() {
+    case $1 in
+        *[2367]) pin_writer +65534:+65534 ;;
+        *) pin_writer "+65534:+$2" ;;
+    esac
 }
 
 # Whether a name here can only be a hard link to what its maker may write, and not to anything.
@@ -202,12 +221,20 @@ pin_bytes() {
         return
     fi
     if [ -O / ]; then
-        # The kernel decides: it is read as that user, whose process that is then. So it gets nothing of ours: no
-        # environment, and no stream but a pipe, of which no more is taken than there was.
-        case $pin_owner in
-            many) set -- "$1" --userspec=+65534:+65534 --groups= ;;
-            *) set -- "$1" "--userspec=+$pin_owner" ;;
-        esac
+        # The kernel decides: it is read as one of those who may write there, if each of them can. The process is that
+        # user's then, so it gets nothing of ours: no environment, and no stream but a pipe, of which no more is taken
+        # than there was.
+        for pin_spec in $pin_writers; do
+            case $pin_spec in *:*) pin_groups=--groups= ;; *) pin_groups=--skip-chdir ;; esac
+            case $pin_writers in
+                *" $pin_spec") set -- "$1" "--userspec=$pin_spec" "$pin_groups" ;;
+                *)
+                    env -i "PATH=$PATH" chroot "--userspec=$pin_spec" "$pin_groups" --skip-chdir / \
+                        dd "if=./$pin_name" iflag=nofollow,nonblock count=0 status=none \
+                        </dev/null >/dev/null 2>&1 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&- || return 1
+                    ;;
+            esac
+        done
         if [ "$pin_size" -lt "$1" ]; then
             shift
             set -- "$pin_size" "$@"

@@ -45,6 +45,13 @@ pub(crate) fn ensure(suite: &str, report: Report<'_>) -> Result<PathBuf> {
     Ok(base)
 }
 
+/// What a base is like: its path, by which it was made, and the versions of its packages.
+pub(crate) fn fingerprint(base: &Path) -> Result<String> {
+    let status = base.join("var/lib/dpkg/status");
+    let packages = fs::read(&status).map_err(LabError::io("read", &status))?;
+    Ok(names::hex([base.as_os_str().as_encoded_bytes(), &packages].concat(), 16))
+}
+
 /// Builds under another name and renames at the end: a base that is there is whole.
 fn build(suite: &str, settings: &str, base: &Path) -> Result<()> {
     // Nobody else shall run what is setuid in a base, or was before it was mended upstream.

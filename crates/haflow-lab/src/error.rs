@@ -73,10 +73,10 @@ pub enum LabError {
         /// What is wrong with it.
         why: String,
     },
-    /// A host's, lab's or suite's name can't be used.
+    /// A host's, lab's, suite's or snapshot's name can't be used.
     #[error("{name:?} can't be the name of a {what}: {why}")]
     Name {
-        /// "host", "lab" or "suite".
+        /// "host", "lab", "suite" or "snapshot".
         what: &'static str,
         /// The name.
         name: String,
@@ -131,6 +131,89 @@ pub enum LabError {
         /// Where the base was.
         base: PathBuf,
     },
+    /// A layer of the snapshot that a host stands on is gone.
+    #[error("what host {host} stands on of snapshot {name} is gone ({}); `haflow lab down` and `up` make the host anew", .dir.display())]
+    LayersGone {
+        /// The host.
+        host: String,
+        /// The snapshot.
+        name: String,
+        /// Where the layer was.
+        dir: PathBuf,
+    },
+    /// No snapshot of this name.
+    #[error("there is no snapshot {name}; {}", have(.has))]
+    NoSnapshot {
+        /// The snapshot that was asked for.
+        name: String,
+        /// The snapshots that there are.
+        has: Vec<String>,
+    },
+    /// A snapshot of this name exists already.
+    #[error("snapshot {name} exists already; take another name, or replace it (`--replace`)")]
+    SnapshotExists {
+        /// The snapshot.
+        name: String,
+    },
+    /// The description of a snapshot doesn't read as one.
+    #[error("snapshot {name} is damaged ({}: {why}); `haflow lab snapshots --remove {name}` removes it", .path.display())]
+    SnapshotDamaged {
+        /// The snapshot.
+        name: String,
+        /// Its description.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The base that a snapshot stands on isn't what it was.
+    #[error("the base of snapshot {name} {why} ({}); take the snapshot anew with `haflow lab snapshot HOST {name} --replace`, or remove it with `haflow lab snapshots --remove {name}`",
+        .base.display())]
+    SnapshotBase {
+        /// The snapshot.
+        name: String,
+        /// The base.
+        base: PathBuf,
+        /// What happened to it.
+        why: &'static str,
+    },
+    /// A snapshot is of another suite.
+    #[error("snapshot {name} is {has}, not {asked}; leave the suite out, or ask for {has}")]
+    SnapshotSuite {
+        /// The snapshot.
+        name: String,
+        /// Its suite.
+        has: String,
+        /// The suite that was asked for.
+        asked: String,
+    },
+    /// A host exists already, and was started from something else.
+    #[error("host {host} of this lab exists and stands on {has}, not on snapshot {asked}; take the lab down first")]
+    OtherDisk {
+        /// The host.
+        host: String,
+        /// What it stands on.
+        has: String,
+        /// The snapshot that was asked for.
+        asked: String,
+    },
+    /// Snapshots lie over one another too often.
+    #[error(
+        "host {host} stands on {most} layers of snapshots, which is as many as can be; start from a host without --from"
+    )]
+    TooManyLayers {
+        /// The host.
+        host: String,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A host that was to be shut down runs on.
+    #[error("host {host} has not shut down within {} s; `haflow lab kill {host}` cuts its power", .waited.as_secs())]
+    NoShutdown {
+        /// The host.
+        host: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// No free address range was found.
     #[error(
         "found no free range for the lab's addresses in 10.0.0.0/8: every one of {tried} collides with a route of this machine"
@@ -179,6 +262,14 @@ pub enum LabError {
         /// Which.
         seen: String,
     },
+}
+
+/// Which snapshots there are, or how to make one.
+fn have(names: &[String]) -> String {
+    match names {
+        [] => "there is none yet, `haflow lab snapshot HOST NAME` takes one".to_owned(),
+        names => format!("there {} {}", if names.len() == 1 { "is" } else { "are" }, names.join(", ")),
+    }
 }
 
 /// The text on lines of its own below the sentence, or nothing.

@@ -3,10 +3,12 @@
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use crate::{
-    base, cgroup,
+    cgroup,
+    disk::Disk,
     error::{LabError, Result},
     files::{self, Lock},
     names::{self, MOST_HOSTS},
@@ -15,6 +17,7 @@ use crate::{
     progress::{Progress, Report},
     rootfs::make_key,
     settings,
+    snapshot::{self, Snapshot, Taken},
     state::{self, Saved, SavedHost},
     tools,
 };
@@ -80,9 +83,30 @@ impl Lab {
     /// the lab runs fails, or a host can't be logged in to within 90 s. What was made by then stays,
     /// for another `up` to go on from or `down` to remove.
     pub fn up(name: &str, hosts: &[String], suite: &str, progress: Report<'_>) -> Result<Self> {
+        Self::up_on(name, hosts, &Disk::Base { suite }, progress)
+    }
+
+    /// Brings up a lab as [`Lab::up`] does, but for its hosts' disks: those that don't exist start from
+    /// what a snapshot keeps, each with writes, id, keys and address of its own. They have the suite of
+    /// the snapshot; where one is named it has to be that.
+    ///
+    /// # Errors
+    /// As [`Lab::up`], and if there is no such snapshot, its base is gone or was made anew, or a host
+    /// exists that was started from something else.
+    pub fn up_from(
+        name: &str,
+        hosts: &[String],
+        snapshot: &str,
+        suite: Option<&str>,
+        progress: Report<'_>,
+    ) -> Result<Self> {
+        Self::up_on(name, hosts, &Disk::Snapshot { name: snapshot, suite }, progress)
+    }
+
+    fn up_on(name: &str, hosts: &[String], disk: &Disk<'_>, progress: Report<'_>) -> Result<Self> {
         tools::basics()?;
         names::check("lab", name)?;
-        names::check("suite", suite)?;
+        disk.check()?;
         check_hosts(hosts)?;
         if !state::dir(name).exists() {
             // Before minutes go into what can't work, and once more with what was missing.
@@ -96,20 +120,7 @@ impl Lab {
             Some(saved) => saved,
             None => Self::create(name, progress)?,
         };
-        if let Some(other) = saved.hosts.iter().find(|host| hosts.contains(&host.name) && host.suite != suite) {
-            let (host, has) = (other.name.clone(), other.suite.clone());
-            return Err(LabError::Suite { host, has, asked: suite.to_owned() });
-        }
-        if hosts.iter().any(|host| !saved.hosts.iter().any(|have| have.name == *host)) {
-            let base = base::ensure(suite, progress)?;
-            for host in hosts {
-                if !saved.hosts.iter().any(|have| have.name == *host) {
-                    saved.add(host, suite, &base)?;
-                }
-            }
-        }
-        saved.order(hosts);
-        saved.write()?;
+        disk.add(&mut saved, hosts, progress)?;
         let parts = Parts::of(&saved);
         make_key(&parts.key(), &format!("haflow lab {name}"))?;
         parts.write_known_hosts()?;
@@ -176,6 +187,10 @@ impl Lab {
         network::remove_remains(parts.names())?;
         parts.network().remove()?;
         files::remove_tree(&parts.dir)?;
+        if saved.hosts.iter().any(|host| host.snapshot.is_some()) {
+            let _snapshots = snapshot::lock(progress)?;
+            snapshot::collect()?;
+        }
         let _shared = Lock::take("labs", "another lab", progress)?;
         if state::names()?.is_empty() {
             settings::put_back()?;
@@ -276,8 +291,47 @@ impl Lab {
         self.on(host, |parts, host| parts.network().plug(host.index, "up"))
     }
 
+    /// Keeps the disk of a host under a name, for [`Lab::up_from`]. A host that runs is shut down, so that
+    /// its files are whole, and booted again; one that doesn't is taken as it is. The lab's other hosts
+    /// aren't touched. What makes the disk this one host's (its id, name, sshd's keys, the lab's key, its
+    /// journal, leases) isn't kept; what services made for themselves is. `replace` takes the place of a
+    /// snapshot of this name; hosts that stand on that one keep it.
+    ///
+    /// # Errors
+    /// If the lab has no such host, the name is unfit or in use, the host doesn't shut down within 100 s,
+    /// its files can't be copied, or it can't be logged in to afterwards. A snapshot is there whole or not
+    /// at all; one that is replaced stays until then.
+    pub fn snapshot(&self, host: &str, name: &str, replace: bool, progress: Report<'_>) -> Result<Snapshot> {
+        self.take(host, name, replace, None, progress)
+    }
+
+    pub(crate) fn take(
+        &self,
+        host: &str,
+        name: &str,
+        replace: bool,
+        part: Option<&str>,
+        progress: Report<'_>,
+    ) -> Result<Snapshot> {
+        snapshot::check_free(name, replace)?;
+        self.on(host, |parts, host| {
+            let _lock = snapshot::lock(progress)?;
+            snapshot::check_free(name, replace)?;
+            let begun = Instant::now();
+            let upper = parts.rootfs(host).upper();
+            let login_key = files::read_if_there(&parts.key().with_extension("pub"))?.unwrap_or_default();
+            parts.while_off(host, progress, || {
+                progress(Progress::Copying { host: host.name.clone(), snapshot: name.to_owned() });
+                let taken = snapshot::take(name, &Taken { host, upper: &upper, login_key: &login_key, part })?;
+                let (name, bytes) = (name.to_owned(), taken.bytes());
+                progress(Progress::SnapshotReady { name, bytes, took: begun.elapsed() });
+                Ok(taken)
+            })
+        })
+    }
+
     /// Does something to one host of the lab as it is now, while nobody else does.
-    fn on(&self, host: &str, act: impl FnOnce(&Parts<'_>, &SavedHost) -> Result<()>) -> Result<()> {
+    fn on<T>(&self, host: &str, act: impl FnOnce(&Parts<'_>, &SavedHost) -> Result<T>) -> Result<T> {
         let no_lab = || LabError::NoLab { name: self.name().to_owned() };
         if !state::dir(self.name()).exists() {
             return Err(no_lab());

@@ -120,6 +120,30 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
+    /// Does something while a host is off: one that runs is shut down for it and booted again, also
+    /// where what was to be done has failed.
+    pub(crate) fn while_off<T>(
+        &self,
+        host: &SavedHost,
+        progress: Report<'_>,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let cgroups = self.cgroups(host)?;
+        if cgroups.init().is_none() {
+            return act();
+        }
+        let cut = self.network().is_unplugged(host.index);
+        progress(Progress::ShuttingDown { host: host.name.clone() });
+        cgroups.shut_down().map_err(|waited| LabError::NoShutdown { host: host.name.clone(), waited })?;
+        let outcome = act();
+        let booted = self.bring_up(host, progress);
+        if cut {
+            self.network().plug(host.index, "down")?;
+        }
+        let done = outcome?;
+        booted.map(|()| done)
+    }
+
     /// Removes everything of a host but its files, which go with the lab's.
     pub(crate) fn remove(&self, host: &SavedHost) -> Result<()> {
         let cgroups = self.cgroups(host)?;

@@ -49,6 +49,32 @@ pub enum Progress {
         /// Its address.
         address: IpAddr,
     },
+    /// A host is being shut down: its files are only whole when nothing writes them.
+    ShuttingDown {
+        /// The host.
+        host: String,
+    },
+    /// A host's files are being copied.
+    Copying {
+        /// The host.
+        host: String,
+        /// The snapshot that is made of them.
+        snapshot: String,
+    },
+    /// A snapshot is there.
+    SnapshotReady {
+        /// Its name.
+        name: String,
+        /// What it takes up on the disk.
+        bytes: u64,
+        /// How long taking it took.
+        took: Duration,
+    },
+    /// A snapshot is being made by a recipe.
+    Preparing {
+        /// Its name.
+        name: String,
+    },
     /// Another firewall's forward chain drops by default: packages may be out of the hosts' reach.
     ForwardDropped {
         /// The chain, as `nft` names it.

@@ -11,7 +11,10 @@ use std::{
 use crate::{
     command::run,
     error::{LabError, Result},
-    files, network,
+    files,
+    identity::{HOMES, fresh_id},
+    network,
+    snapshot::Layers,
     state::SavedHost,
     sys,
 };
@@ -36,6 +39,11 @@ impl Rootfs {
         self.dir.join("root")
     }
 
+    /// What the host has written, changed and deleted.
+    pub(crate) fn upper(&self) -> PathBuf {
+        self.dir.join("upper")
+    }
+
     /// What the host's console printed since its last start.
     pub(crate) fn console(&self) -> PathBuf {
         self.dir.join("console.log")
@@ -49,20 +57,27 @@ impl Rootfs {
         if !host.base.join("etc").is_dir() {
             return Err(LabError::BaseGone { host: host.name.clone(), base: host.base.clone() });
         }
-        let (upper, work) = (self.dir.join("upper"), self.dir.join("work"));
+        let (upper, work) = (self.upper(), self.dir.join("work"));
+        let mut lower = host.snapshot.as_ref().map(Layers::dirs).unwrap_or_default();
+        if let (Some(layers), Some(dir)) = (&host.snapshot, lower.iter().find(|dir| !dir.is_dir())) {
+            let (host, name) = (host.name.clone(), layers.name.clone());
+            return Err(LabError::LayersGone { host, name, dir: dir.clone() });
+        }
+        lower.push(host.base.clone());
         for dir in [&upper, &work, &self.root()] {
             files::make_dir(dir, 0o755)?;
         }
-        sys::mount_overlay(&host.base, &upper, &work, &self.root())
+        sys::mount_overlay(&lower, &upper, &work, &self.root())
     }
 
     /// Makes a host of the mounted files: names, keys, name servers. What a host has already stays.
     pub(crate) fn personalize(&self, host: &SavedHost, login_key: &Path) -> Result<()> {
         let etc = self.root().join("etc");
         let machine_id = etc.join("machine-id");
-        if files::read_if_there(&machine_id)?.unwrap_or_default().trim().is_empty() {
+        let first = files::read_if_there(&machine_id)?.unwrap_or_default().trim().is_empty();
+        if first {
             files::write(&etc.join("hostname"), format!("{}\n", host.name), 0o644)?;
-            files::write(&machine_id, fresh_machine_id()?, 0o444)?;
+            files::write(&machine_id, fresh_id()? + "\n", 0o444)?;
         }
         // A host that has taken its name servers into its own hands keeps them.
         let resolv = etc.join("resolv.conf");
@@ -74,10 +89,14 @@ impl Rootfs {
             copy_if_missing(&self.dir.join(name), &etc.join("ssh").join(name), mode)?;
         }
         let public = login_key.with_extension("pub");
-        for home in ["root", "home/debian"] {
+        for home in HOMES {
             let ssh = self.root().join(home).join(".ssh");
             let keys = ssh.join("authorized_keys");
             copy_if_missing(&public, &keys, 0o600)?;
+            if first {
+                // A snapshot's own keys are there already.
+                add_key(&public, &keys)?;
+            }
             let owner = fs::metadata(&ssh).map_err(LabError::io("look at", &ssh))?;
             chown(&keys, Some(owner.uid()), Some(owner.gid())).map_err(LabError::io("give away", &keys))?;
         }
@@ -155,9 +174,14 @@ fn copy_if_missing(from: &Path, to: &Path, mode: u32) -> Result<()> {
     files::write(to, content, mode)
 }
 
-fn fresh_machine_id() -> Result<String> {
-    const UUID: &str = "/proc/sys/kernel/random/uuid";
-    fs::read_to_string(UUID).map(|uuid| uuid.replace('-', "")).map_err(LabError::io("read", UUID))
+/// Adds a public key to those that may log in, if it isn't among them.
+fn add_key(public: &Path, keys: &Path) -> Result<()> {
+    let key = fs::read_to_string(public).map_err(LabError::io("read", public))?;
+    let have = files::read_if_there(keys)?.unwrap_or_default();
+    if have.lines().any(|line| line.trim() == key.trim()) {
+        return Ok(());
+    }
+    files::write(keys, format!("{}\n{}\n", have.trim_end(), key.trim()), 0o600)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::{
     error::{LabError, Result},
     files,
     names::{self, MOST_HOSTS, Range},
+    snapshot::Layers,
 };
 
 /// Where labs are kept, a directory each.
@@ -37,18 +38,21 @@ pub(crate) struct SavedHost {
     pub(crate) suite: String,
     /// The base that its own files lie over, for as long as it exists.
     pub(crate) base: PathBuf,
+    /// What lies between the two, if the host was started from a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<Layers>,
 }
 
 impl Saved {
     /// Adds a host with the next index.
-    pub(crate) fn add(&mut self, name: &str, suite: &str, base: &Path) -> Result<()> {
+    pub(crate) fn add(&mut self, name: &str, suite: &str, base: &Path, snapshot: Option<Layers>) -> Result<()> {
         names::check("host", name)?;
         let used = |index: &u8| self.hosts.iter().any(|host| host.index == *index);
         let too_many = LabError::TooMany { most: MOST_HOSTS, asked: self.hosts.len() + 1 };
         let most = u8::try_from(MOST_HOSTS).unwrap_or(u8::MAX);
         let index = (0..most).find(|index| !used(index)).ok_or(too_many)?;
         let (name, suite, base) = (name.to_owned(), suite.to_owned(), base.to_owned());
-        self.hosts.push(SavedHost { name, index, suite, base });
+        self.hosts.push(SavedHost { name, index, suite, base, snapshot });
         Ok(())
     }
 
@@ -85,6 +89,7 @@ fn parse(text: &str, name: &str) -> Result<Saved, String> {
     }
     for host in &saved.hosts {
         names::check("host", &host.name).map_err(|err| err.to_string())?;
+        host.snapshot.as_ref().map_or(Ok(()), Layers::check).map_err(|err| err.to_string())?;
     }
     Ok(saved)
 }
@@ -132,7 +137,7 @@ mod tests {
     fn lab() -> Saved {
         let mut saved = Saved { name: "one".into(), id: "00ff00".into(), range: Range(1, 2), hosts: Vec::new() };
         for name in ["a", "b", "c"] {
-            saved.add(name, "bookworm", Path::new("/base")).unwrap();
+            saved.add(name, "bookworm", Path::new("/base"), None).unwrap();
         }
         saved
     }
@@ -151,7 +156,7 @@ mod tests {
     fn an_index_is_used_once_and_the_order_is_as_asked() {
         let mut saved = lab();
         saved.hosts.remove(0);
-        saved.add("d", "trixie", Path::new("/base")).unwrap();
+        saved.add("d", "trixie", Path::new("/base"), None).unwrap();
         assert_eq!(saved.hosts.iter().map(|host| host.index).collect::<Vec<_>>(), [1, 2, 0]);
         saved.order(&["d".to_owned(), "c".to_owned()]);
         assert_eq!(saved.hosts.iter().map(|host| &*host.name).collect::<Vec<_>>(), ["d", "c", "b"]);
@@ -161,9 +166,9 @@ mod tests {
     fn a_lab_has_an_end() {
         let mut saved = lab();
         for number in 3..MOST_HOSTS {
-            saved.add(&format!("h{number}"), "bookworm", Path::new("/base")).unwrap();
+            saved.add(&format!("h{number}"), "bookworm", Path::new("/base"), None).unwrap();
         }
-        let err = saved.add("more", "bookworm", Path::new("/base")).unwrap_err();
+        let err = saved.add("more", "bookworm", Path::new("/base"), None).unwrap_err();
         assert!(matches!(err, LabError::TooMany { .. }));
     }
 }

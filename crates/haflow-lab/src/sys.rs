@@ -1,6 +1,9 @@
 //! The few system calls that the standard library doesn't have.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rustix::{
     io::Errno,
@@ -15,9 +18,10 @@ pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// Mounts an overlay of `upper` over `lower`.
-pub(crate) fn mount_overlay(lower: &Path, upper: &Path, work: &Path, at: &Path) -> Result<()> {
-    let data = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+/// Mounts an overlay of `upper` over `lower`, the uppermost of which comes first.
+pub(crate) fn mount_overlay(lower: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> Result<()> {
+    let lower: Vec<_> = lower.iter().map(|dir| dir.display().to_string()).collect();
+    let data = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
     let data = std::ffi::CString::new(data).map_err(|err| LabError::io("mount", at)(err.into()))?;
     mount("haflow", at, "overlay", MountFlags::empty(), Some(data.as_c_str()))
         .map_err(|err| LabError::io("mount the overlay at", at)(err.into()))
@@ -39,6 +43,15 @@ pub(crate) fn unmount(at: &Path) -> Result<()> {
 /// Kills a process if, once it is held fast, `still` says that it is the one that was meant. A
 /// number that another process has taken over meanwhile is thus never hit.
 pub(crate) fn kill_if(pid: i32, still: impl FnOnce() -> bool) {
+    signal_if(pid, Signal::KILL, still);
+}
+
+/// Asks a process to end, as [`kill_if`] kills one.
+pub(crate) fn end_if(pid: i32, still: impl FnOnce() -> bool) {
+    signal_if(pid, Signal::TERM, still);
+}
+
+fn signal_if(pid: i32, signal: Signal, still: impl FnOnce() -> bool) {
     let Some(pid) = Pid::from_raw(pid) else {
         return;
     };
@@ -46,6 +59,6 @@ pub(crate) fn kill_if(pid: i32, still: impl FnOnce() -> bool) {
         return;
     };
     if still() {
-        pidfd_send_signal(&held, Signal::KILL).ok();
+        pidfd_send_signal(&held, signal).ok();
     }
 }

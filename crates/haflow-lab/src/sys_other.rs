@@ -1,7 +1,10 @@
 //! Stands in for `sys.rs` where there is no Linux, so that haflow builds there without a lab. Nothing
 //! of it is reached: every way into a lab asks for the system first.
 
-use std::{env, path::Path};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use crate::error::{LabError, Result};
 
@@ -11,7 +14,7 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Says that this isn't Linux.
-pub(crate) fn mount_overlay(_: &Path, _: &Path, _: &Path, _: &Path) -> Result<()> {
+pub(crate) fn mount_overlay(_: &[PathBuf], _: &Path, _: &Path, _: &Path) -> Result<()> {
     Err(LabError::NotLinux { os: env::consts::OS })
 }
 
@@ -22,3 +25,6 @@ pub(crate) fn unmount(_: &Path) -> Result<()> {
 
 /// Does nothing.
 pub(crate) fn kill_if(_: i32, _: impl FnOnce() -> bool) {}
+
+/// Does nothing.
+pub(crate) fn end_if(_: i32, _: impl FnOnce() -> bool) {}

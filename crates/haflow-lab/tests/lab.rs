@@ -1,53 +1,11 @@
 //! A lab for real: hosts are booted, logged in to, cut off, killed, and nothing is left of them.
 
-use std::{
-    fs,
-    io::Write as _,
-    process::{Command, Output},
-    sync::Mutex,
-};
+mod common;
 
-use haflow_lab::{Lab, LabError, Progress, supported};
+use std::{fs, process::Command, sync::Mutex};
 
-/// Every test has a lab of its own, and no two runs share one.
-fn name(part: &str) -> String {
-    format!("test-{part}-{}", std::process::id())
-}
-
-/// Whether the test can't run here; says why.
-fn skipped() -> bool {
-    let why = supported().err();
-    if let Some(why) = &why {
-        // Past the test harness, which keeps what is printed by the macros to itself.
-        let _ = writeln!(std::io::stderr(), "skipped: {why}");
-    }
-    why.is_some()
-}
-
-/// Takes the lab down at the end, also of a test that fails.
-struct Down(String);
-
-impl Drop for Down {
-    fn drop(&mut self) {
-        if let Err(err) = Lab::down(&self.0, &|_| {}) {
-            eprintln!("lab {} stays: {err}", self.0);
-        }
-    }
-}
-
-fn ssh(lab: &Lab, host: &str, script: &str) -> Output {
-    let mut command = Command::new("ssh");
-    command.args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]).args(lab.ssh_args(host).unwrap());
-    command.arg(script).output().unwrap()
-}
-
-/// What a script prints that has to succeed.
-fn sh(lab: &Lab, host: &str, script: &str) -> String {
-    let output = ssh(lab, host, script);
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    assert!(output.status.success(), "{host}: {script}: {text}{}", String::from_utf8_lossy(&output.stderr));
-    text
-}
+use common::{Down, hosts, name, sh, skipped, ssh};
+use haflow_lab::{Lab, LabError, Progress};
 
 fn printed(program: &str, args: &[&str]) -> String {
     String::from_utf8(Command::new(program).args(args).output().unwrap().stdout).unwrap()
@@ -82,10 +40,6 @@ fn id_of(name: &str) -> String {
     let text = fs::read_to_string(format!("/var/lib/haflow/lab/{name}/lab.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     json["id"].as_str().unwrap().to_owned()
-}
-
-fn hosts(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 #[test]

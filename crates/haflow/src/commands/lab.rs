@@ -1,11 +1,13 @@
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::report::say;
+use crate::report::{say, size};
 use crate::session::{lab_line, lab_name};
 use clap::{Args, Subcommand};
-use haflow_lab::{Lab as Hosts, Progress};
+use haflow_lab::{Lab as Hosts, LabError, Progress, Snapshot};
+use haflow_model::nearest;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 /// Throwaway Debian hosts on this machine: booted with systemd, each with its own sshd, address and hostname.
 ///
@@ -27,9 +29,12 @@ enum What {
         /// Their names
         #[arg(required = true)]
         hosts: Vec<String>,
-        /// Their Debian release
-        #[arg(long, default_value = "bookworm")]
-        suite: String,
+        /// Their Debian release [default: bookworm, or that of the snapshot]
+        #[arg(long, value_name = "NAME")]
+        suite: Option<String>,
+        /// Start from a snapshot (see `haflow lab snapshot`); hosts that are there have to stand on it already
+        #[arg(long, value_name = "SNAPSHOT")]
+        from: Option<String>,
     },
     /// Remove the lab and everything that it made
     Down {
@@ -69,6 +74,37 @@ enum What {
         /// The host
         host: String,
     },
+    /// Keep a host's disk, for new hosts to start from
+    ///
+    /// A host that runs is shut down for it, so that its files are whole, and booted again; the lab's other
+    /// hosts run on. What makes the disk this one host's isn't kept: its id, name, host keys, journal, leases
+    /// and the lab's key. What services made for themselves is, such as a broker's cookie or a database's id.
+    ///
+    ///     haflow lab up web1
+    ///     haflow lab ssh web1 'apt-get update && apt-get install -y nginx'
+    ///     haflow lab snapshot web1 nginx
+    ///     haflow lab --name other up a b c --from nginx
+    #[command(verbatim_doc_comment)]
+    Snapshot {
+        /// The host
+        host: String,
+        /// The snapshot's name
+        #[arg(value_name = "SNAPSHOT")]
+        snapshot: String,
+        /// Replace a snapshot of this name; hosts that stand on that one keep it
+        #[arg(long)]
+        replace: bool,
+    },
+    /// List the snapshots, or remove one
+    ///
+    ///     haflow lab snapshots
+    ///     haflow lab snapshots --remove nginx
+    #[command(verbatim_doc_comment)]
+    Snapshots {
+        /// Remove this one; what hosts stand on stays until their labs are down
+        #[arg(long, value_name = "SNAPSHOT")]
+        remove: Option<String>,
+    },
 }
 
 impl Lab {
@@ -81,9 +117,11 @@ impl Lab {
             })
         };
         match self.what {
-            What::Up { hosts, suite } => {
-                let lab = Hosts::up(&name, &hosts, &suite, &tell)?;
-                print_hosts(&lab);
+            What::Up { hosts, suite, from: None } => {
+                print_hosts(&Hosts::up(&name, &hosts, suite.as_deref().unwrap_or("bookworm"), &tell)?);
+            }
+            What::Up { hosts, suite, from: Some(from) } => {
+                print_hosts(&Hosts::up_from(&name, &hosts, &from, suite.as_deref(), &tell).map_err(no_snapshot)?);
             }
             What::Down { all: false } => Hosts::down(&name, &tell)?,
             What::Down { all: true } => {
@@ -117,6 +155,11 @@ impl Lab {
             What::Heal { host } => find()?.heal(&host)?,
             What::Kill { host } => find()?.kill(&host)?,
             What::Boot { host } => find()?.boot(&host)?,
+            What::Snapshot { host, snapshot, replace } => {
+                find()?.snapshot(&host, &snapshot, replace, &tell)?;
+            }
+            What::Snapshots { remove: Some(name) } => Snapshot::remove(&name, &tell).map_err(no_snapshot)?,
+            What::Snapshots { remove: None } => print_snapshots(&Snapshot::list()?),
         }
         Ok(Exit::Done)
     }
@@ -137,6 +180,38 @@ fn print_hosts(lab: &Hosts) {
         };
         say(&format!("  {:width$}  {:15}  {:8}  {state}", host.name, host.address, host.suite));
     }
+}
+
+/// An unknown name is the command line's mistake, as an unknown lab is.
+fn no_snapshot(error: LabError) -> Error {
+    let LabError::NoSnapshot { name, has } = &error else { return Error::Lab(error) };
+    let help = match nearest(name, has.iter().map(String::as_str)) {
+        _ if has.is_empty() => "there is none yet; `haflow lab snapshot HOST NAME` takes one".to_owned(),
+        Some(near) => format!("did you mean `{near}`? `haflow lab snapshots` shows which there are"),
+        None => format!("there {} {}", if has.len() == 1 { "is" } else { "are" }, has.join(", ")),
+    };
+    Error::Usage { message: format!("there is no snapshot `{name}`"), help }
+}
+
+fn print_snapshots(snapshots: &[Snapshot]) {
+    if snapshots.is_empty() {
+        say("no snapshot is there");
+    }
+    let width = snapshots.iter().map(|snapshot| snapshot.name().len()).max().unwrap_or(0);
+    for snapshot in snapshots {
+        let (name, suite, age) = (snapshot.name(), snapshot.suite(), age(snapshot.age()));
+        say(&format!("{name:width$}  {suite:8}  {:>6}  {age} old", size(snapshot.bytes())));
+    }
+}
+
+fn age(age: Duration) -> String {
+    let (number, unit) = match age.as_secs() {
+        seconds @ ..60 => (seconds, "second"),
+        seconds @ 60..3600 => (seconds / 60, "minute"),
+        seconds @ 3600..172_800 => (seconds / 3600, "hour"),
+        seconds => (seconds / 86_400, "day"),
+    };
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
 fn inventory(lab: &Hosts) -> String {

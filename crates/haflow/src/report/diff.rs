@@ -150,8 +150,9 @@ fn opaque((bytes, sha256): &(u64, String)) -> String {
     format!("{} (sha256 {sha256}…)", size(*bytes))
 }
 
+/// So many bytes, for people.
 #[expect(clippy::cast_precision_loss, reason = "one digit behind the point is shown")]
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         0..1000 => format!("{bytes} bytes"),
         1000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),

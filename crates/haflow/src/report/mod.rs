@@ -20,6 +20,7 @@ mod tests;
 mod text;
 mod why;
 
+pub(crate) use diff::size;
 pub(crate) use excerpt::diagnostic;
 pub(crate) use next::Advice;
 pub(crate) use teller::Teller;

@@ -3,6 +3,7 @@
 use super::playbook::Playbook;
 use crate::error::Error;
 use crate::inventory::{self, Read, Source};
+use crate::report::size;
 use clap::Args;
 use haflow_lab::{Lab, Progress};
 use haflow_model::{Host, Inventory};
@@ -170,6 +171,12 @@ pub(crate) fn lab_line(progress: &Progress) -> String {
             format!("lab: the firewall chain {chain} drops what is forwarded: the hosts may not reach their packages")
         }
         Progress::Removing { what } => format!("lab: removing {what}"),
+        Progress::ShuttingDown { host } => format!("lab: shutting down {host}"),
+        Progress::Copying { host, snapshot } => format!("lab: copying the files of {host} to snapshot {snapshot}"),
+        Progress::SnapshotReady { name, bytes, took } => {
+            format!("lab: snapshot {name} is ready ({}, {:.1} s)", size(*bytes), took.as_secs_f64())
+        }
+        Progress::Preparing { name } => format!("lab: making snapshot {name}"),
         other => format!("lab: {other:?}"),
     }
 }

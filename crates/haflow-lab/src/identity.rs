@@ -1,0 +1,164 @@
+//! What makes a disk one host's: taken out of a snapshot, so that no two hosts are the same one.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    error::{LabError, Result},
+    files,
+};
+
+/// Files that are of one host: its id and name, seeds and secrets of systemd's, logs of who logged in.
+const FILES: &[&str] = &[
+    "etc/machine-id",
+    "etc/machine-info",
+    "etc/hostname",
+    "var/lib/dbus/machine-id",
+    "var/lib/systemd/random-seed",
+    "var/lib/systemd/credential.secret",
+    "var/lib/NetworkManager/secret_key",
+    "var/log/wtmp",
+    "var/log/btmp",
+    "var/log/lastlog",
+];
+
+/// Directories whose entries of these beginnings and ends are of one host.
+const ENTRIES: &[(&str, &str, &str)] = &[
+    ("etc/ssh", "ssh_host_", ""),
+    ("var/lib/dhcp", "", ".leases"),
+    ("var/lib/dhcpcd", "", ".lease"),
+    ("var/lib/NetworkManager", "", ".lease"),
+    ("var/log/journal", "", ""),
+    ("var/tmp", "systemd-private-", ""),
+];
+
+/// The homes in whose `authorized_keys` a lab puts its key.
+pub(crate) const HOMES: [&str; 2] = ["root", "home/debian"];
+
+/// Takes out of a host's files what is that host's or its lab's alone. What its services made for
+/// themselves, such as keys and databases, is content and stays.
+pub(crate) fn strip(root: &Path, login_key: &str) -> Result<()> {
+    for name in FILES {
+        if let Some(path) = inside(root, name) {
+            remove(&path)?;
+        }
+    }
+    for (dir, begins, ends) in ENTRIES {
+        let Some(dir) = inside(root, dir).filter(|dir| is_dir(dir)) else {
+            continue;
+        };
+        for entry in fs::read_dir(&dir).map_err(LabError::io("list", &dir))? {
+            let entry = entry.map_err(LabError::io("list", &dir))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(begins) && name.ends_with(ends) {
+                remove(&entry.path())?;
+            }
+        }
+    }
+    for home in HOMES {
+        let Some(path) = inside(root, &format!("{home}/.ssh/authorized_keys")) else {
+            continue;
+        };
+        let is_file = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file());
+        let Some(text) = (if is_file { files::read_if_there(&path)? } else { None }) else {
+            continue;
+        };
+        match without(&text, login_key) {
+            left if left.trim().is_empty() => remove(&path)?,
+            // Written in place: its owner and mode stay.
+            left if left != text => fs::write(&path, left).map_err(LabError::io("write", &path))?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The text without the lines that are a key.
+fn without(text: &str, key: &str) -> String {
+    text.lines().filter(|line| line.trim() != key.trim()).flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Where a file of a disk is, if the way there leads through directories only: a link of the host's
+/// could lead out of it.
+fn inside(root: &Path, name: &str) -> Option<PathBuf> {
+    let mut path = root.to_owned();
+    let parts: Vec<&str> = name.split('/').collect();
+    for (place, part) in parts.iter().enumerate() {
+        path.push(part);
+        if place + 1 < parts.len() && !is_dir(&path) {
+            return None;
+        }
+    }
+    Some(path)
+}
+
+fn is_dir(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
+}
+
+/// Removes what is there, a link itself and not what it leads to.
+fn remove(path: &Path) -> Result<()> {
+    if is_dir(path) { files::remove_tree(path) } else { files::remove_file(path) }
+}
+
+/// Thirty-two hex digits that nobody has had before.
+pub(crate) fn fresh_id() -> Result<String> {
+    const UUID: &str = "/proc/sys/kernel/random/uuid";
+    fs::read_to_string(UUID).map(|uuid| uuid.trim().replace('-', "")).map_err(LabError::io("read", UUID))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn disk(files: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn what_is_one_hosts_goes_and_the_rest_stays() {
+        let gone = ["etc/machine-id", "etc/hostname", "etc/ssh/ssh_host_rsa_key", "var/log/journal/1/system.journal"];
+        let stays = ["etc/ssh/sshd_config", "var/log/dpkg.log", "var/lib/dhcp/README", "etc/app/machine-id"];
+        let dir = disk(&[&gone[..], &stays[..]].concat());
+        strip(dir.path(), "key").unwrap();
+        for file in gone {
+            assert!(!dir.path().join(file).exists(), "{file}");
+        }
+        for file in stays {
+            assert!(dir.path().join(file).exists(), "{file}");
+        }
+    }
+
+    #[test]
+    fn the_labs_key_goes_and_others_stay() {
+        let dir = disk(&["root/.ssh/authorized_keys", "home/debian/.ssh/authorized_keys"]);
+        let (root, debian) =
+            (dir.path().join("root/.ssh/authorized_keys"), dir.path().join("home/debian/.ssh/authorized_keys"));
+        fs::write(&root, "ssh-ed25519 A lab\n").unwrap();
+        fs::write(&debian, "ssh-ed25519 A lab\nssh-ed25519 B mine\n").unwrap();
+        strip(dir.path(), "ssh-ed25519 A lab\n").unwrap();
+        assert!(!root.exists());
+        assert_eq!(fs::read_to_string(debian).unwrap(), "ssh-ed25519 B mine\n");
+    }
+
+    #[test]
+    fn links_of_a_host_lead_nowhere() {
+        let machine = disk(&["machine-id", "ssh_host_rsa_key", "authorized_keys"]);
+        let dir = disk(&["root/readme", "var/log/readme"]);
+        symlink(machine.path(), dir.path().join("etc")).unwrap();
+        symlink(machine.path(), dir.path().join("root/.ssh")).unwrap();
+        symlink(machine.path(), dir.path().join("var/log/journal")).unwrap();
+        strip(dir.path(), "x").unwrap();
+        assert_eq!(fs::read_dir(machine.path()).unwrap().count(), 3);
+    }
+}

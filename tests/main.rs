@@ -6,6 +6,8 @@
 mod common;
 #[path = "common/events.rs"]
 mod events;
+#[path = "common/prepared.rs"]
+mod prepared;
 #[path = "common/sshd.rs"]
 mod server;
 #[path = "common/transcript.rs"]

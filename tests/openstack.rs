@@ -6,6 +6,7 @@
 
 use crate::common::{all, draw, has_its_turn, skipped};
 use crate::events::Told;
+use crate::prepared::Prepared;
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -59,8 +60,9 @@ fn generation(suite: &str, version: &str) {
     if !has_its_turn("openstack") {
         return;
     }
-    let hosts = [BROKERS.as_slice(), &[CLIENT]].concat();
-    let Some(world) = World::up(&format!("openstack-{suite}"), &hosts, suite) else { return };
+    let services = Prepared::by("haflow-test-openstack", &text("install.sh"));
+    let hosts: [(&[&str], _); 2] = [(&[CLIENT], services), (&BROKERS, Prepared::rabbitmq())];
+    let Some(world) = World::with(&format!("openstack-{suite}"), &hosts, suite) else { return };
     let inventory = fs::read_to_string(world.folder.path().join("inventory.toml")).expect("the inventory");
     world.write("inventory.toml", &(inventory + GROUPS));
     set_up(&world);
@@ -90,24 +92,16 @@ fn put(world: &World, host: &str, path: &str, text: &str) {
     world.sh(host, &format!("umask 077; cat >{path} <<'END'\n{text}\nEND"));
 }
 
-/// The cluster, and meanwhile the packages.
+fn text(file: &str) -> String {
+    fs::read_to_string(format!("{FOLDER}/{file}")).expect("it is beside this file")
+}
+
+/// The cluster.
 fn set_up(world: &World) {
-    for file in ["install.sh", "traffic.py"] {
-        let text = fs::read_to_string(format!("{FOLDER}/{file}")).expect("it is beside this file");
-        put(world, CLIENT, &format!("/root/{file}"), text.trim_end());
-    }
-    world.sh(
-        CLIENT,
-        "systemd-run -q --unit install --remain-after-exit sh -c 'sh /root/install.sh >/root/install.log 2>&1'",
-    );
+    put(world, CLIENT, "/root/traffic.py", text("traffic.py").trim_end());
     let made = world.told("run", "playbooks/rabbit-ha.rhai", &[]).exits(0);
     assert_eq!(made.count("failed"), 0);
     world.step("the brokers are a cluster");
-    until(world, "the packages are installed", 600, || {
-        let state = world.sh(CLIENT, "systemctl show -p ActiveState -p SubState --value install | paste -sd ' '");
-        assert!(!state.starts_with("failed"), "{}", world.sh(CLIENT, "tail -n 20 /root/install.log"));
-        state == "active exited"
-    });
 }
 
 /// Waits until something holds, and says so.

@@ -2,6 +2,7 @@
 //! tools, kept by a second run, and mended.
 
 use crate::common::{all, has_its_turn, skipped};
+use crate::prepared::Prepared;
 use crate::world::World;
 use serde_json::{Value, json};
 use std::fs;
@@ -22,9 +23,9 @@ for name in rabbit1 rabbit2 rabbit3; do
     openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 20 -extfile extensions -out $name.pem 2>/dev/null
 done"#;
 
-/// The lab, its hosts with full names and certificates, before there is any broker.
+/// The lab, its hosts with full names and certificates, before any broker has run.
 fn world(part: &str, suite: &str) -> Option<World> {
-    let world = World::up(part, &BROKERS, suite)?;
+    let world = World::with(part, &[(&BROKERS, Prepared::rabbitmq())], suite)?;
     fs::copy(format!("{FOLDER}/site.rhai"), world.folder.path().join("site.rhai")).expect("the playbook");
     let inventory = fs::read_to_string(world.folder.path().join("inventory.toml")).expect("the inventory");
     // Its last table is that of the group.

@@ -2,6 +2,7 @@
 //! nothing is changed and nothing is lost; and what is said to be done about it does.
 
 use crate::common::has_its_turn;
+use crate::prepared::Prepared;
 use crate::world::World;
 
 const BROKERS: [&str; 3] = ["rabbit1", "rabbit2", "rabbit3"];
@@ -50,7 +51,7 @@ fn what_a_run_must_not_go_on_from_is_refused() {
     if !has_its_turn("refusals") {
         return;
     }
-    let Some(world) = World::up("refusals", &BROKERS, "bookworm") else { return };
+    let Some(world) = World::with("refusals", &[(&BROKERS, Prepared::rabbitmq())], "bookworm") else { return };
 
     world.write("missing.rhai", r#"install(host("rabbit1"), ["tree", "no-such-thing"]);"#);
     let told = world.told("run", "missing.rhai", &[]).exits(1);

@@ -3,6 +3,7 @@
 
 use crate::common::draw;
 use crate::events::Told;
+use crate::prepared::Prepared;
 use crate::world::World;
 use std::collections::BTreeSet;
 use std::fs;
@@ -46,14 +47,18 @@ switch does {
 "#;
 
 fn script(world: &World, file: &str) {
-    world.sh("rpm1", &fs::read_to_string(format!("{FOLDER}/{file}")).expect("it is beside this file"));
+    world.sh("rpm1", &text(file));
+}
+
+fn text(file: &str) -> String {
+    fs::read_to_string(format!("{FOLDER}/{file}")).expect("it is beside this file")
 }
 
 #[test]
 fn packages_come_and_go_by_dnf_and_by_zypper() {
-    let Some(world) = World::up("rpm", &["rpm1"], "bookworm") else { return };
+    let host = Prepared::by("haflow-test-rpm", &text("host.sh"));
+    let Some(world) = World::with("rpm", &[(&["rpm1"], host)], "bookworm") else { return };
     fs::write(world.folder.path().join("packages.rhai"), PLAYBOOK).expect("the playbook");
-    script(&world, "host.sh");
     script(&world, "packages.sh");
     for key in ["pinned.asc", "other.asc"] {
         world.write(key, &world.sh("rpm1", &format!("cat /srv/{key}")));

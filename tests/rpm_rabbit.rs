@@ -4,6 +4,7 @@
 //! With zypper only by `HAFLOW_TEST_ALL=1`: it differs in how the package comes.
 
 use crate::common::{all, has_its_turn, skipped};
+use crate::prepared::Prepared;
 use crate::world::World;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -49,8 +50,8 @@ fn brokers_of_the_rpm_families_become_a_cluster() {
     if !has_its_turn("rpm_rabbit") {
         return;
     }
-    let Some(world) = World::up("rpm-rabbit", &BROKERS, "bookworm") else { return };
-    everywhere(&world, &scripts(&["host.sh", "erlang.sh"]));
+    let erlang = Prepared::by("haflow-test-rpm-erlang", &scripts(&["host.sh", "erlang.sh"]));
+    let Some(world) = World::with("rpm-rabbit", &[(&BROKERS, erlang)], "bookworm") else { return };
     world.sh("rabbit1", &scripts(&["packages.sh", "broker.sh"]));
     world.write("repository.rhai", REPOSITORY);
     world.write("pinned.asc", &world.sh("rabbit1", "cat /srv/pinned.asc"));

@@ -2,7 +2,8 @@
 
 use crate::common::{Ran, all, skipped};
 use crate::events::{Told, haflow};
-use haflow_lab::Lab;
+use crate::prepared::Prepared;
+use haflow_lab::{Lab, LabError};
 use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
@@ -47,6 +48,10 @@ impl Drop for Turn {
     }
 }
 
+fn owned(hosts: &[&str]) -> Vec<String> {
+    hosts.iter().map(|host| (*host).to_owned()).collect()
+}
+
 /// The playbooks that come with haflow.
 pub(crate) fn playbooks() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../playbooks");
@@ -64,8 +69,31 @@ impl Drop for World {
 }
 
 impl World {
-    /// A lab with these hosts; `None`, with a word on it, if there can't be one.
+    /// A lab with these hosts, bare; `None`, with a word on it, if there can't be one.
     pub(crate) fn up(part: &str, hosts: &[&str], suite: &str) -> Option<Self> {
+        Self::lab(part, suite, |name| Lab::up(name, &owned(hosts), suite, &|_| {}))
+    }
+
+    /// A lab with these hosts, each of which has what was prepared for it; `None`, with a word on it, if there
+    /// can't be one.
+    pub(crate) fn with(part: &str, hosts: &[(&[&str], Prepared)], suite: &str) -> Option<Self> {
+        let world = Self::lab(part, suite, |name| {
+            let mut lab = None;
+            for (hosts, prepared) in hosts {
+                let snapshot = prepared.snapshot(suite)?;
+                lab = Some(Lab::up_from(name, &owned(hosts), &snapshot, Some(suite), &|_| {})?);
+            }
+            Ok(lab.expect("there are hosts"))
+        })?;
+        for (hosts, prepared) in hosts.iter().filter(|(_, prepared)| !prepared.own.is_empty()) {
+            for host in *hosts {
+                world.sh(host, prepared.own);
+            }
+        }
+        Some(world)
+    }
+
+    fn lab(part: &str, suite: &str, up: impl FnOnce(&str) -> Result<Lab, LabError>) -> Option<Self> {
         if let Err(why) = haflow_lab::supported() {
             skipped(&why.to_string());
             return None;
@@ -81,10 +109,9 @@ impl World {
         let turn = Turn::wait();
         let began = Instant::now();
         let name = format!("haflow-test-{part}-{}", std::process::id());
-        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         // The guard comes first: a lab that comes up only half goes too.
         let folder = tempfile::tempdir().expect("a folder");
-        let lab = Lab::up(&name, &hosts, suite, &|_| {}).unwrap_or_else(|error| {
+        let lab = up(&name).unwrap_or_else(|error| {
             let _ = Lab::down(&name, &|_| {});
             panic!("the lab doesn't come up: {error}")
         });

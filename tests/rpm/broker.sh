@@ -3,6 +3,7 @@
 set -eu
 export HOME=/root
 cd /root
+apt-get update -qq
 apt-get download -qq rabbitmq-server 2>/dev/null
 dpkg-deb -x rabbitmq-server_*.deb deb
 version=$(dpkg-deb -f rabbitmq-server_*.deb Version | sed 's/-.*//')

@@ -47,6 +47,8 @@ pub struct LabHost {
     pub known_hosts: PathBuf,
     /// Debian's suite, such as "bookworm".
     pub suite: String,
+    /// The snapshot that its disk was started from, if from one.
+    pub snapshot: Option<String>,
     /// Whether it was running when the lab was looked at.
     pub running: bool,
     /// Whether it was cut off from the network when the lab was looked at.
@@ -158,7 +160,8 @@ impl Lab {
     }
 
     /// Removes a lab and everything that it made, also one that is half made or that a crash left
-    /// behind. Removing a lab that doesn't exist is fine. Bases are kept.
+    /// behind. Removing a lab that doesn't exist is fine. Bases and snapshots
+    /// are kept.
     ///
     /// # Errors
     /// If something can't be removed; another `down` goes on from there.
@@ -209,6 +212,7 @@ impl Lab {
                 key: parts.key(),
                 known_hosts: parts.known_hosts(),
                 suite: host.suite.clone(),
+                snapshot: host.snapshot.as_ref().map(|layers| layers.name.clone()),
                 running: parts.cgroups(host)?.init().is_some(),
                 cut: parts.network().is_unplugged(host.index),
             })

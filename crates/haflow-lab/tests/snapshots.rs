@@ -72,7 +72,7 @@ fn hosts_start_from_a_disk_without_being_that_host() {
     assert!(matches!(lab.snapshot("one", snapshot, false, &|_| {}), Err(LabError::SnapshotExists { .. })));
 
     let new = Lab::up_from(to, &hosts(&["a", "b"]), snapshot, None, &|_| {}).unwrap();
-    assert!(new.hosts().iter().all(|host| host.suite == "bookworm"));
+    assert!(new.hosts().iter().all(|host| host.suite == "bookworm" && host.snapshot.as_ref() == Some(snapshot)));
     for host in ["a", "b"] {
         assert_eq!(sh(&new, host, LOOK), SEEN, "{host}");
         assert_eq!(sh(&new, host, "hostname; cat /etc/hostname"), format!("{host}\n{host}"));

@@ -32,7 +32,7 @@ enum What {
         /// Their Debian release [default: bookworm, or that of the snapshot]
         #[arg(long, value_name = "NAME")]
         suite: Option<String>,
-        /// Start from a snapshot (see `haflow lab snapshot`); hosts that are there have to stand on it already
+        /// Start from a snapshot (`haflow lab snapshot`); hosts that are there have to stand on it already
         #[arg(long, value_name = "SNAPSHOT")]
         from: Option<String>,
     },
@@ -178,7 +178,8 @@ fn print_hosts(lab: &Hosts) {
             (true, true) => "running, cut off",
             (false, _) => "stopped",
         };
-        say(&format!("  {:width$}  {:15}  {:8}  {state}", host.name, host.address, host.suite));
+        let from = host.snapshot.as_ref().map(|name| format!(", from snapshot {name}")).unwrap_or_default();
+        say(&format!("  {:width$}  {:15}  {:8}  {state}{from}", host.name, host.address, host.suite));
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::common::draw;
 use crate::world::World;
+use haflow_lab::Snapshot;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -310,4 +311,56 @@ fn mirrored_queues_are_refused_where_the_broker_has_none() {
     }
     world.same_as(&before);
     world.step("RAM nodes are refused on RabbitMQ 4, and nothing is changed");
+}
+
+/// Removes a snapshot at the end, also of a test that fails.
+struct Forget(String);
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        let _ = Snapshot::remove(&self.0, &|_| {});
+    }
+}
+
+#[test]
+fn a_disk_is_kept_listed_started_from_and_removed() {
+    let Some(world) = World::up("disk", &["web1"], "bookworm") else { return };
+    let name = world.lab.name();
+    let kept = Forget(format!("{name}-kept"));
+    let lab = |arguments: &[&str]| world.haflow(&[&["lab", "--name", name], arguments].concat());
+    world.sh("web1", "echo kept > /root/file");
+    let taken = lab(&["snapshot", "web1", &kept.0]);
+    assert_eq!((taken.exit, &*taken.stdout), (0, ""), "{}", taken.stderr);
+    let said: Vec<&str> = taken.stderr.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(said, ["shutting", "copying", "snapshot", "booting", "web1"], "{}", taken.stderr);
+    let again = lab(&["snapshot", "web1", &kept.0]);
+    assert!(
+        again.exit == 1 && again.stderr.contains("exists already") && again.stderr.contains("--replace"),
+        "{again:?}"
+    );
+    assert_eq!(lab(&["snapshot", "web1", &kept.0, "--replace"]).exit, 0);
+    let listed = lab(&["snapshots"]).stdout;
+    let line = listed.lines().find(|line| line.starts_with(&kept.0)).expect("it is listed");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert!(words.len() == 7 && words[1] == "bookworm" && words[3] == "kB" && words[6] == "old", "{line}");
+    world.step("a disk is kept and listed");
+
+    let slip = kept.0.replace("kept", "kpt");
+    for command in [["up", "web2", "--from", &slip].as_slice(), &["snapshots", "--remove", &slip]] {
+        let unknown = lab(command);
+        assert_eq!(unknown.exit, 64, "{unknown:?}");
+        assert!(unknown.stderr.contains(&format!("did you mean `{}`?", kept.0)), "{}", unknown.stderr);
+    }
+    let other = lab(&["up", "web2", "--from", &kept.0, "--suite", "trixie"]);
+    assert!(other.exit == 1 && other.stderr.contains("is bookworm, not trixie"), "{other:?}");
+    let there = lab(&["up", "web1", "--from", &kept.0]);
+    assert!(there.exit == 1 && there.stderr.contains("host web1 of this lab exists"), "{there:?}");
+    let up = lab(&["up", "web2", "--from", &kept.0]);
+    assert!(up.exit == 0 && up.stdout.contains(&format!("running, from snapshot {}", kept.0)), "{up:?}");
+    let seen = lab(&["ssh", "web2", "cat", "/root/file", "/etc/hostname"]);
+    assert_eq!(seen.stdout, "kept\nweb2\n", "{}", seen.stderr);
+    assert_eq!(lab(&["snapshots", "--remove", &kept.0]).exit, 0);
+    assert!(!lab(&["snapshots"]).stdout.contains(&kept.0));
+    assert_eq!(lab(&["ssh", "web2", "cat", "/root/file"]).stdout, "kept\n");
+    world.step("a host starts from it, and runs on when it is removed");
 }

@@ -19,7 +19,7 @@ use crate::{
     error::{LabError, Result},
     files::{self, Lock},
     identity, names,
-    progress::Report,
+    progress::{Progress, Report},
     state::{self, Saved, SavedHost},
     tools,
 };
@@ -119,6 +119,7 @@ impl Snapshot {
         if !file(name).exists() {
             return Err(none(name));
         }
+        progress(Progress::Removing { what: format!("snapshot {name}") });
         files::remove_file(&file(name))?;
         collect()
     }

@@ -76,9 +76,10 @@ enum What {
     },
     /// Keep a host's disk, for new hosts to start from
     ///
-    /// A host that runs is shut down for it, so that its files are whole, and booted again; the lab's other
-    /// hosts run on. What makes the disk this one host's isn't kept: its id, name, host keys, journal, leases
-    /// and the lab's key. What services made for themselves is, such as a broker's cookie or a database's id.
+    /// A host that runs is shut down for it, so that its files are whole, and booted again; the
+    /// lab's other hosts run on. What makes the disk this one host's isn't kept: its id, name,
+    /// host keys, journal, leases and the lab's key. What services made for themselves is kept,
+    /// such as a broker's cookie or a database's id.
     ///
     ///     haflow lab up web1
     ///     haflow lab ssh web1 'apt-get update && apt-get install -y nginx'

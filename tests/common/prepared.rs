@@ -22,7 +22,7 @@ const MAX_AGE: Duration = Duration::from_hours(24);
 /// A host has neither an index of packages nor packages that were downloaded, as a bare one hasn't.
 const END: &str = "\napt-get -q clean\nrm -rf /var/lib/apt/lists/*\n";
 
-const RABBITMQ: &str = r"
+const RABBITMQ: &str = r#"
 export DEBIAN_FRONTEND=noninteractive
 # Not started: its database is that of the host that it is started on.
 printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
@@ -32,8 +32,8 @@ apt-get -qy install rabbitmq-server
 rm /usr/sbin/policy-rc.d
 systemctl disable rabbitmq-server
 rm /var/lib/rabbitmq/.erlang.cookie
-! ls -A /var/lib/rabbitmq/mnesia | grep .
-";
+[ -z "$(ls -A /var/lib/rabbitmq/mnesia)" ]
+"#;
 /// As Debian's package makes it.
 const COOKIE: &str = r"set -e; umask 077; cd /var/lib/rabbitmq
 openssl rand -base64 -out .erlang.cookie 42; chmod 400 .erlang.cookie; chown rabbitmq:rabbitmq .erlang.cookie";

@@ -2,8 +2,8 @@
 //! of one cached base, in network namespaces on one bridge, with sshd and a key of their own.
 //!
 //! A lab outlives the process that brought it up; its state is in `/var/lib/haflow/lab`, the bases in
-//! `/var/cache/haflow/lab`, and in `snapshots` below it the disks that [`Lab::snapshot`] has kept for hosts to
-//! start from ([`Lab::up_from`], [`Recipe`]). Everything else that it makes (links, cgroups, namespaces, the
+//! `/var/cache/haflow/lab`, and in `snapshots` below it the disks that [`Lab::snapshot`] has kept for hosts
+//! to start from ([`Lab::up_from`], [`Recipe`]). Everything else that it makes (links, cgroups, namespaces, the
 //! firewall's table) bears a name that starts with `haflow` and is gone after [`Lab::down`].
 //!
 //! This crate never prints: what happens goes to a callback as [`Progress`]. It blocks its caller; the

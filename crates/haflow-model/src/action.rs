@@ -1,7 +1,8 @@
-//! What an action is: asked here and nowhere else. A new action answers all of it at once, since each match is
-//! exhaustive; the engine asks for the action itself only where it decides and where it applies.
+//! What an action is: asked here. A new action answers all of it at once, since each match is exhaustive. The
+//! engine asks for the action itself only where it decides (`decide`, `ready`) and where it applies (`step`), without a
+//! catch-all there too.
 
-use crate::{Act, Action, Content, FileState, Gate, Param, Probe, Read};
+use crate::{Action, Content, FileState, Gate, Param, Probe, Read};
 
 /// Whether a task that ended well is done once more when its run is resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +73,10 @@ impl Action {
         }
     }
 
-    /// The act, which runs whatever there is: nothing shows whether it was done.
-    pub fn always_runs(&self) -> Option<&Act> {
+    /// Why it runs whatever there is, if it does: nothing shows whether it was done.
+    pub fn always_runs(&self) -> Option<&str> {
         match self {
-            Self::Act(act) => Some(act),
+            Self::Act(act) => Some(&act.reason),
             Self::Ensure(_) | Self::File(_) | Self::Gate(_) | Self::Read(_) => None,
         }
     }

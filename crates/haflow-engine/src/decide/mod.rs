@@ -16,28 +16,31 @@ use crate::decide::differences::differences;
 use crate::decide::known::Known;
 use crate::decide::ready::Ready;
 use crate::decide::seen::Seen;
-use haflow_model::{Act, Action, Change, Decision, Diff, FileState, Task, Value};
+use haflow_model::{Action, Change, Decision, Diff, FileState, Task, Value};
 
 /// What is to be done about `task`, seen from the state of its host. Plan and execute both ask here.
 pub(crate) fn decide(task: &Ready<'_>, seen: &Seen) -> Decision {
     if let Some(source) = &task.later {
         return decide_without_want(task, seen, source);
     }
-    match (&task.task.action, seen) {
-        (Action::File(_), Seen::File(seen)) => match task.file() {
-            Some(wanted) => wanted.decide(seen),
-            None => Decision::UpToDate,
+    match &task.task.action {
+        Action::File(_) => match (task.file(), seen) {
+            (Some(wanted), Seen::File(seen)) => wanted.decide(seen),
+            _ => unreachable!("a file's look shows a file"),
         },
-        (Action::Ensure(_) | Action::Gate(_), Seen::Value(state)) => compare(state, task.want.as_ref()),
-        (Action::Act(act), _) => always_runs(act),
+        Action::Ensure(_) | Action::Gate(_) => match seen {
+            Seen::Value(state) => compare(state, task.want.as_ref()),
+            Seen::File(_) | Seen::Nothing => unreachable!("a probe shows a value"),
+        },
+        Action::Act(act) => always_runs(&act.reason),
         // What is read is an output, not a difference.
-        _ => Decision::UpToDate,
+        Action::Read(_) => Decision::UpToDate,
     }
 }
 
-/// An act runs, whatever there is.
-pub(crate) fn always_runs(act: &Act) -> Decision {
-    Decision::Act { reason: format!("always runs: {}", act.reason) }
+/// What is to be done about what runs whatever there is.
+pub(crate) fn always_runs(reason: &str) -> Decision {
+    Decision::Act { reason: format!("always runs: {reason}") }
 }
 
 /// What can be told where what is wanted is an output that isn't known yet: whatever it is, it isn't nothing.

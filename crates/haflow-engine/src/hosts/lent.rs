@@ -2,7 +2,7 @@
 
 use crate::filters::Filters;
 use crate::hosts::host::{Link, Reached, guard};
-use crate::hosts::transport::{Killed, Transport};
+use crate::hosts::transport::Killed;
 use crate::lane::frame::FOLDER;
 use crate::lane::{Lane, LaneError, Output, Process, Script, Stopped};
 use std::sync::Arc;
@@ -145,7 +145,7 @@ impl<'h> Lent<'h> {
                 let nothing_answers =
                     || Killed { stopped: Stopped { unknown: true, ..Stopped::default() }, ..Killed::default() };
                 let killed = match self.link.connection.get() {
-                    Some(Ok((transport @ (Transport::Ssh(_) | Transport::Local), _))) => {
+                    Some(Ok((transport, _))) => {
                         let runs = step.filter(|(_, before)| lane.keeps() && come <= *before);
                         let folder = runs.map(|(step, _)| format!("{FOLDER}{step}"));
                         let (host, user) = (&self.reached.host, self.user.as_deref());
@@ -158,7 +158,7 @@ impl<'h> Lent<'h> {
                         }
                         killed.unwrap_or_else(nothing_answers)
                     }
-                    _ => Killed::default(),
+                    Some(Err(_)) | None => Killed::default(),
                 };
                 Err(match error {
                     LaneError::TimedOut { after, mut stdout, mut stderr, .. } => {

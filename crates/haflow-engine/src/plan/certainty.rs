@@ -107,9 +107,9 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
             let because = upstream.graph.task_id(source);
             match task.action.always_runs() {
                 // It runs whatever it is given.
-                Some(act) if task.when.is_none() => {
+                Some(reason) if task.when.is_none() => {
                     let why = "what it is given isn't known yet".into();
-                    (always_runs(act), Some(Assumed { because, why }))
+                    (always_runs(reason), Some(Assumed { because, why }))
                 }
                 _ => {
                     let why = "its output is known only once that has run".into();

@@ -182,23 +182,13 @@ pub(crate) async fn apply(
 ) -> Result<Option<Applied>, Trouble> {
     let timeout = task.task.policy.timeout;
     let process = step.map_or(Process::Own, Process::Kept);
-    let prepared = match (&task.task.action, task.file(), sight.seen()) {
-        (Action::Ensure(ensure), ..) => Prepared { text: &ensure.apply, variables: task.variables(), process },
-        (Action::Act(act), ..) => Prepared { text: &act.apply, variables: task.variables(), process },
-        (_, Some(wanted), Seen::File(seen)) => {
-            // Both scripts are haflow's own and share a shell: a hundred files are a hundred shells fewer.
-            let (text, variables) = wanted.apply_and_probe(seen, matches!(sight, Sight::Before(_)))?;
-            let output = lane
-                .run(Script { text: &text, variables: &variables.0, process: Process::Pinned }, timeout, kill)
-                .await?;
-            if output.exit == 0 && output.stdout == file::MOVED {
-                return Ok(None);
-            }
-            let after = seen_after(lane.filters(), task, &output, kill).await?;
-            return Ok(Some(Applied { output, after }));
-        }
-        (action, ..) => unreachable!("nothing to apply in {action:?}"),
+    let text = match &task.task.action {
+        Action::Ensure(ensure) => &ensure.apply,
+        Action::Act(act) => &act.apply,
+        Action::File(_) => return apply_file(lane, task, sight, kill).await,
+        Action::Gate(_) | Action::Read(_) => unreachable!("what only looks is never to be changed"),
     };
+    let prepared = Prepared { text, variables: task.variables(), process };
     if let Some(probe) = probe(task) {
         let mut outputs = Vec::new();
         lane.run_all(&[prepared.script(), probe.script()], timeout, kill, |output| outputs.push(output)).await?;
@@ -210,6 +200,27 @@ pub(crate) async fn apply(
     }
     let output = lane.run(prepared.script(), timeout, kill).await?;
     Ok(Some(Applied { output, after: Ok(Seen::Nothing) }))
+}
+
+/// Writes a file and looks again. Both scripts are haflow's own and share a shell: a hundred files are a hundred shells
+/// fewer.
+async fn apply_file(
+    lane: &mut Lent<'_>,
+    task: &Ready<'_>,
+    sight: &Sight,
+    kill: &CancellationToken,
+) -> Result<Option<Applied>, Trouble> {
+    let (Some(wanted), Seen::File(seen)) = (task.file(), sight.seen()) else {
+        unreachable!("a file's look shows a file")
+    };
+    let (text, variables) = wanted.apply_and_probe(seen, matches!(sight, Sight::Before(_)))?;
+    let script = Script { text: &text, variables: &variables.0, process: Process::Pinned };
+    let output = lane.run(script, task.task.policy.timeout, kill).await?;
+    if output.exit == 0 && output.stdout == file::MOVED {
+        return Ok(None);
+    }
+    let after = seen_after(lane.filters(), task, &output, kill).await?;
+    Ok(Some(Applied { output, after }))
 }
 
 /// What there is after an apply.
@@ -254,6 +265,7 @@ pub(crate) fn judge(task: &Ready<'_>, applied: Applied) -> Result<Option<Known>,
     }
     let doesnt_hold = |how: String| failed(format!("applied, but it doesn't hold: {how}"), &output);
     match after {
+        Ok(Seen::Nothing) if !task.task.action.has_output() => Ok(None),
         Ok(Seen::Nothing) => {
             let text = String::from_utf8_lossy(&output.stdout);
             Ok(Some(Known::Plain(Value::from(text.strip_suffix('\n').unwrap_or(&text)))))

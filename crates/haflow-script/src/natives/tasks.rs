@@ -134,7 +134,7 @@ impl Head {
         let scope = scope(&action, self.expect, &mut options)?;
         let trace = call.trace();
         let place = trace.place.clone();
-        let prints = matches!(action, Action::Act(_) | Action::Read(_));
+        let prints = action.has_output();
         let task = Task {
             host: self.host,
             kind: self.kind,
@@ -172,7 +172,7 @@ impl Head {
 /// What the task reads and touches: what the options say, or what follows from the action.
 fn scope(action: &Action, expect: Vec<(Thing, Value)>, options: &mut Options) -> Result<Scope, Problem> {
     let (reads, touches) = (things("reads", options)?, things("touches", options)?);
-    if touches.is_some() && matches!(action, Action::Gate(_) | Action::Read(_)) {
+    if touches.is_some() && !action.changes() {
         return Err(Problem::new("what only looks touches nothing").option("touches"));
     }
     let by_default = match action {

@@ -160,8 +160,10 @@ fn what_a_folder_hands_on_lets_nobody_in() {
          for f in home own; do setfacl -d -m u:65533:rwx $t/$f; done; umask 022
          n=1; pin_write $t/home/a 0 0 00600; pin_folder $t/home/b/c 0 0 00700
          getfacl -cp $t/home/a $t/home/b $t/home/b/c | grep -c 65533
-         pin_write $t/own/a '' '' 00600; getfacl -cpE $t/own/a | grep 65533; ls -A $t/home $t/own",
-        "0\nuser:65533:rwx\nT/home:\na\nb\n\nT/own:\na\n",
+         pin_write $t/own/a '' '' 00600; getfacl -cpE $t/own/a | grep 65533; ls -A $t/home $t/own
+         mkdir -m 770 $t/more; echo x > $t/more/f; chmod 640 $t/more/f; chown 1:1 $t/more; chown 0:1 $t/more/f; pin_read $t/more/f
+         setfacl -m u:65533:rwx $t/more; pin_read $t/more/f 2>/dev/null; echo $?",
+        "0\nuser:65533:rwx\nT/home:\na\nb\n\nT/own:\na\nx\n77\n",
     );
 }
 

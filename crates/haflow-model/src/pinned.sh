@@ -187,7 +187,11 @@ pin_writer() {
 pin_writer_by() {
     case $1 in
         *[2367]) pin_writer +65534:+65534 ;;
-        *) pin_writer "+65534:+$2" ;;
+        # An ACL may let anybody write.
+        *) case $(ls -ld -- "${pin_dir:-/}") in
+            ??????????+*) pin_writer +65534:+65534 ;;
+            *) pin_writer "+65534:+$2" ;;
+        esac ;;
     esac
 }
 

@@ -72,12 +72,15 @@ pub(super) fn read(
                     let said = rest.strip_prefix('=').unwrap_or(rest).trim();
                     // ssh takes more for a name than haflow would know it by, and `Host` would be about all that follows.
                     let named = end > 0 && value[..end].bytes().all(|byte| byte.is_ascii_alphanumeric());
-                    if !named || ["host", "match", "include"].contains(&&*value[..end].to_ascii_lowercase()) {
+                    let word = value[..end].to_ascii_lowercase();
+                    let unsaid = ["host", "match", "include"].contains(&&*word) || word == "port" && !is_port(said);
+                    if !named || unsaid {
                         return Err(unfit(file, at, name, &format!("-o {value}")));
                     }
                     option(connection, &value[..end], said, at, &mut left_out);
                 }
                 'J' => option(connection, "ProxyJump", &value, at, &mut left_out),
+                'p' if !is_port(&value) => return Err(unfit(file, at, name, &format!("-p {value}"))),
                 'p' => option(connection, "Port", &value, at, &mut left_out),
                 'l' => option(connection, "User", &value, at, &mut left_out),
                 'i' => option(connection, "IdentityFile", &value, at, &mut left_out),
@@ -95,6 +98,10 @@ pub(super) fn read(
     Ok(left_out)
 }
 
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
 /// One of the options of `ssh_config(5)`. Their names are told apart without regard to case.
 fn option(connection: &mut Connection, name: &str, value: &str, at: At, left_out: &mut Vec<String>) {
     let word = || Word { text: value.to_owned(), at };
@@ -106,7 +113,7 @@ fn option(connection: &mut Connection, name: &str, value: &str, at: At, left_out
         "identityfile" if connection.key.is_none() => connection.key = Some(word()),
         "userknownhostsfile" => drop(connection.known_hosts.get_or_insert_with(word)),
         "port" if connection.port.is_some() => {}
-        "port" if value.parse::<u16>().is_ok() => connection.port = value.parse().ok(),
+        "port" => connection.port = value.parse().ok(),
         // Host keys are checked, always.
         "stricthostkeychecking" if matches!(value, "yes" | "ask") => {}
         "stricthostkeychecking" => left_out.push(format!("{name}={value}")),

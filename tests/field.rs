@@ -51,6 +51,8 @@ fn what_the_field_reports_holds_here() {
     host.0.step("templates are read");
     enabled_for_this_boot(&host);
     host.0.step("enabled for one boot isn't enabled");
+    enabled_with_others_and_linked(&host);
+    host.0.step("units are enabled with others, and links to units stay");
     groups_without_a_name(&host);
     groups_by_number(&host);
     owners_with_two_names(&host);
@@ -148,6 +150,46 @@ fn enabled_for_this_boot(host: &Host) {
     host.sh("systemd-run --unit=rt5 --quiet sleep infinity");
     host.fails(r#"service(node, "rt5");"#, &["rt5"]);
     host.holds(r#"service(node, "rt5", #{ enabled: false });"#);
+}
+
+fn enabled_with_others_and_linked(host: &Host) {
+    host.sh(&format!(
+        "cd /etc/systemd/system
+         printf '{SLEEPS}[Install]\\nAlso=with1.service \\\\\\n with2.timer\\n' > with.service
+         printf '{SLEEPS}[Install]\\nWantedBy=multi-user.target\\n' > with1.service
+         printf '[Timer]\\nOnCalendar=daily\\nUnit=with.service\\n[Install]\\nWantedBy=timers.target\\n' > with2.timer
+         printf '{SLEEPS}[Install]\\nWantedBy=multi-user.target\\n' > named.service
+         ln -s /etc/systemd/system/named.service other-name.service
+         mkdir -p /opt/units
+         printf '{SLEEPS}[Install]\\nWantedBy=multi-user.target\\n' > /opt/units/far.service
+         printf '{SLEEPS}' > /opt/units/near.service
+         systemctl link /opt/units/far.service && systemctl link --runtime /opt/units/near.service
+         systemctl daemon-reload"
+    ));
+    let is_enabled = |units: &str| host.sh(&format!("systemctl is-enabled {units} | tr '\\n' ' '"));
+    assert_eq!(is_enabled("with with1 with2.timer"), "indirect disabled disabled");
+    host.holds(r#"service(node, "with", #{ enabled: false, running: () });"#);
+    host.converges(r#"service(node, "with");"#);
+    assert_eq!(is_enabled("with with1 with2.timer"), "indirect enabled enabled");
+    host.sh("systemctl disable with1");
+    host.converges(r#"service(node, "with");"#);
+    assert_eq!(is_enabled("with1 with2.timer"), "enabled enabled");
+    host.sh("systemctl disable with1 && systemctl enable --runtime with1");
+    host.converges(r#"service(node, "with", #{ enabled: false, running: () });"#);
+    assert_eq!(is_enabled("with with1 with2.timer"), "indirect disabled disabled");
+    // In use by another name, and not enabled.
+    assert_eq!(is_enabled("named"), "indirect");
+    host.converges(r#"service(node, "named", #{ running: () });"#);
+    assert_eq!(is_enabled("named"), "enabled");
+    // Linked: enabling and disabling leave the link alone.
+    assert_eq!(is_enabled("far near"), "linked linked-runtime");
+    host.holds(r#"service(node, "far", #{ enabled: false, running: () });"#);
+    host.holds(r#"service(node, "near", #{ enabled: true, running: () });"#);
+    host.converges(r#"service(node, "far");"#);
+    assert_eq!(is_enabled("far"), "enabled");
+    host.converges(r#"service(node, "far", #{ enabled: false, running: false });"#);
+    assert_eq!(is_enabled("far near"), "linked linked-runtime");
+    assert_eq!(host.sh("readlink /etc/systemd/system/far.service"), "/opt/units/far.service");
 }
 
 fn groups_without_a_name(host: &Host) {

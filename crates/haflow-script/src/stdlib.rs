@@ -48,7 +48,7 @@ macro_rules! module {
     ($name:literal, $called:ident) => { module!($name, $called, [$name]) };
 }
 
-static STDLIB: [Module; 15] = [
+static STDLIB: [Module; 16] = [
     module!("commands", Plainly),
     module!("files", Plainly),
     module!("hosts_file", Plainly),
@@ -58,6 +58,7 @@ static STDLIB: [Module; 15] = [
     module!("rpm", Inside, ["packages/rpm"]),
     module!("package_managers", Inside, ["packages/managers"]),
     module!("packages", Plainly, ["packages/install", "packages/repository"]),
+    module!("units", Inside),
     module!("services", Plainly),
     module!("users", Plainly),
     module!("waiting", Plainly),

@@ -51,6 +51,11 @@ fn json(was: &str, want: &str) -> Option<Vec<Change>> {
 
 /// The settings of two INI texts that differ in nothing else.
 fn settings(was: &str, want: &str) -> Option<Vec<Change>> {
+    // A byte order mark is no part of the first name.
+    let (was, want) = match (was.strip_prefix('\u{feff}'), want.strip_prefix('\u{feff}')) {
+        (Some(was), Some(want)) => (was, want),
+        _ => (was, want),
+    };
     let (was, want) = (Settings::new(was.as_bytes()), Settings::new(want.as_bytes()));
     let (was, want) = (Ini::new(&was), Ini::new(&want));
     let (old, new) = (was.settings(), want.settings());
@@ -96,7 +101,7 @@ impl<'t> Ini<'t> {
             let row = match (kind, &open) {
                 (Kind::Comment, _) => Row::Comment,
                 (Kind::Section, _) => Row::Section(text(section).to_owned()),
-                (Kind::Setting, _) => {
+                (Kind::Setting | Kind::Unsure, _) => {
                     let (key, value) = read.key_and_value(line);
                     let name = (text(section).to_owned(), text(key).to_owned());
                     open = Some(name.clone());
@@ -239,6 +244,7 @@ mod tests {
             ]
         );
         assert_eq!(of_ini("", "[DEFAULT]\na = 1\n"), [r#"DEFAULT.a: nothing → "1""#]);
+        assert_eq!(of_ini("\u{feff}[s]\na = 1\n", "\u{feff}[s]\na = 2\n"), [r#"s.a: "1" → "2""#]);
     }
 
     #[test]

@@ -8,14 +8,19 @@ use crate::decide::file::settings;
 use crate::decide::file::text::{Edited, Params, bare, line_end, lines, missing_end, usual_end};
 use haflow_model::{OwnEdit, Value};
 
-/// Makes the edit, whose params are the task's.
+/// What some editors put before a text in UTF-8. It is no part of the first line.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Makes the edit, whose params are the task's. A byte order mark stays where it is.
 pub(crate) fn edit(edit: OwnEdit, params: &[(String, Value)], old: Option<&[u8]>) -> Edited {
     let params = Params(params);
-    match edit {
-        OwnEdit::Line => line(&params, old),
-        OwnEdit::Block => block(&params, old),
-        OwnEdit::Settings => settings::edit(&params, old),
-    }
+    let text = old.map(|old| old.strip_prefix(MARK).unwrap_or(old));
+    let made = match edit {
+        OwnEdit::Line => line(&params, text),
+        OwnEdit::Block => block(&params, text),
+        OwnEdit::Settings => settings::edit(&params, text),
+    };
+    if text == old { made } else { Ok(made?.map(|made| [MARK, &made].concat())) }
 }
 
 /// The text so that another line can follow.
@@ -179,6 +184,23 @@ mod tests {
         let given = params(json!({"text": "level=2", "matching": "^level="}));
         let new = edit(OwnEdit::Line, &given, Some(b"# M\xfcller\nlevel=\xe9\n"));
         assert_eq!(new, Ok(Some(b"# M\xfcller\nlevel=2\n".to_vec())));
+    }
+
+    #[test]
+    fn a_byte_order_mark_stays_and_is_no_part_of_a_line() {
+        let mark = "\u{feff}";
+        for (which, given, old, new) in [
+            (OwnEdit::Line, json!({"text": "a"}), "a\nb\n", "a\nb\n"),
+            (OwnEdit::Line, json!({"text": "a=2", "matching": "^a="}), "a=1\n", "a=2\n"),
+            (OwnEdit::Line, json!({"text": "a", "remove": true}), "a\n", ""),
+            (OwnEdit::Block, json!({"first": "# B", "last": "# E", "text": "x\n"}), "# B\n# E\n", "# B\nx\n# E\n"),
+            (OwnEdit::Settings, json!({"section": "s", "key": "k", "value": "w"}), "[s]\nk=v\n", "[s]\nk=w\n"),
+            (OwnEdit::Settings, json!({"section": "", "key": "k", "value": "w"}), "k=v\n", "k=w\n"),
+            (OwnEdit::Settings, json!({"section": "", "key": "k", "value": "w"}), "[s]\n", "k = w\n\n[s]\n"),
+        ] {
+            let old = format!("{mark}{old}");
+            assert_eq!(made(which, given.clone(), old.as_bytes()), Ok(format!("{mark}{new}")), "{given} {old:?}");
+        }
     }
 
     fn text() -> impl Strategy<Value = Vec<u8>> {

@@ -21,6 +21,9 @@ pub(crate) enum Kind {
     Setting,
     /// It is further in than the setting before it, and continues its value.
     More,
+    /// It is further in than the setting before a blank line: another setting, or more of that one's value.
+    /// Programs differ (Python's configparser takes it for more).
+    Unsure,
 }
 
 /// A line: where in the text it is, or among those that were made.
@@ -110,8 +113,9 @@ impl<'t> Settings<'t> {
     pub(crate) fn new(text: &'t [u8]) -> Self {
         let (mut sections, mut numbers) = (vec![&b""[..]], HashMap::from([(&b""[..], 0)]));
         let mut section = 0;
-        // How far in the setting is that a line further in continues.
+        // How far in the setting is that a line further in continues, and the one before a blank line.
         let mut deep: Option<usize> = None;
+        let mut before: Option<usize> = None;
         let mut equal = None;
         let mut at = 0;
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
@@ -121,6 +125,7 @@ impl<'t> Settings<'t> {
             let inside = trim_start(bare);
             let indent = bare.len() - inside.len();
             let kind = if inside.is_empty() {
+                before = before.or(deep);
                 deep = None;
                 Kind::Blank
             } else if inside.starts_with(b"#") || inside.starts_with(b";") {
@@ -133,10 +138,11 @@ impl<'t> Settings<'t> {
                     sections.push(name);
                     place(sections.len() - 1)
                 });
-                deep = None;
+                (deep, before) = (None, None);
                 Kind::Section
             } else {
                 deep = Some(indent);
+                before = before.filter(|before| indent > *before);
                 if equal.is_none() {
                     // The first line that has only one of the signs tells which one ends keys here.
                     equal = match (inside.contains(&b'='), inside.contains(&b':')) {
@@ -145,7 +151,7 @@ impl<'t> Settings<'t> {
                         _ => None,
                     };
                 }
-                Kind::Setting
+                if before.is_some() { Kind::Unsure } else { Kind::Setting }
             };
             rows.push(Row { line: Line::Old(place(at), place(at + line.len())), section, kind });
             at += line.len();
@@ -191,19 +197,27 @@ impl<'t> Settings<'t> {
         Line::Made(u32::try_from(self.made.len() - 1).unwrap_or(u32::MAX))
     }
 
-    /// Makes one setting of a section what it shall be: a line for each value.
-    fn set(&mut self, name: &'t [u8], key: &[u8], values: &[String], sign: &[u8], end: &[u8]) {
+    /// Makes one setting of a section what it shall be: a line for each value. Refuses where nobody knows
+    /// which lines are its own.
+    fn set(&mut self, name: &'t [u8], key: &[u8], values: &[String], sign: &[u8], end: &[u8]) -> Result<(), String> {
         let section = self.sections.iter().position(|known| *known == name);
         let number = section.and_then(|at| u32::try_from(at).ok());
         let own = |row: &Row| Some(row.section) == number;
         // The lines of the setting: from one to the last that continues its value.
         let mut spans: Vec<(usize, usize, Vec<u8>)> = Vec::new();
         let mut open = false;
+        // The last setting that isn't unsure is this one; what may be more of its value.
+        let (mut ours, mut unsure): (bool, Vec<Row>) = (false, Vec::new());
         for (at, row) in self.rows.iter().enumerate() {
             match row.kind {
-                Kind::Setting if own(row) => {
+                Kind::Setting | Kind::Unsure if own(row) => {
                     let parts = parts(self.line(*row), self.equal, Some(key));
                     open = parts.key == key;
+                    if row.kind == Kind::Setting {
+                        ours = open;
+                    } else if ours {
+                        unsure.push(*row);
+                    }
                     if open {
                         spans.push((at, at + 1, parts.value.to_vec()));
                     }
@@ -219,12 +233,22 @@ impl<'t> Settings<'t> {
                 _ => open = false,
             }
         }
-        if spans.iter().map(|(_, _, value)| &value[..]).eq(values.iter().map(String::as_bytes)) {
-            return;
+        let same = spans.iter().map(|(_, _, value)| &value[..]).eq(values.iter().map(String::as_bytes));
+        let no_setting = |row: &&Row| !same || parts(self.line(**row), self.equal, None).sign.is_none();
+        if let Some(more) = unsure.iter().find(no_setting) {
+            let line = String::from_utf8_lossy(trim(bare(self.line(*more)))).into_owned();
+            return Err(format!(
+                "after `{}` come a blank line and `{line}`, which is further in: some programs read that as more of \
+                 its value, others as a setting; remove the blank line, or what it is further in by",
+                String::from_utf8_lossy(key)
+            ));
+        }
+        if same {
+            return Ok(());
         }
         if spans.is_empty() {
             self.add(number, name, key, values, sign, end);
-            return;
+            return Ok(());
         }
         let model = self.line(self.rows[spans[0].0]).to_vec();
         let model_sign = parts(&model, self.equal, Some(key)).sign.unwrap_or(sign).to_vec();
@@ -256,6 +280,7 @@ impl<'t> Settings<'t> {
             from = *stop;
         }
         self.rows.extend_from_slice(&rows[from..]);
+        Ok(())
     }
 
     /// Adds a setting that isn't there: below its commented-out default, or the last setting of its section,
@@ -268,7 +293,8 @@ impl<'t> Settings<'t> {
         for (at, row) in self.rows.iter().enumerate().filter(|(_, row)| Some(row.section) == number) {
             match row.kind {
                 Kind::Setting => (last, setting) = (Some(at), Some(*row)),
-                Kind::More => last = Some(at),
+                // Written as far in, it might be more of a value.
+                Kind::More | Kind::Unsure => last = Some(at),
                 Kind::Section => head = Some(at),
                 Kind::Comment if is_default(bare(self.line(*row)), key) => default = Some(at),
                 Kind::Comment | Kind::Blank => {}
@@ -402,83 +428,11 @@ pub(crate) fn edit(params: &Params<'_>, old: Option<&[u8]>) -> Edited {
     let before = file.rows.clone();
     for (section, settings) in &sections {
         for (key, values) in settings {
-            file.set(section.as_bytes(), key.as_bytes(), values, &sign, end);
+            file.set(section.as_bytes(), key.as_bytes(), values, &sign, end)?;
         }
     }
     Ok(Some(if file.rows == before { Cow::Borrowed(old) } else { Cow::Owned(file.text(end)) }.into_owned()))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn made(given: Value, old: &str) -> String {
-        let Value::Object(given) = given else { panic!("it is a map") };
-        let params: Vec<_> = given.into_iter().collect();
-        let once = edit(&Params(&params), Some(old.as_bytes())).expect("it can be edited").expect("there is a file");
-        let twice = edit(&Params(&params), Some(&once)).expect("it can be edited").expect("there is a file");
-        assert_eq!(String::from_utf8_lossy(&once), String::from_utf8_lossy(&twice), "{params:?} twice");
-        String::from_utf8(once).expect("UTF-8")
-    }
-
-    fn one(section: &str, key: &str, value: &Value, old: &str) -> String {
-        made(json!({"section": section, "key": key, "value": value}), old)
-    }
-
-    /// Samba's keys.
-    #[test]
-    fn a_key_with_a_colon_is_one_setting() {
-        let smb = "[global]\n   workgroup = X\n   fruit:metadata = netatalk\n   idmap config * : backend = ad\n";
-        let new = one("global", "fruit:metadata", &json!("stream"), smb);
-        assert_eq!(new, smb.replace("netatalk", "stream"));
-        let new = one("global", "idmap config * : backend", &json!("tdb"), smb);
-        assert_eq!(new, smb.replace("= ad", "= tdb"));
-        let new = one("global", "fruit:time", &json!("yes"), smb);
-        assert_eq!(new, format!("{smb}   fruit:time = yes\n"));
-        assert_eq!(one("global", "fruit", &json!(null), smb), smb, "it is another setting");
-        // Where a colon ends keys, and where one is in a value.
-        assert_eq!(one("", "a", &json!("2"), "a: http://b?c=d\n"), "a: 2\n");
-        assert_eq!(one("", "a", &json!("2"), "b = 1\na: http://b?c=d\n"), "b = 1\na: 2\n");
-        assert_eq!(one("", "url", &json!("x:y"), "url = rabbit://a:b@c\n"), "url = x:y\n");
-    }
-
-    #[test]
-    fn only_the_own_lines_of_a_setting_change() {
-        for (section, key, value, old, new) in [
-            ("s", "k", json!("w"), "[s]\nk=v\n", "[s]\nk=w\n"),
-            ("s", "k", json!("w"), "[s]\n k = v\n  more\n# c\n  still\nx = 1", "[s]\n k = w\n# c\nx = 1"),
-            ("s", "k", json!(["a", "b"]), "[s]\nk=a\n\n[t]\nk=a\n", "[s]\nk=a\nk=b\n\n[t]\nk=a\n"),
-            ("s", "k", json!(["a"]), "[s]\nk=b\nx=1\nk=a\n", "[s]\nk=a\nx=1\n"),
-            ("s", "k", json!(null), "[s]\nk=b\nx=1\nk=a\n", "[s]\nx=1\n"),
-            ("s", "k", json!(true), "[s]\n# k = false\nx = 1\n", "[s]\n# k = false\nk = true\nx = 1\n"),
-            ("s", "k", json!(1), "[s]\n", "[s]\nk = 1\n"),
-            ("t", "k", json!(1), "[s]\na=b", "[s]\na=b\n\n[t]\nk=1\n"),
-            ("", "k", json!(1), "[s]\r\na=b\r\n", "k=1\r\n\r\n[s]\r\na=b\r\n"),
-            ("s", "k", json!(""), "[s]\nk = v\n", "[s]\nk =\n"),
-            ("s", "k", json!("v"), "[s]\nk =\n", "[s]\nk = v\n"),
-            ("s", "k", json!(1), "#a =  b\n[s]\n", "#a =  b\n[s]\nk = 1\n"),
-            ("s", "k", json!(1), "[s]\n  a = b\n", "[s]\n  a = b\n  k = 1\n"),
-            ("s", "k", json!(1), "[s]\nk\n", "[s]\nk = 1\n"),
-            ("", "k", json!(1), "", "k = 1\n"),
-        ] {
-            assert_eq!(one(section, key, &value, old), new, "{section} {key} {value} {old:?}");
-        }
-        let both = json!({"settings": {"a": {"x": 1, "y": null}, "b": {"z": [1, 2]}}});
-        assert_eq!(made(both, "[a]\ny=1\n"), "[a]\nx=1\n\n[b]\nz=1\nz=2\n");
-    }
-
-    #[test]
-    fn a_value_that_spans_lines_is_refused() {
-        let params = [("key".to_owned(), json!("k")), ("value".to_owned(), json!("a\nb"))];
-        assert!(edit(&Params(&params), Some(b"")).unwrap_err().contains("spans lines"));
-    }
-
-    #[test]
-    fn lines_that_are_not_utf_8_stay() {
-        let params = [("section", json!("s")), ("key", json!("k")), ("value", json!("w"))];
-        let params: Vec<_> = params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let new = edit(&Params(&params), Some(b"# M\xfcller\n[s]\n k = \xe9\nx=\xff\n"));
-        assert_eq!(new, Ok(Some(b"# M\xfcller\n[s]\n k = w\nx=\xff\n".to_vec())));
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use super::tree::{Kind, Tree};
 use super::warnings::Warnings;
 use super::{hosts, pattern, ssh_arguments};
 use haflow_model::{Diagnostic, HostName, Value, nearest};
+use std::collections::HashSet;
 
 const GROUP: [&str; 3] = ["hosts", "vars", "children"];
 
@@ -54,13 +55,8 @@ fn read_group(file: &File, raw: &mut Raw, name: &Word, group: Tree) -> Result<()
             "hosts" => {
                 for (pattern, own) in named(file, value, &format!("the hosts of {of}"))? {
                     let (pattern, port) = hosts::split_port(file, &pattern)?;
-                    let mut own = vars(file, own, &format!("host `{}`", pattern.text))?;
-                    if let Some(port) = port {
-                        own.insert("ansible_port".to_owned(), (Value::from(port), pattern.at));
-                    }
-                    for host in raw.members(file, Some(name), &pattern)? {
-                        raw.host(&host).vars.extend(own.clone());
-                    }
+                    let own = vars(file, own, &format!("host `{}`", pattern.text))?;
+                    name_hosts(file, raw, Some(name), &pattern, port, &own)?;
                 }
             }
             "children" => {
@@ -75,6 +71,39 @@ fn read_group(file: &File, raw: &mut Raw, name: &Word, group: Tree) -> Result<()
             }
             _ => return Err(unknown(file, &key, &of)),
         }
+    }
+    Ok(())
+}
+
+/// Names hosts, with the port behind their name and vars. As in Ansible, the last value of a var counts, and a
+/// port only where the host is named first.
+pub(super) fn name_hosts(
+    file: &File,
+    raw: &mut Raw,
+    group: Option<&Word>,
+    pattern: &Word,
+    port: Option<u16>,
+    vars: &Vars,
+) -> Result<(), Diagnostic> {
+    let before = raw.hosts.len();
+    let names = raw.members(file, group, pattern)?;
+    let new: HashSet<String> = raw.hosts[before..].iter().map(|host| host.name.text.clone()).collect();
+    for name in names {
+        let host = raw.host(&name);
+        if let Some(port) = port {
+            let value = Value::from(port);
+            if new.contains(&name.text) {
+                host.vars.insert("ansible_port".to_owned(), (value, pattern.at));
+            } else if host.vars.get("ansible_port").is_none_or(|(first, _)| *first != value) {
+                let what = format!(
+                    "port {port} of host `{}` is left out: the host is named before, and as in Ansible only the port \
+                     there counts; if these are two machines, give each its own name, with `ansible_host`",
+                    name.text
+                );
+                raw.left_out.push((pattern.at, what));
+            }
+        }
+        raw.host(&name).vars.extend(vars.clone());
     }
     Ok(())
 }

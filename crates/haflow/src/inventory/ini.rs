@@ -3,7 +3,7 @@
 use super::file::{File, Word};
 use super::literal;
 use super::raw::{Dialect, Raw, Vars};
-use super::{hosts, pattern};
+use super::{ansible, hosts, pattern};
 use haflow_model::{Diagnostic, Value, nearest};
 
 /// What the lines of a section are.
@@ -112,9 +112,6 @@ fn host(file: &File, raw: &mut Raw, group: Option<&Word>, text: &str, at: usize)
     }
     let (name, port) = hosts::split_port(file, &first)?;
     let mut vars = Vars::new();
-    if let Some(port) = port {
-        vars.insert("ansible_port".to_owned(), (Value::from(port), first.at));
-    }
     for word in words {
         let Some((key, value)) = word.text.split_once('=') else {
             return Err(file
@@ -123,10 +120,7 @@ fn host(file: &File, raw: &mut Raw, group: Option<&Word>, text: &str, at: usize)
         };
         vars.insert(key.to_owned(), (literal::value(value), word.at));
     }
-    for name in raw.members(file, group, &name)? {
-        raw.host(&name).vars.extend(vars.clone());
-    }
-    Ok(())
+    ansible::name_hosts(file, raw, group, &name, port, &vars)
 }
 
 /// `name = value`: the value is the rest of the line.

@@ -5,13 +5,10 @@ use serde_json::{Map, Number};
 
 /// The value that a text stands for.
 pub(super) fn value(text: &str) -> Value {
-    // As in Ansible: with a `#` in it, it is text.
-    if text.contains('#') {
-        return Value::String(text.to_owned());
-    }
     let mut reader = Reader { rest: text.trim(), depth: 0 };
     match reader.literal() {
-        Some(value) if reader.rest.is_empty() => value,
+        // Python reads a comment behind it, and so does Ansible.
+        Some(value) if reader.rest.is_empty() || reader.rest.starts_with('#') => value,
         _ => Value::String(text.to_owned()),
     }
 }
@@ -114,7 +111,7 @@ impl Reader<'_> {
 
     /// A number, `True`, `False` or `None`.
     fn word(&mut self) -> Option<Value> {
-        let end = self.rest.find(|c: char| c.is_whitespace() || ",:]})".contains(c)).unwrap_or(self.rest.len());
+        let end = self.rest.find(|c: char| c.is_whitespace() || ",:]})#".contains(c)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         let value = match word {
             "True" => Value::Bool(true),
@@ -163,6 +160,14 @@ mod tests {
             ("{'a': 1, 'b': (1, 2)}", json!({"a": 1, "b": [1, 2]})),
             ("[a, b]", json!("[a, b]")),
             ("/etc/x # y", json!("/etc/x # y")),
+            ("a#b", json!("a#b")),
+            ("#", json!("#")),
+            ("'a#b'", json!("a#b")),
+            ("\"#1\" # why", json!("#1")),
+            ("8080 # why", json!(8080)),
+            ("['#', 2]#why", json!(["#", 2])),
+            ("[1, # why", json!("[1, # why")),
+            ("'a' b # why", json!("'a' b # why")),
             ("", json!("")),
             ("it's", json!("it's")),
         ] {

@@ -29,6 +29,8 @@ pub(super) struct Raw {
     pub(super) groups: Vec<Group>,
     /// Whether a program's list had the vars of its hosts in it.
     pub(super) has_meta: bool,
+    /// What is said and doesn't count, each in a sentence.
+    pub(super) left_out: Vec<(At, String)>,
     host_at: HashMap<String, usize>,
     group_at: HashMap<String, usize>,
 }
@@ -91,6 +93,7 @@ impl Raw {
             hosts: Vec::new(),
             groups: Vec::new(),
             has_meta: false,
+            left_out: Vec::new(),
             host_at: HashMap::new(),
             group_at: HashMap::new(),
         }

@@ -26,7 +26,10 @@ pub(super) fn resolve(
     folders: Folders<'_>,
     warnings: &mut Warnings,
 ) -> Result<Inventory, Diagnostic> {
-    let Raw { dialect, hosts, groups, .. } = raw;
+    let Raw { dialect, hosts, groups, left_out, .. } = raw;
+    for (at, what) in left_out {
+        warnings.of_all(at, what);
+    }
     if hosts.is_empty() {
         let help = match dialect {
             Dialect::Haflow => {

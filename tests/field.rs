@@ -59,6 +59,8 @@ fn what_the_field_reports_holds_here() {
     host.0.step("groups go by their numbers");
     tabs(&host);
     host.0.step("lines and keys have tabs");
+    keys_without_a_home(&host);
+    host.0.step("no home is made for a key");
     virtual_packages(&host);
     host.0.step("virtual packages are refused");
 }
@@ -247,6 +249,16 @@ fn tabs(host: &Host) {
         r#"user(node, "anna");
         authorized_key(node, "anna", "ssh-ed25519\tAAAAC3NzaC1lZDI1NTE5AAAAIJqfcjgXvCUkWXbtqQY6mIdUqDy3fPZpvH4XzDDmPVlC\tanna@desk");"#,
     );
+}
+
+fn keys_without_a_home(host: &Host) {
+    let key = r#"authorized_key(node, "homeless", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJqfcjgXvCUkWXbtqQY6mIdUqDy3fPZpvH4XzDDmPVlC a");"#;
+    host.sh("useradd -M -d /home/far/homeless homeless");
+    host.fails(key, &["there is no folder /home/far/homeless, the home of homeless", "create_home: true"]);
+    assert_eq!(host.sh("ls -d /home/far 2>/dev/null || :"), "");
+    host.holds(&key.replace("\");", "\", #{ absent: true });"));
+    host.converges(&format!(r#"user(node, "homeless", #{{ create_home: true }}); {key}"#));
+    assert_eq!(host.sh("stat -c '%U %a' /home/far/homeless/.ssh"), "homeless 700");
 }
 
 /// Two packages with the same virtual name, one with a name of its own, and one that is real.

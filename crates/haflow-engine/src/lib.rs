@@ -29,6 +29,7 @@ mod run;
 mod shell;
 mod step;
 
+pub use decide::drift::is_drift;
 pub use events::{Events, Told};
 pub use hosts::lent::Lent;
 pub use hosts::survey::{Reach, Shell, reach_all};

@@ -12,8 +12,11 @@ use std::fmt::Write as _;
 pub(crate) struct Advice {
     /// The ids of the tasks of which only a person can tell whether they were done.
     pub(crate) acts: BTreeSet<String>,
-    /// The command of a new run, where this one can't be resumed.
-    pub(crate) anew: Option<String>,
+    /// The command of a new run, and that of a plan.
+    pub(crate) run: String,
+    pub(crate) plan: String,
+    /// Whether this run can't be resumed.
+    pub(crate) fresh: bool,
 }
 
 /// The commands, each on a line of its own so that it can be pasted; the last line is the one that goes on
@@ -39,14 +42,27 @@ pub(super) fn next(story: &Story, state: &State, run: &str, advice: &Advice) -> 
     if let Some((task, _)) = failed {
         say("what is behind the failure:", &format!("haflow why {run} {}", shell_words::quote(&task.id)));
     }
-    if let Some(command) = &advice.anew {
-        say("the tasks were declared without the facts of hosts that couldn't be reached; once they can be:", command);
+    if advice.fresh {
+        say(
+            "the tasks were declared without the facts of hosts that couldn't be reached; once they can be:",
+            &advice.run,
+        );
         return Some(page);
     }
     let doubtful: Vec<&str> = tasks()
         .filter(|(task, outcome)| matches!(outcome, Outcome::InDoubt { .. }) && advice.acts.contains(&task.id))
         .map(|(task, _)| task.id.as_str())
         .collect();
+    let drifted =
+        tasks().any(|(_, outcome)| matches!(outcome, Outcome::Failed { failure } if haflow_engine::is_drift(failure)));
+    if drifted && doubtful.is_empty() {
+        // A resumed run is held to the same plan.
+        say("things have moved since the plan; make a new one, and apply that:", &format!("{} -o FILE", advice.plan));
+        return Some(page);
+    }
+    if failed.is_some() {
+        say("to change a param or the playbook, begin a new run; `resume` keeps both:", &advice.run);
+    }
     let mut command = format!("haflow resume {run}");
     for task in &doubtful {
         let _ = write!(command, " --again {}", shell_words::quote(task));

@@ -122,7 +122,8 @@ impl Tale {
     }
 
     fn tell(&self, timed: bool, options: Options) -> String {
-        self.advised(timed, options, Advice::default())
+        let run = "haflow run site.rhai".into();
+        self.advised(timed, options, Advice { run, ..Advice::default() })
     }
 
     fn advised(&self, timed: bool, options: Options, advice: Advice) -> String {

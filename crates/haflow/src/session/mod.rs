@@ -40,8 +40,8 @@ pub(crate) struct Session {
     pub(crate) inventory: Inventory,
     /// How long it took so far to connect, to read facts and to lock: not how long others were waited for.
     pub(crate) connecting: Cell<Duration>,
-    /// The command of a run of the same.
-    command: String,
+    /// The commands of a run and of a plan of the same.
+    commands: [String; 2],
 }
 
 impl Session {
@@ -133,7 +133,7 @@ impl Session {
             playbook: playbook.playbook.display().to_string(),
             inventory,
             connecting: Cell::new(connecting),
-            command: asked.command("run"),
+            commands: ["run", "plan"].map(|command| asked.command(command)),
         })
     }
 
@@ -186,8 +186,9 @@ impl Session {
     /// What is to be known to say how a run of this goes on.
     fn advice(&self) -> Advice {
         let acts = self.declared.graph.tasks().filter(|(_, task)| task.action.always_runs().is_some());
-        let anew = (!self.declared.unreached.is_empty()).then(|| self.command.clone());
-        Advice { acts: acts.map(|(_, task)| task.id()).collect(), anew }
+        let [run, plan] = self.commands.clone();
+        let fresh = !self.declared.unreached.is_empty();
+        Advice { acts: acts.map(|(_, task)| task.id()).collect(), run, plan, fresh }
     }
 
     /// Does `work` while its events are told, and kept where there is a journal. The session's last use. The error is the journal's.

@@ -11,19 +11,29 @@ fn what_to_type_next_can_be_pasted() {
     let doubt = || Outcome::InDoubt { why: "it was killed".into() };
     let mut tale = Tale::new(&["web1"], 2);
     tale.finished(&act, 10, doubt()).finished(&other, 10, doubt()).end();
-    let advice = Advice { acts: [act.id.clone(), other.id].into(), anew: None };
+    let [run, plan] = ["run", "plan"].map(|command| format!("haflow {command} p.rhai -i 'in v.toml'"));
+    let advice = Advice { acts: [act.id.clone(), other.id].into(), run: run.clone(), plan: plan.clone(), fresh: false };
     let command = r"haflow resume 01HF --again 'web1/act:job 1' --again 'web1/act:it'\''s'";
     assert_eq!(last(&tale, advice.clone()), command);
     assert_eq!(shell_words::split(command).unwrap()[4], act.id);
     // What can be looked at is looked at.
     assert_eq!(last(&tale, Advice::default()), "haflow resume 01HF");
-    let anew = Some("haflow run p.rhai -i 'in v.toml'".to_owned());
-    assert_eq!(last(&tale, Advice { anew, ..advice.clone() }), "haflow run p.rhai -i 'in v.toml'");
+    assert_eq!(last(&tale, Advice { fresh: true, ..advice.clone() }), run);
     let mut tale = Tale::new(&["web1"], 1);
     tale.finished(&act, 10, Outcome::Failed { failure: Box::new(failure()) }).end();
     let text = tale.advised(false, options, advice.clone());
     assert!(text.contains("\n    haflow why 01HF 'web1/act:job 1'\n"), "{text}");
-    assert!(text.ends_with("\n    haflow resume 01HF\n"), "{text}");
+    // A resumed run has the params and the playbook of then.
+    let both = format!("`resume` keeps both:\n    {run}\nto go on, once that is mended:\n    haflow resume 01HF\n");
+    assert!(text.ends_with(&both), "{text}");
+    // What was planned from is gone: a resume would stop there again.
+    let mut drifted = failure();
+    drifted.hint = Some("nothing was done about it; look at it, then plan again".into());
+    assert!(haflow_engine::is_drift(&drifted));
+    let mut tale = Tale::new(&["web1"], 1);
+    tale.finished(&act, 10, Outcome::Failed { failure: Box::new(drifted) }).end();
+    let text = tale.advised(false, options, advice.clone());
+    assert!(text.ends_with(&format!("\n    {plan} -o FILE\n")) && !text.contains("resume"), "{text}");
     let mut tale = Tale::new(&["web1"], 1);
     tale.finished(&act, 10, Outcome::Ok).end();
     assert!(!tale.advised(false, options, advice).contains("haflow "), "all is done");

@@ -142,6 +142,10 @@ fn no_link_of_a_user_leads_elsewhere() {
     let failure = &told.task("h/file:/home/bob/sub/conf")["failure"];
     assert!(failure["message"].as_str().unwrap().contains("/home/bob belongs to bob"), "{failure}");
     assert!(failure["hint"].as_str().unwrap().contains("with the option `user`"), "{failure}");
+    let told = host.told("run", r#"file(node, "/home/bob/file", #{ content: "x\n" });"#);
+    let hint = told.task("h/file:/home/bob/file")["failure"]["hint"].as_str().unwrap().to_owned();
+    assert!(hint.contains("no link is followed there") && hint.contains("with the option `user`"), "{hint}");
+    assert!(!hint.contains("follow: true"), "{hint}");
     // As that user it is his own affair.
     host.bob("mkdir real; ln -s real mine");
     host.does(r#"file(node, "/home/bob/mine/conf", #{ content: "x\n", user: "bob" });"#);

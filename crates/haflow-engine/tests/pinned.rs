@@ -86,6 +86,25 @@ fn in_anothers_folder_no_name_leads_elsewhere() {
     );
 }
 
+/// `follow: true` doesn't help there: what is said leads to what does.
+#[test]
+fn a_link_in_anothers_folder_is_refused_with_what_helps() {
+    if !is_root() {
+        return;
+    }
+    let why = "no link is followed there: T/home belongs to nobody\n\
+         hint: the option `follow: true` doesn't help there: name the place itself, or let the task run as that user, \
+         with the option `user`\n";
+    prints(
+        "chmod 755 $t; mkdir $t/home; ln -s /etc/hostname $t/home/link; ln -s none $t/home/way; chown 65534:65534 $t/home
+         pin_write $t/home/link '' '' ''; pin_read $t/home/link; pin_own $t/home/link '' '' 00600
+         pin_follow=no; pin_folder $t/home/way 65534 '' ''",
+        &[("link", "a file"), ("link", "a file"), ("link", "a file or folder"), ("way", "a folder")]
+            .map(|(at, what)| format!("haflow: there is a link at T/home/{at}, where {what} is wanted, and {why}"))
+            .concat(),
+    );
+}
+
 #[test]
 fn an_acl_stays_and_gives_nobody_more() {
     if !is_root() || Command::new("setfacl").arg("--version").output().is_err() {

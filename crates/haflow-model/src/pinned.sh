@@ -76,6 +76,16 @@ pin_link() {
     pin_target=${pin_target%.}
 }
 
+# Refuses the link $1, where $2 is wanted. After pin_judge.
+pin_refuse_link() {
+    [ "$pin_trust" = yes ] || pin_refuse \
+        "there is a link at $1, where $2 is wanted, and no link is followed there: $pin_says" \
+        "the option \`follow: true\` doesn't help there: name the place itself, or let the task run as that user, with \
+the option \`user\`"
+    pin_refuse "there is a link at $1, where $2 is wanted" \
+        "the option \`follow: true\` works through it, if nobody else could have made it"
+}
+
 # Goes to the folder of $1, and with $pin_follow to that of what it is a link to. Fails where that isn't
 # there.
 pin_find() {
@@ -430,8 +440,7 @@ pin_put() {
     if [ "$pin_there" = yes ]; then
         case $pin_kind in
             regular*) ;;
-            symbolic*) pin_refuse "there is a link at $1, where a file is wanted" \
-                "the option \`follow: true\` works through it, if nobody else could have made it" ;;
+            symbolic*) pin_refuse_link "$1" 'a file' ;;
             *) pin_refuse "there is a $pin_kind at $1, where a file is wanted" ;;
         esac
     fi
@@ -539,7 +548,7 @@ pin_attributes() {
             pin_set_folder "$@"
             return
             ;;
-        'symbolic link') pin_refuse "there is a link at $1, where a file or folder is wanted" ;;
+        'symbolic link') pin_refuse_link "$1" 'a file or folder' ;;
     esac
     if [ "$pin_trust" = yes ]; then
         pin_set "./$pin_name" "$2" "$3" "$4"
@@ -573,7 +582,10 @@ pin_make() {
         pin_part=${pin_missing%%/*}
         case $pin_missing in */*) pin_missing=${pin_missing#*/} ;; *) pin_missing= ;; esac
         case $pin_part in '' | .) continue ;; ..) pin_refuse "$1 has a part \`..\` below what isn't there" ;; esac
-        if [ -L "./$pin_part" ]; then pin_refuse "there is a link at ${PWD%/}/$pin_part, where a folder is wanted"; fi
+        if [ -L "./$pin_part" ]; then
+            pin_judge
+            pin_refuse_link "${PWD%/}/$pin_part" 'a folder'
+        fi
         pin_name=$pin_part
         if [ ! -e "./$pin_name" ]; then
             pin_judge
@@ -694,8 +706,7 @@ pin_read() (
     [ "$pin_there" = yes ] || exit 1
     case $pin_kind in
         regular*) ;;
-        symbolic*) pin_refuse "there is a link at $1, where a file is wanted" \
-            "the option \`follow: true\` works through it, if nobody else could have made it" ;;
+        symbolic*) pin_refuse_link "$1" 'a file' ;;
         *) pin_refuse "there is a $pin_kind at $1, where a file is wanted" ;;
     esac
     if [ "${2-}" = any ] && { [ "$pin_trust" = yes ] || pin_hard_links_are_safe; }; then

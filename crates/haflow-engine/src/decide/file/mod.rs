@@ -294,7 +294,14 @@ impl Wanted<'_> {
                     file.path,
                     wanted.as_str()
                 ),
-                hint: Some(if seen.kind == Kind::Link && wanted != Kind::Absent {
+                hint: Some(if seen.kind == Kind::Link && seen.loose {
+                    format!(
+                        "it leads to {}; others may write where it is, so no link is followed there: name the place \
+                         itself, or let the task run as that user, with the option `user`; `absent(host, \"{}\")` \
+                         takes the link away",
+                        seen.detail, file.path
+                    )
+                } else if seen.kind == Kind::Link {
                     format!(
                         "it leads to {}; the option `follow: true` works there, if nobody else could have \
                          made the link; `absent(host, \"{}\")` takes the link away",

@@ -36,7 +36,13 @@ if [ -n "$group" ] && [ "$group" != "$pin_group" ] && [ "$group" != "$pin_gid" ]
 fi
 seen="$pin_mode $pin_uid $pin_gid $pin_size $pin_user:$pin_group"
 case $pin_kind in
-  'symbolic link') printf 'link %s\n' "$seen"; readlink -- "./$pin_name"; exit 0 ;;
+  'symbolic link')
+    # Where somebody else may have made it, none is followed.
+    if [ "$pin_trust" = yes ]; then word=link; else word=loose-link; fi
+    printf '%s %s\n' "$word" "$seen"
+    readlink -- "./$pin_name"
+    exit 0
+    ;;
   directory)
     if [ "$kind" = absent ]; then
       system=$(pin_system "./$pin_name")

@@ -18,6 +18,8 @@ pub(crate) struct FileSeen {
     pub(super) size: u64,
     /// A link's target, or the SHA-256 of a file's content in hex.
     pub(super) detail: String,
+    /// Whether somebody else may have made the link, so that it isn't followed.
+    pub(super) loose: bool,
     /// The content, where the probe was asked for it.
     pub(super) content: Option<Vec<u8>>,
     /// What the task's edit makes of it, once that has been made.
@@ -99,7 +101,7 @@ pub(crate) fn parse(output: &Output) -> Result<FileSeen, Failure> {
         "absent" => return Ok(FileSeen::default()),
         "file" => Kind::File,
         "folder" => Kind::Folder,
-        "link" => Kind::Link,
+        "link" | "loose-link" => Kind::Link,
         "other" => Kind::Other,
         _ => return Err(odd()),
     };
@@ -118,6 +120,7 @@ pub(crate) fn parse(output: &Output) -> Result<FileSeen, Failure> {
         gid: gid.to_owned(),
         size,
         detail,
+        loose: words[0] == "loose-link",
         content: whole.then(|| rest.to_vec()),
         edited: None,
     })

@@ -132,9 +132,15 @@ async fn reach(hosts: &Hosts, host: HostName, names: &str) -> Reach {
 }
 
 impl Reach {
-    /// Whether a run would be held up here.
+    /// Whether a run would be held up here. A name that it can't resolve is another host's, and a matter of
+    /// those who need it.
     pub fn is_fine(&self) -> bool {
-        matches!(&self.shell, Ok(shell) if shell.missing.is_empty() && shell.unresolved.is_empty() && shell.clock_ahead.abs() < 5.0)
+        matches!(&self.shell, Ok(shell) if shell.missing.is_empty() && shell.clock_ahead.abs() < 5.0)
+    }
+
+    /// Whether it can't resolve all names of the others.
+    pub fn lacks_names(&self) -> bool {
+        matches!(&self.shell, Ok(shell) if !shell.unresolved.is_empty())
     }
 
     /// The same as data.

@@ -52,8 +52,12 @@ impl Hosts {
         }
         let held_up = reached.iter().filter(|reach| !reach.is_fine()).count();
         if self.format == Told::Plain {
+            let nameless = match reached.iter().filter(|reach| reach.lacks_names()).count() {
+                0 => String::new(),
+                hosts => format!("; {hosts} can't resolve the names of all others, which members of a cluster must"),
+            };
             say(&format!(
-                "{}, {} fine, {held_up} with something in the way",
+                "{}, {} fine, {held_up} with something in the way{nameless}",
                 count(reached.len(), "host"),
                 reached.len() - held_up
             ));

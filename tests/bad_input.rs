@@ -11,7 +11,7 @@ use std::process::Command;
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/bad_input");
 
 /// Cases whose wrong thing has no line: it isn't a file, it can't be read, or it is what a program did.
-const WITHOUT_A_PLACE: [&str; 13] = [
+const WITHOUT_A_PLACE: [&str; 15] = [
     "hosts-none",
     "inventory-folder",
     "inventory-missing",
@@ -19,9 +19,11 @@ const WITHOUT_A_PLACE: [&str; 13] = [
     "inventory-program-fails",
     "inventory-program-not-runnable",
     "inventory-program-silent",
+    "param-several",
     "param-unknown",
     "playbook-folder",
     "playbook-missing",
+    "playbook-yaml-missing",
     "json-on-missing-files",
     "secret-command",
     "secret-file",

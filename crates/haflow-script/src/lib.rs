@@ -46,6 +46,7 @@ pub use request::{
 };
 pub use stdlib::{Called, Module, Part, stdlib};
 
+use errors::slips;
 use haflow_model::{Diagnostic, Host, HostName, Inventory, Place};
 use jiff::Timestamp;
 use session::guess::{self, Guess, Guessed};
@@ -136,14 +137,13 @@ fn declare_with(
 fn read(playbook: &Path, name: &Arc<str>) -> Result<String, Diagnostic> {
     let place = Place::file(name.clone());
     let bytes = sized::read(playbook).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Diagnostic::new(format!("there is no playbook `{name}`"))
-            .help("check the path; a playbook is a file whose name ends in .rhai"),
+        std::io::ErrorKind::NotFound => missing(playbook, name),
         std::io::ErrorKind::IsADirectory => {
             Diagnostic::new(format!("the playbook `{name}` is a folder")).help("name the file in it")
         }
         _ => Diagnostic::new(format!("failed to read the playbook `{name}`: {error}")),
     })?;
-    String::from_utf8(bytes).map_err(|error| {
+    let text = String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let before = String::from_utf8_lossy(valid);
         let line = u32::try_from(before.matches('\n').count() + 1).unwrap_or(0);
@@ -153,7 +153,25 @@ fn read(playbook: &Path, name: &Arc<str>) -> Result<String, Diagnostic> {
             .at(place, "this byte isn't")
             .help("save it as UTF-8")
             .source(name.clone(), String::from_utf8_lossy(error.as_bytes()).as_ref())
-    })
+    })?;
+    match slips::yaml(playbook, name, &text) {
+        Some(diagnostic) => Err(diagnostic),
+        None => Ok(text),
+    }
+}
+
+fn missing(playbook: &Path, name: &str) -> Diagnostic {
+    let diagnostic = Diagnostic::new(format!("there is no playbook `{name}`"));
+    let beside = |end: &str| Some(playbook.with_extension(end)).filter(|file| file.is_file());
+    if let Some(rhai) = beside("rhai").filter(|_| slips::is_yaml(playbook)) {
+        return diagnostic.help(format!("did you mean `{}`?", rhai.display()));
+    }
+    match beside("yml").or_else(|| beside("yaml")) {
+        Some(yaml) => {
+            diagnostic.help(format!("`{}` is YAML, and playbooks are Rhai: {}", yaml.display(), slips::IN_RHAI))
+        }
+        None => diagnostic.help("check the path; a playbook is a file whose name ends in .rhai"),
+    }
 }
 
 /// Tells the thread that waits for questions that there will be no more, also if the script's thread panics.

@@ -160,6 +160,46 @@ pub(crate) fn literal_escapes(text: &str, file: &Arc<str>) -> Vec<Place> {
     places
 }
 
+/// Where a text in double quotes has `{{ name }}` or `${…}` as if a value were filled in there, with what it
+/// has. Shell's `${name}` isn't meant, nor what `render` is given.
+pub(crate) fn unfilled<'t>(text: &'t str, file: &Arc<str>) -> Vec<(Place, &'t str)> {
+    let start = Place::new(file.clone(), 1, 1);
+    let (defined, keys) = (variables(text), map_keys(text));
+    let renders = text.contains("render(");
+    // A key may be the name of a shell variable.
+    let ours = |name: &str| defined.contains(&name) && !keys.contains(&name);
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some((skipped, token)) = Token::first(&text[at..]) {
+        let begin = at + skipped;
+        at += skipped + token.end;
+        let word = &text[begin..at];
+        if !word.starts_with('"') {
+            continue;
+        }
+        let marks = word.match_indices("${").map(|(mark, _)| (mark, "}"));
+        let mut marks: Vec<_> = marks.chain(word.match_indices("{{").map(|(mark, _)| (mark, "}}"))).collect();
+        marks.sort_unstable();
+        for (mark, close) in marks {
+            let Some(end) = word[mark + 2..].find(close).map(|end| mark + 2 + end) else { continue };
+            let inner = word[mark + 2..end].trim();
+            let head = inner.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(inner.len());
+            let (name, rest) = inner.split_at(head);
+            let meant = if close == "}" {
+                rest.is_empty() && ours(name) || rest.starts_with(['.', '(', '[']) && defined.contains(&name)
+            } else {
+                let is_name = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
+                let whole = rest.is_empty() || rest.trim_start().starts_with(['.', '|', '[']);
+                is_name && whole && !renders
+            };
+            if meant {
+                found.push((place_at(text, &start, 0, begin + mark), &word[mark..end + close.len()]));
+            }
+        }
+    }
+    found
+}
+
 /// All names of variables that a text defines, as far as it shows without parsing.
 pub(crate) fn variables(text: &str) -> Vec<&str> {
     let mut names = Vec::new();
@@ -349,6 +389,29 @@ mod tests {
     fn escapes_between_backticks_are_found_where_something_is_interpolated() {
         let text = "let a = `plain\\n`;\nlet b = `${a}\\n`; let c = \"x\\n\";";
         assert_eq!(literal_escapes(text, &"p".into()), [Place::new("p", 2, 14)]);
+    }
+
+    #[test]
+    fn values_that_are_not_filled_in_are_found() {
+        let found =
+            |text: &str| unfilled(text, &"p".into()).into_iter().map(|(_, what)| what.to_owned()).collect::<Vec<_>>();
+        let defined = "let node = 1; let name = 2; let zone = 3;";
+        assert_eq!(found(&format!("{defined} f(\"a ${{node.name}} ${{name}}\");")), ["${node.name}", "${name}"]);
+        assert_eq!(
+            found("f(\"{{ ansible_host }} {{item.path | default('x')}}\")"),
+            ["{{ ansible_host }}", "{{item.path | default('x')}}"]
+        );
+        assert_eq!(unfilled("f(\n \"é {{ x }}\")", &"p".into())[0].0, Place::new("p", 2, 5));
+        // Shell's own, a shell variable of a task's, templates of others, and where it is filled in.
+        for text in [
+            "f(\"${HOME} ${name:-x}\")",
+            "f(#{ params: #{ zone: zone }, apply: \"echo ${zone}\" })",
+            "f(\"{{ .Names }} {{ key \\\"x\\\" }} {{}} {{\")",
+            "f(#\"{{ x }} ${node.name}\"#); f(`${node.name} {{ x }}`)",
+            "render(\"{{ x }}\", #{ x: 1 })",
+        ] {
+            assert_eq!(found(&format!("{defined} {text}")), [""; 0], "{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::calls::values::shown;
 use crate::errors::problem::Problem;
+use crate::errors::slips;
 use haflow_model::nearest;
 use rhai::{Dynamic, ImmutableString, Map};
 use std::time::Duration;
@@ -14,17 +15,18 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Takes `given` apart; it must be a map with none but the `known` keys, or `()`.
+    /// Takes `given` apart; it must be a map with none but the `own` keys and those that are `common` to all
+    /// tasks, or `()`.
     pub(crate) fn new(
         function: &str,
         given: Dynamic,
-        known: impl IntoIterator<Item = &'static str> + Clone,
+        own: &[&'static str],
+        common: &[&'static str],
     ) -> Result<Self, Problem> {
         let given = as_map(function, given)?;
-        for key in given.keys() {
-            if !known.clone().into_iter().any(|known| known == key) {
-                return Err(unknown_option(function, key, known));
-            }
+        let known = |key: &str| own.iter().chain(common).any(|known| *known == key);
+        if let Some(key) = given.keys().find(|key| !known(key)) {
+            return Err(unknown_option(function, key, own.iter().copied(), common));
         }
         Ok(Self { function: function.to_owned(), given })
     }
@@ -117,6 +119,7 @@ impl Options {
     pub(crate) fn wrong(&self, key: &str, wanted: &str, given: &Dynamic) -> Problem {
         let example = match wanted {
             wanted if wanted.starts_with("a text") => "\"…\"",
+            "true or false" if truth(given) == Some(false) => "false",
             "true or false" => "true",
             wanted if wanted.starts_with("a duration") => "\"5m\"",
             wanted if wanted.contains("list") => "[\"…\"]",
@@ -126,6 +129,14 @@ impl Options {
         Problem::new(format!("option `{key}` of `{}` wants {wanted}, not {}", self.function, shown(given)))
             .help(format!("write it as `{key}: {example}`"))
             .option(key)
+    }
+}
+
+/// What somebody means who gives a text, or 0 or 1, where a bool is wanted.
+pub(crate) fn truth(given: &Dynamic) -> Option<bool> {
+    match given.as_int() {
+        Ok(int) => [false, true].get(usize::try_from(int).ok()?).copied(),
+        Err(_) => given.as_immutable_string_ref().ok().and_then(|text| slips::truth(&text)),
     }
 }
 
@@ -140,16 +151,31 @@ pub(crate) fn as_map(function: &str, given: Dynamic) -> Result<Map, Problem> {
     })
 }
 
-/// A key that a function doesn't know.
-pub(crate) fn unknown_option<'a>(function: &str, key: &str, known: impl IntoIterator<Item = &'a str>) -> Problem {
-    let mut known: Vec<&str> = known.into_iter().collect();
-    known.sort_unstable();
+/// A key that a function doesn't know; it knows its own options, and `common` ones of all tasks.
+pub(crate) fn unknown_option<'a>(
+    function: &str,
+    key: &str,
+    own: impl IntoIterator<Item = &'a str>,
+    common: &[&'a str],
+) -> Problem {
+    let mut own: Vec<&str> = own.into_iter().filter(|option| !common.contains(option)).collect();
+    own.sort_unstable();
+    let mut common = common.to_vec();
+    common.sort_unstable();
     let problem = Problem::new(format!("`{function}` has no option `{key}`")).option(key);
-    match nearest(key, known.iter().copied()) {
-        Some(near) => problem.help(format!("did you mean `{near}`?")),
-        None if known.is_empty() => problem.help(format!("`{function}` has no options")),
-        None => problem.help(format!("its options are {}", known.join(", "))),
+    let known = [&own[..], &common].concat();
+    if let Some(help) = slips::option(key, &known) {
+        return problem.help(help);
     }
+    problem.help(match (nearest(key, known), own.as_slice(), common.as_slice()) {
+        (Some(near), ..) => format!("did you mean `{near}`?"),
+        (None, [], []) => format!("`{function}` has no options"),
+        (None, own, []) => format!("its options are {}", own.join(", ")),
+        (None, [], common) => format!("it has only the options of all tasks: {}", common.join(", ")),
+        (None, own, common) => {
+            format!("its options are {}; and those of all tasks: {}", own.join(", "), common.join(", "))
+        }
+    })
 }
 
 fn duration(value: &Dynamic) -> Option<Duration> {

@@ -2,8 +2,10 @@
 
 use crate::errors::problem::Problem;
 use crate::place::offset;
-use haflow_model::Place;
+use haflow_model::{Diagnostic, Place};
 use rhai::{LexError, ParseErrorType};
+use std::path::Path;
+use std::sync::Arc;
 
 /// What is called otherwise elsewhere (Ansible's modules, shell, Python), and what to write here.
 const ELSEWHERE: [(&str, &str); 33] = [
@@ -44,6 +46,90 @@ const ELSEWHERE: [(&str, &str); 33] = [
     ("wait_for", "wait_until(host, name, script, wanted)"),
     ("yum", "install(host, \"nginx\")"),
 ];
+
+/// What options are called elsewhere (Ansible's modules and tasks), the option that is meant, if one is, and
+/// what to write here.
+const OPTIONS: [(&str, &str, &str); 28] = [
+    (
+        "become",
+        "user",
+        "`user: \"root\"` says as whom a task runs; `become` in the inventory says it of all tasks of a host",
+    ),
+    ("become_user", "user", "here that is `user`"),
+    ("changed_when", "", "a task changed where its apply ran: `unless` of `command` says whether it has to"),
+    ("cmd", "", "a script is an argument: command(host, name, script, #{ … })"),
+    ("delay", "backoff", "here that is `backoff`, with `retries`; a gate has `every`"),
+    ("delegate_to", "", "a task's host is its first argument: name that host there"),
+    ("dest", "", "the path is an argument, as in file(host, path, #{ … })"),
+    ("failed_when", "", "a script fails by its exit code: let it end with `exit 1`"),
+    ("ignore_errors", "", "a failed task stops what depends on it, and nothing else; a script may end with `|| :`"),
+    ("insertafter", "below", "here that is `below`"),
+    ("insertbefore", "above", "here that is `above`"),
+    ("listen", "on", "a task with `on: other` acts only if the task `other` changed"),
+    ("loop", "", "go through a list: for x in [\"a\", \"b\"] { … }"),
+    ("no_log", "secret", "here that is `secret: true`; a value of secret(\"…\") is never shown"),
+    ("notify", "", "what shall follow a change has `on: task`, or see restart_if_older(host, unit, path)"),
+    ("path", "", "the path is an argument, as in file(host, path, #{ … })"),
+    ("recurse", "", "one task is one path: go through a list of them, or use command(…)"),
+    ("regex", "matching", "here that is `matching`"),
+    ("regexp", "matching", "here that is `matching`"),
+    ("register", "", "let output = output_of(host, name, script)"),
+    ("remote_user", "user", "`user` says as whom a task runs; who logs in is said by the inventory"),
+    ("requires", "after", "here that is `after`"),
+    ("src", "", "a file of the playbook's folder is read by template(…): file(host, path, #{ content: template(…) })"),
+    ("state", "running", "here that is `running: true` or `false`, and `enabled`"),
+    ("state", "absent", "there is no `state`: what is declared is there, unless it has `absent: true`"),
+    (
+        "sudo",
+        "user",
+        "`user: \"root\"` says as whom a task runs; `become` in the inventory says it of all tasks of a host",
+    ),
+    ("until", "", "wait_until(host, name, script, wanted) waits; `retries` tries again"),
+    ("with_items", "", "go through a list: for x in [\"a\", \"b\"] { … }"),
+];
+
+/// What to write here for an option that is called otherwise elsewhere.
+pub(crate) fn option(key: &str, known: &[&str]) -> Option<&'static str> {
+    let fits = |here: &str| here.is_empty() || known.contains(&here);
+    OPTIONS.iter().find(|(elsewhere, here, _)| *elsewhere == key && fits(here)).map(|(.., help)| *help)
+}
+
+/// What a text stands for where a bool is wanted.
+pub(crate) fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "true" | "on" => Some(true),
+        "no" | "false" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// What is wrong with a playbook in YAML, if this is one.
+pub(crate) fn yaml(playbook: &Path, name: &Arc<str>, text: &str) -> Option<Diagnostic> {
+    let blank = |line: &&str| line.trim().is_empty() || line.starts_with('#') && !line.starts_with("#{");
+    let at = text.lines().take_while(blank).count();
+    let first = text.lines().nth(at).unwrap_or_default();
+    let item = first.strip_prefix("- ").and_then(|rest| rest.split_once(':')).map(|(key, _)| key.trim());
+    let key = item.is_some_and(|key| !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "_.-".contains(c)));
+    if !(is_yaml(playbook) || first.trim_end() == "---" || key) {
+        return None;
+    }
+    let line = if first.is_empty() { 1 } else { u32::try_from(at + 1).unwrap_or(1) };
+    Some(
+        Diagnostic::new(format!("`{name}` is YAML, and haflow's playbooks are Rhai"))
+            .at(Place::new(name.clone(), line, 1), "")
+            .help(IN_RHAI)
+            .source(name.clone(), text),
+    )
+}
+
+/// Where somebody begins who has a playbook in YAML.
+pub(crate) const IN_RHAI: &str = "write it anew in a file that ends in .rhai, as docs/playbook-guide.md shows; `haflow docs` lists \
+     the functions; an inventory in YAML is fine as it is (`-i`)";
+
+/// Whether a file's name is that of YAML.
+pub(crate) fn is_yaml(file: &Path) -> bool {
+    file.extension().is_some_and(|end| end.eq_ignore_ascii_case("yml") || end.eq_ignore_ascii_case("yaml"))
+}
 
 /// What a function of that name is called here, if people know it by that name from elsewhere.
 pub(crate) fn function(name: &str) -> Option<String> {
@@ -88,6 +174,10 @@ fn variable(name: &str, rest: &str, before: &str) -> Option<Problem> {
     match name {
         "True" | "False" | "TRUE" | "FALSE" => {
             let right = name.to_lowercase();
+            Some(Problem::new(format!("there is no `{name}`")).help(format!("write `{right}`")))
+        }
+        "yes" | "no" | "off" | "on" | "Yes" | "No" => {
+            let right = truth(name).unwrap_or_default();
             Some(Problem::new(format!("there is no `{name}`")).help(format!("write `{right}`")))
         }
         "None" | "undefined" | "nil" | "null" => Some(no_value(name)),

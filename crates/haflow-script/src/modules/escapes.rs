@@ -1,6 +1,7 @@
-//! The warning about escapes between backticks, where `\n` is no line break.
+//! Warnings about texts: escapes between backticks, where `\n` is no line break, and values in double quotes,
+//! where none is filled in.
 
-use crate::place::literal_escapes;
+use crate::place::{literal_escapes, unfilled};
 use crate::request::{Note, NoteKind};
 use crate::session::Session;
 use std::sync::Arc;
@@ -11,6 +12,18 @@ pub(crate) fn warn_of_escapes(session: &Session, text: &str, file: &Arc<str>) {
         let text =
             "`\\n` and the like are two characters between backticks: break the line there, or write … + \"\\n\""
                 .to_owned();
+        session.state().notes.push(Note { kind: NoteKind::Warn, place, text });
+    }
+}
+
+/// Whoever knows templates, or backticks, writes a value into double quotes once, and gets what is written.
+pub(crate) fn warn_of_unfilled(session: &Session, text: &str, file: &Arc<str>) {
+    for (place, what) in unfilled(text, file) {
+        let name = what.trim_matches(['{', '}', '$']).split('|').next().unwrap_or_default().trim();
+        let text = format!(
+            "`{what}` stays as it is in double quotes: write `…${{{name}}}…` between backticks; a text in #\"…\"# isn't \
+             warned of"
+        );
         session.state().notes.push(Note { kind: NoteKind::Warn, place, text });
     }
 }

@@ -38,7 +38,7 @@ fn own(call: &Call<'_>, [host, name, options]: [Dynamic; 3]) -> Result<Dynamic, 
     if &*name == FactQuery::Standard.name() || name.is_empty() {
         return Err(Problem::new(format!("a fact of one's own can't be called `{name}`")).into());
     }
-    let mut options = Options::new("fact", options, ["probe", "jq", "raw", "params", "assume", "unreached"])?;
+    let mut options = Options::new("fact", options, &["probe", "jq", "raw", "params", "assume", "unreached"], &[])?;
     let params = options.any("params").map(task_options::params).transpose()?.unwrap_or_default();
     if let Some((name, _)) = params.iter().find(|(_, param)| matches!(param, Param::Secret(_))) {
         return Err(Problem::new(format!("param `{name}` is a secret, and a fact is kept and shown"))

@@ -27,7 +27,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 
 fn file(call: &Call<'_>, [host, path, options]: [Dynamic; 3]) -> Result<Dynamic, Raise> {
     HostHandle::of(&host, "file")?;
-    let mut options = Options::new("file", options, FILE.into_iter().chain(COMMON))?;
+    let mut options = Options::new("file", options, &FILE, &COMMON)?;
     let (path, slash) = absolute(&path)?;
     let name = options.text("name")?.map_or_else(|| path.clone(), Into::into);
     let head = Head::named(&host, "file", Some("file"), &name, &mut options)?;

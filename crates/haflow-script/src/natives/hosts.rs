@@ -41,7 +41,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 
 fn group(call: &Call<'_>, [name, options]: [Dynamic; 2]) -> Result<Dynamic, Raise> {
     let name = text(&name, "group")?;
-    let mut options = Options::new("group", options, ["at_least", "lab", "help"])?;
+    let mut options = Options::new("group", options, &["at_least", "lab", "help"], &[])?;
     let at_least = options.count("at_least", 0)?.unwrap_or(1) as usize;
     let need = GroupNeed {
         name: name.to_string(),

@@ -1,7 +1,7 @@
 //! `fail`, `warn`, `print`, `json` and `options`.
 
 use crate::calls::call::Call;
-use crate::calls::options::{as_map, unknown_option};
+use crate::calls::options::{as_map, truth, unknown_option};
 use crate::calls::register::Natives;
 use crate::calls::task_options::{BY_ITSELF, COMMON};
 use crate::calls::values::{shown, text, to_value, type_word};
@@ -10,6 +10,17 @@ use crate::request::{Note, NoteKind};
 use crate::session::state::Lent;
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use std::any::TypeId;
+
+/// The options that a function of a module hands on to its task.
+const OF_ALL: [&str; 12] = {
+    let mut all = ["name"; 12];
+    let mut at = 0;
+    while at < COMMON.len() {
+        all[at + 1] = COMMON[at];
+        at += 1;
+    }
+    all
+};
 
 pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.add("fail", |call, [message]| Err(Problem::new(printed(call, message)?).into()));
@@ -77,18 +88,11 @@ fn options(call: &Call<'_>, [function, given, defaults]: [Dynamic; 3]) -> Result
     for (key, value) in as_map(&function, given)? {
         if let Some(default) = own.get_mut(&key) {
             *default = fitting(&function, &key, default, value)?;
-        } else if key == "name" || COMMON.contains(&key.as_str()) {
+        } else if OF_ALL.contains(&key.as_str()) {
             common.insert(key, value);
         } else {
             let keys: Vec<&str> = own.keys().map(AsRef::as_ref).collect();
-            let known = keys.iter().copied();
-            // The function's own options say more than those that all tasks have.
-            let near = haflow_model::nearest(&key, known.clone().chain(COMMON));
-            let problem = unknown_option(&function, &key, known);
-            return Err(match near {
-                Some(near) => problem.help(format!("did you mean `{near}`?")).into(),
-                None => problem.into(),
-            });
+            return Err(unknown_option(&function, &key, keys, &OF_ALL).into());
         }
     }
     let mut result = Map::new();
@@ -114,7 +118,10 @@ fn fitting(function: &str, key: &str, default: &Dynamic, value: Dynamic) -> Resu
     }
     let (wanted, given) = (type_word(default), shown(&value));
     let help = if wanted == "a bool" {
-        format!("write it as `{key}: true` or `{key}: false`, without quotes")
+        match truth(&value) {
+            Some(meant) => format!("write it as `{key}: {meant}`, without quotes"),
+            None => format!("write it as `{key}: true` or `{key}: false`, without quotes"),
+        }
     } else {
         format!("`{key}` takes {wanted}")
     };

@@ -17,7 +17,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
     });
     natives.add("serial", |call, [hosts, body]| batches(call, &hosts, 1, "batch", &body));
     natives.add("rolling", |call, [hosts, options, body]| {
-        let mut options = Options::new("rolling", options, ["batch", "name"])?;
+        let mut options = Options::new("rolling", options, &["batch", "name"], &[])?;
         let batch = options.count("batch", 1)?.unwrap_or(1) as usize;
         let name = options.text("name")?;
         batches(call, &hosts, batch, name.as_deref().unwrap_or("batch"), &body)

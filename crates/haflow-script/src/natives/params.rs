@@ -5,7 +5,7 @@ use crate::calls::options::Options;
 use crate::calls::register::Natives;
 use crate::calls::values::{from_value, shown, text, to_value, type_word};
 use crate::errors::problem::{Problem, Raise};
-use crate::request::{ParamDecl, ParamType};
+use crate::request::{Note, NoteKind, ParamDecl, ParamType};
 use crate::session::Session;
 use haflow_model::{Diagnostic, Value, nearest};
 use rhai::Dynamic;
@@ -24,7 +24,7 @@ fn param(call: &Call<'_>, [name, default, options]: [Dynamic; 3]) -> Result<Dyna
             .help("a name is made of letters, digits, `_` and `-`, so that -e NAME=VALUE can give it")
             .into());
     }
-    let mut options = Options::new("param", options, ["help", "one_of", "type"])?;
+    let mut options = Options::new("param", options, &["help", "one_of", "type"], &[])?;
     let kind = kind(&mut options, &default)?;
     let default = if default.is_unit() {
         None
@@ -146,8 +146,41 @@ fn malformed(name: &str, given: &str, kind: ParamType) -> Problem {
         ParamType::List => "a list: JSON, or values with commas between them",
         ParamType::Map => "a map in JSON, such as {\"a\": 1}",
     };
-    Problem::new(format!("param `{name}` was given as `{given}`, and wants {wanted}"))
-        .help(format!("give it as -e {name}=…"))
+    Problem::new(format!("param `{name}` was given as `{given}`, and wants {wanted}")).help(match second(given) {
+        Some(other) => format!("each param has a `-e` of its own: -e {name}=… -e {other}=…"),
+        None => format!("give it as -e {name}=…"),
+    })
+}
+
+/// The name of another param in a value, where somebody gave several in one `-e`, as Ansible takes them.
+fn second(given: &str) -> Option<&str> {
+    let is_name = |word: &&str| {
+        word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    };
+    given.split_whitespace().skip(1).filter_map(|word| word.split_once('=')).map(|(name, _)| name).find(is_name)
+}
+
+/// What is wrong where one value has another param of the playbook in it. Of what only reads like one, it is
+/// warned.
+pub(crate) fn several_in_one(session: &Session) -> Option<Diagnostic> {
+    let mut state = session.state();
+    let mut warned = Vec::new();
+    for param in state.params.iter().filter(|param| param.given) {
+        let Some(given) = session.given.get(&param.name) else { continue };
+        let Some(other) = second(given) else { continue };
+        let name = &param.name;
+        let help = format!("each param has a `-e` of its own: -e {name}=… -e {other}=…");
+        if state.params.iter().any(|known| known.name == other && !known.given) {
+            let message = format!("the value of param `{name}` has another param in it, `{other}`");
+            return Some(Diagnostic::new(message).help(help));
+        }
+        let text =
+            format!("the value of param `{name}` has ` {other}=` in it; if that was to be another param: {help}");
+        warned.push(Note { kind: NoteKind::Warn, place: param.place.clone(), text });
+    }
+    state.notes.extend(warned);
+    None
 }
 
 fn missing(name: &str, kind: ParamType, one_of: &[Value], help: Option<&str>) -> Problem {
@@ -163,6 +196,9 @@ fn not_one_of(name: &str, value: &Value, one_of: &[Value], given: bool) -> Probl
     let problem = Problem::new(format!("param `{name}` {whose} `{shown}`, which isn't one of {}", join(one_of)));
     let texts: Vec<String> = one_of.iter().map(plain).collect();
     match nearest(&shown, texts.iter().map(String::as_str)) {
+        _ if let Some(other) = second(&shown).filter(|_| given) => {
+            problem.help(format!("each param has a `-e` of its own: -e {name}=… -e {other}=…"))
+        }
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None => problem.help(format!("give it as -e {name}={}", texts.first().map_or("", String::as_str))),
     }

@@ -30,7 +30,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 }
 
 fn ensure(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Raise> {
-    let mut options = Options::new("ensure", options, ENSURE.into_iter().chain(COMMON))?;
+    let mut options = Options::new("ensure", options, &ENSURE, &COMMON)?;
     let mut head = Head::new(&host, "ensure", None, &mut options)?;
     let probe = head.probe(call, &mut options)?;
     let want = want(&mut options)?;
@@ -40,7 +40,7 @@ fn ensure(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Rai
 }
 
 fn act(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Raise> {
-    let mut options = Options::new("act", options, ACT.into_iter().chain(COMMON))?;
+    let mut options = Options::new("act", options, &ACT, &COMMON)?;
     let head = Head::new(&host, "act", Some("act"), &mut options)?;
     let reason = options.text("reason")?;
     let reason = options
@@ -51,7 +51,7 @@ fn act(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Raise>
 }
 
 fn gate(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Raise> {
-    let mut options = Options::new("gate", options, GATE.into_iter().chain(COMMON))?;
+    let mut options = Options::new("gate", options, &GATE, &COMMON)?;
     let mut head = Head::new(&host, "gate", Some("gate"), &mut options)?;
     let probe = head.probe(call, &mut options)?;
     let want = want(&mut options)?;
@@ -62,7 +62,7 @@ fn gate(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Raise
 }
 
 fn read(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Raise> {
-    let mut options = Options::new("read", options, READ.into_iter().chain(COMMON))?;
+    let mut options = Options::new("read", options, &READ, &COMMON)?;
     let mut head = Head::new(&host, "read", Some("read"), &mut options)?;
     let probe = head.probe(call, &mut options)?;
     let secret = options.bool("secret")?.unwrap_or(false);

@@ -31,7 +31,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
 }
 
 fn pgp_key(call: &Call<'_>, [key, fingerprint, options]: [Dynamic; 3]) -> Result<Dynamic, Raise> {
-    let mut options = Options::new("pgp_key", options, ["weak_key"])?;
+    let mut options = Options::new("pgp_key", options, &["weak_key"], &[])?;
     let weak = options.bool("weak_key")?.unwrap_or(false);
     let key = key.as_immutable_string_ref().map(|key| key.clone()).map_err(|_| {
         Problem::new(format!("a key is a file's path or an armored text, not {}", shown(&key)))

@@ -159,3 +159,27 @@ fn a_new_file_has_its_mode_also_where_its_folder_hands_on_an_acl() {
     assert_eq!(["given", "usual", "private"].map(mode), [0o644, 0o644, 0o600]);
     assert_eq!(ended(world.begin()).exits(0).count("changed"), 0);
 }
+
+#[test]
+fn a_choice_may_have_blanks_and_commas_around_its_names() {
+    let world = World::new("for node in hosts() { act(node, #{ name: \"a\", reason: \"a test\", apply: \"true\" }); }");
+    fs::write(world.path().join("inventory.toml"), "[hosts.here]\nconnection = \"local\"\n[hosts.other]\n")
+        .expect("it can");
+    for choice in [&["-l", " here, "][..], &["--limit", ",here,,"], &["-vvv", "--limit", "! other,"]] {
+        let run = ["run", "playbook.rhai", "-i", "inventory.toml", "--format", "json"];
+        let ran = world.command(&[&run[..], choice].concat()).output().expect("it runs");
+        assert_eq!(Told::from(Ran::from(ran)).exits(0).count("changed"), 1, "{choice:?}");
+    }
+}
+
+/// The name of another is nothing that is in the way on this one.
+#[test]
+fn a_host_is_fine_that_cannot_resolve_anothers_name() {
+    let world = World::new("");
+    let inventory = "[hosts.localhost]\n[hosts.\"nowhere.invalid\"]\nconnection = \"local\"\n";
+    fs::write(world.path().join("inventory.toml"), inventory).expect("it can be written");
+    let ran = Ran::from(world.command(&["hosts", "-i", "inventory.toml"]).output().expect("it runs"));
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    assert!(ran.stdout.contains("it can't resolve nowhere.invalid\n"), "{ran:?}");
+    assert!(ran.stdout.contains("2 hosts, 2 fine, 0 with something in the way; 2 can't resolve the names"), "{ran:?}");
+}

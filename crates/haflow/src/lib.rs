@@ -16,8 +16,6 @@ mod report;
 mod secrets;
 mod session;
 
-use clap::Parser;
-use commands::Cli;
 use exit::Exit;
 use haflow_engine::filters;
 use std::process::ExitCode;
@@ -28,7 +26,7 @@ pub fn main() -> ExitCode {
         return serve_filters();
     }
     secrets::environment::take();
-    let cli = match Cli::try_parse() {
+    let cli = match commands::parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors. Where the terminal is gone there is nobody to tell.

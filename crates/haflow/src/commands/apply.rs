@@ -51,9 +51,9 @@ struct Fixed {
     lab: bool,
     #[arg(short = 'e', long = "param", hide = true)]
     params: Vec<String>,
-    #[arg(long, hide = true)]
+    #[arg(short, long, hide = true)]
     limit: Option<String>,
-    #[arg(long, hide = true)]
+    #[arg(short, long, hide = true)]
     tags: Option<String>,
 }
 

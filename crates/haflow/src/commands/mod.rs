@@ -15,6 +15,7 @@ mod run;
 mod runs;
 mod secret;
 mod show;
+mod slips;
 mod syntax;
 mod why;
 
@@ -64,6 +65,11 @@ enum Command {
     Docs(docs::Docs),
     Completions(completions::Completions),
     Man(man::Man),
+}
+
+/// Reads the command line.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse().map_err(slips::named)
 }
 
 /// Does what was asked for.

@@ -13,7 +13,7 @@ pub(super) struct Output {
     #[arg(long, value_enum)]
     pub(super) format: Option<Format>,
     /// Tell what is as it should be too
-    #[arg(short, long)]
+    #[arg(short, long, overrides_with = "verbose")]
     pub(super) verbose: bool,
     /// Exit 2 where there is or was something to change
     #[arg(long)]

@@ -32,10 +32,10 @@ pub(crate) struct Asked {
 pub(crate) struct Choice {
     /// Only tasks on these hosts: names, groups or patterns with `*`, separated by commas; `!` before one leaves its hosts out. What they
     /// read from others is read
-    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    #[arg(short, long, value_name = "PATTERN", value_parser = list)]
     limit: Vec<String>,
     /// Only tasks with one of these tags
-    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    #[arg(short, long, value_name = "TAG", value_parser = list)]
     tags: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl Asked {
 impl Choice {
     /// Whether tasks of this host may be chosen.
     pub(super) fn wants(&self, host: &Host) -> bool {
-        let (out, only): (Vec<&String>, Vec<&String>) = self.limit.iter().partition(|pattern| pattern.starts_with('!'));
+        let (out, only): (Vec<&str>, Vec<&str>) = each(&self.limit).partition(|pattern| pattern.starts_with('!'));
         (only.is_empty() || only.into_iter().any(|pattern| fits(pattern, host)))
             && !out.into_iter().any(|pattern| fits(&pattern[1..], host))
     }
@@ -70,7 +70,7 @@ impl Choice {
             return Ok(graph);
         }
         let hosts: BTreeMap<&HostName, &Host> = graph.hosts().iter().map(|host| (&host.name, host)).collect();
-        for pattern in &self.limit {
+        for pattern in each(&self.limit) {
             let pattern = pattern.strip_prefix('!').unwrap_or(pattern);
             if !hosts.values().any(|host| fits(pattern, host)) {
                 let near = nearest(pattern, hosts.keys().map(|host| host.as_str()))
@@ -85,7 +85,7 @@ impl Choice {
         }
         let left = graph.only(|task| {
             hosts.get(&task.host).is_some_and(|host| self.wants(host))
-                && (self.tags.is_empty() || task.tags.iter().any(|tag| self.tags.contains(tag)))
+                && (self.tags.is_empty() || task.tags.iter().any(|tag| each(&self.tags).any(|wanted| wanted == tag)))
         });
         if left.tasks().next().is_none() {
             let given = [("--limit", &self.limit), ("--tags", &self.tags)];
@@ -113,4 +113,21 @@ fn matches(pattern: &str, text: &str) -> bool {
             text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest, &text[at..]))
         }),
     }
+}
+
+/// What is given by one option, and by several of the same.
+fn each(given: &[String]) -> impl Iterator<Item = &str> {
+    given.iter().flat_map(|list| list.split(','))
+}
+
+/// Names with commas between them, without blanks around them. Who names none has made a slip: a shell's
+/// variable is empty, and that doesn't mean all.
+fn list(text: &str) -> Result<String, String> {
+    let name = |name: &str| match name.trim().strip_prefix('!') {
+        Some(out) => format!("!{}", out.trim()),
+        None => name.trim().to_owned(),
+    };
+    let names: Vec<String> =
+        text.split(',').map(name).filter(|name| !name.trim_start_matches('!').is_empty()).collect();
+    if names.is_empty() { Err("it names nothing; leave the option out for all".into()) } else { Ok(names.join(",")) }
 }

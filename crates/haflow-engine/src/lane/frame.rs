@@ -2,7 +2,7 @@
 //!
 //! A script is sent as a here-document to a shell of its own, so that a syntax error or an `exit` doesn't end the lane; haflow's own
 //! scripts run in a fork of the lane's shell, which costs less than half. The marker that ends the output is 128 random bits and a
-//! counter.
+//! counter. Variables come in a here-document of their own, so that a shell's errors name the script's own lines.
 //!
 //! A step's script also gets a session of its own and a keeper, a shell that outlives the lane: what it prints and its exit code go to a
 //! folder on the host, from where the lane, or a later one, takes them.
@@ -40,9 +40,9 @@ take() {
   : >"$1/$2.end"
 }
 if mkfifo -m 600 "$1/o" "$1/e"; then
-  take "$1" out 5<"$1/o" 3<&- 9<&- &
+  take "$1" out 5<"$1/o" 3<&- 4<&- 9<&- &
   set -- "$1" $!
-  take "$1" err 5<"$1/e" 3<&- 9<&- &
+  take "$1" err 5<"$1/e" 3<&- 4<&- 9<&- &
   echo $2 $! >"$1/writers"
   sh /dev/fd/3 >"$1/o" 2>"$1/e" 9<&-
   set -- "$1" $? 0 0
@@ -66,6 +66,8 @@ else
 fi
 echo $2 >"$1/exit"
 exit $2'"#;
+/// Reads the variables, in the script's first line.
+const READ: &str = ". /dev/fd/4; exec 4<&-; ";
 /// Waits for the keeper, and prints what it kept. Where it was killed itself, nobody knows the script's end.
 const FETCH: &str = r#"wait $!
 __haflow=$?
@@ -100,11 +102,16 @@ impl Frame {
         // A connection that is lost over a here-document ends it too: nothing of half a script may run, so each is within braces.
         // A here-document's end is a whole line, so the script's last line needs its newline. The ninth descriptor is the host's lock, which
         // only lanes and keepers hold.
+        // The variables come in a here-document of their own, which the script's first line reads: so its lines have the numbers that
+        // the shell tells.
+        let mut script_behind = None;
         let close = match script.process {
             Process::Own => {
                 let delimiter = self.delimiter(script)?;
-                let _ = writeln!(*text, "{{\nsh /dev/fd/3 3<<'{delimiter}' </dev/null 9<&-");
+                text.push_str("{\n");
                 text.push_str(&begin);
+                let _ = writeln!(*text, "sh /dev/fd/3 4<<'{delimiter}' 3<<'{delimiter}' </dev/null 9<&-");
+                script_behind = Some(delimiter.clone());
                 format!("\n{delimiter}\n}}\n__haflow=$?\n")
             }
             Process::Kept(step) => {
@@ -114,8 +121,9 @@ impl Frame {
                 let _ = writeln!(*text, "if mkdir -m 700 -- \"$__haflow_step\"; then");
                 let _ = writeln!(
                     *text,
-                    "HAFLOW_STEP=\"$__haflow_step\" setsid sh -c {KEEPER} sh \"$__haflow_step\" 3<<'{delimiter}' </dev/null >/dev/null 2>&1 &"
+                    "HAFLOW_STEP=\"$__haflow_step\" setsid sh -c {KEEPER} sh \"$__haflow_step\" 4<<'{delimiter}' 3<<'{delimiter}' </dev/null >/dev/null 2>&1 &"
                 );
+                script_behind = Some(delimiter.clone());
                 format!("\n{delimiter}\n{FETCH}fi\n")
             }
             Process::Forked | Process::Pinned => {
@@ -134,6 +142,9 @@ impl Frame {
             text.push('=');
             text.push_str(&Zeroizing::new(quote(value)));
             text.push('\n');
+        }
+        if let Some(delimiter) = script_behind {
+            let _ = write!(*text, "{delimiter}\n{READ}");
         }
         text.push_str(script.text);
         text.push_str(&close);
@@ -353,6 +364,27 @@ mod tests {
                 (output, exit),
                 "{script}"
             );
+        }
+    }
+
+    /// What a shell says names the script's own lines, whatever comes before them.
+    #[test]
+    fn errors_name_the_lines_of_the_script() {
+        let variables = [("a".to_owned(), "one\ntwo\n".to_owned()), ("b".to_owned(), String::new())];
+        let messages = |script: &str| {
+            let (_, messages) = through_sh(Process::Own, &variables, script);
+            String::from_utf8_lossy(&messages).into_owned()
+        };
+        for (script, line) in [
+            ("nosuch", 1),
+            ("# é\n\nnosuch", 3),
+            ("\necho \"$a\"\nif then", 3),
+            ("if then", 1),
+            ("cat <<E; nosuch\nE\n", 1),
+        ] {
+            let told = messages(script);
+            let (dash, others) = (format!("/dev/fd/3: {line}: "), format!("/dev/fd/3: line {line}: "));
+            assert!(told.starts_with(&dash) || told.starts_with(&others), "{script:?}: {told:?}");
         }
     }
 

@@ -357,8 +357,10 @@ mod tests {
         let (Some(stdin), Some(stdout), Some(stderr)) = streams else { panic!("all three are piped") };
         let mut lane = Lane::open(stdin, stdout, stderr, sh).await.expect("it answers");
         let variables = [("secret".to_owned(), "s3cret ".repeat(50_000))];
-        let text = "readlink /proc/$$/fd/3; env | grep TMPDIR";
-        let script = Script { text, variables: &variables, process: Process::Own };
+        // As much of its own. The variables' one is closed by then.
+        let text =
+            format!("readlink /proc/$$/fd/3; ls /proc/$$/fd/4; env | grep TMPDIR\n: '{}'", "s3cret ".repeat(50_000));
+        let script = Script { text: &text, variables: &variables, process: Process::Own };
         let mut said = String::new();
         let each = |output: Output| said = String::from_utf8_lossy(&output.stdout).into_owned();
         lane.run(&[script], Duration::from_mins(1), each).await.expect("it runs");

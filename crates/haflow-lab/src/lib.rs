@@ -17,6 +17,7 @@ mod error;
 mod files;
 mod identity;
 mod lab;
+mod layers;
 mod machine;
 mod names;
 mod network;

@@ -13,8 +13,8 @@ use crate::{
     error::{LabError, Result},
     files,
     identity::{HOMES, fresh_id},
+    layers::Layers,
     network,
-    snapshot::Layers,
     state::SavedHost,
     sys,
 };

@@ -18,14 +18,14 @@ use crate::{
     command::run,
     error::{LabError, Result},
     files::{self, Lock},
-    identity, names,
+    identity,
+    layers::{Layers, SNAPSHOTS_DIR},
+    names,
     progress::{Progress, Report},
     state::{self, Saved, SavedHost},
     tools,
 };
 
-/// Where snapshots are kept.
-const SNAPSHOTS_DIR: &str = "/var/cache/haflow/lab/snapshots";
 /// How many snapshots may lie over one another: their paths have to fit into one mount's options.
 const MOST_LAYERS: usize = 16;
 
@@ -52,29 +52,6 @@ struct Kept {
     /// The part of the recipe by which it was made, if by one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     part: Option<String>,
-}
-
-/// The layers of a snapshot that a host stands on, as a lab's state has them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Layers {
-    /// The snapshot's name.
-    pub(crate) name: String,
-    dir: String,
-    count: usize,
-}
-
-impl Layers {
-    /// Their directories, the uppermost first.
-    pub(crate) fn dirs(&self) -> Vec<PathBuf> {
-        let dir = Path::new(SNAPSHOTS_DIR).join(&self.dir);
-        (0..self.count).rev().map(|layer| dir.join(layer.to_string())).collect()
-    }
-
-    /// Refuses what can't be the name of a directory of ours.
-    pub(crate) fn check(&self) -> Result<()> {
-        names::check("snapshot", &self.name)?;
-        names::check("snapshot", &self.dir)
-    }
 }
 
 impl Snapshot {

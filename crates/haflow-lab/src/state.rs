@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{LabError, Result},
     files,
+    layers::Layers,
     names::{self, MOST_HOSTS, Range},
-    snapshot::Layers,
 };
 
 /// Where labs are kept, a directory each.

@@ -69,10 +69,13 @@ impl Kind {
 impl FileSeen {
     /// As the probe prints it, without the content.
     pub(crate) fn line(&self) -> String {
-        let Self { kind, mode, owner, group, uid, gid, size, detail, .. } = self;
+        let Self { kind, mode, owner, group, uid, gid, size, detail, loose, .. } = self;
         match kind {
             Kind::Absent => "absent\n-".into(),
-            kind => format!("{} {mode:o} {uid} {gid} {size} {owner}:{group}\n{detail}", kind.word()),
+            kind => {
+                let word = if *loose { "loose-link" } else { kind.word() };
+                format!("{word} {mode:o} {uid} {gid} {size} {owner}:{group}\n{detail}")
+            }
         }
     }
 

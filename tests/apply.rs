@@ -1,5 +1,5 @@
-//! Plans that are kept and applied, against a real sshd on this machine: what is applied is what was planned, once, and what can't
-//! be held to is refused before anything changes.
+//! Plans that are kept and applied, against a real sshd on this machine: what is applied is what was planned,
+//! once, and what can't be held to is refused before anything changes.
 
 #![allow(clippy::needless_raw_string_hashes, reason = "the playbooks have raw strings of their own")]
 

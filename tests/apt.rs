@@ -1,5 +1,5 @@
-//! Repositories with pinned keys on a Debian host with real apt, in the lab: what is signed by the key is read, what isn't is
-//! refused by apt, and a key that was changed on the host is put right.
+//! Repositories with pinned keys on a Debian host with real apt, in the lab: what is signed by the key is
+//! read, what isn't is refused by apt, and a key that was changed on the host is put right.
 
 use crate::world::World;
 use std::fs;

@@ -191,8 +191,8 @@ rm -rf /run/haflow; mv /run/haflow /run/h; ln -sf /tmp /run/haflow; echo done",
     world.is_refused(&world.other("inventory.toml"));
     world.step("bob can't hold root's lock, nor take it away");
 
-    // Alice, who isn't root, sees that root's run is at work; bob's folders don't keep alice from a lock of her
-    // own.
+    // Alice, who isn't root, sees that root's run is at work; bob's folders don't keep alice from a lock of
+    // her own.
     world.is_refused(&world.other("alice.toml"));
     world.goes_on(run);
     let alice = world.sh("web1", "id -u alice");

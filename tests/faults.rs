@@ -1,5 +1,5 @@
-//! What goes wrong between haflow and the hosts of a lab: networks are cut, connections killed, names unknown. What is told is true, what can go on
-//! does, and nothing is done twice.
+//! What goes wrong between haflow and the hosts of a lab: networks are cut, connections killed, names
+//! unknown. What is told is true, what can go on does, and nothing is done twice.
 //!
 //! `HAFLOW_TEST_ALL=1 cargo test -p haflow --test it faults` injects all of it; otherwise a sample is drawn.
 
@@ -13,7 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// On each host in turn acts and ensures that take their time, each of which logs its begin and its end, files and gates.
+/// On each host in turn acts and ensures that take their time, each of which logs its begin and its end,
+/// files and gates.
 const LOGGED: &str = r##"
 fn logged(name, seconds, more) {
     #{
@@ -181,7 +182,8 @@ fn a_connection_that_stays_away_is_told_and_the_run_resumed() {
     world.step("it is back: the run is resumed, and each step has run once");
 }
 
-/// Runs a command that sees another `/etc/hosts` than the rest of the machine: the file's text may change while it runs.
+/// Runs a command that sees another `/etc/hosts` than the rest of the machine: the file's text may change
+/// while it runs.
 fn with_names(world: &World, arguments: &[&str]) -> Child {
     let mut command = Command::new("unshare");
     let inner = haflow(world.folder.path(), arguments.iter().copied());

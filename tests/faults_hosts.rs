@@ -1,7 +1,9 @@
-//! What goes wrong on the hosts of a lab: disks are full, memory is short, steps are killed, power fails, clocks are wrong. The task that it befalls says
-//! so, nothing else is stopped, and the run that is resumed converges.
+//! What goes wrong on the hosts of a lab: disks are full, memory is short, steps are killed, power fails,
+//! clocks are wrong. The task that it befalls says so, nothing else is stopped, and the run that is resumed
+//! converges.
 //!
-//! `HAFLOW_TEST_ALL=1 cargo test -p haflow --test it faults_hosts` injects all of it; otherwise a sample is drawn.
+//! `HAFLOW_TEST_ALL=1 cargo test -p haflow --test it faults_hosts` injects all of it; otherwise a sample is
+//! drawn.
 
 use crate::common::{all, draw, skipped};
 use crate::faults::ended;
@@ -15,7 +17,8 @@ const BESIDE: &str = r#"
 || act(host("b"), #{ name: "elsewhere", reason: "a test", apply: "touch /root/elsewhere" }),
 "#;
 
-/// A fault on a host: what makes it, the task that fails and why, what must hold on the host after it, and what takes the fault away.
+/// A fault on a host: what makes it, the task that fails and why, what must hold on the host after it, and
+/// what takes the fault away.
 #[derive(Debug)]
 struct Broken {
     what: &'static str,

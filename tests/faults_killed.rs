@@ -1,6 +1,8 @@
-//! Faults in the lab: haflow is killed after any of its events, interrupted in each way and at each kind of work, and begun twice at once.
+//! Faults in the lab: haflow is killed after any of its events, interrupted in each way and at each kind of
+//! work, and begun twice at once.
 //!
-//! A sample in every run. All of it: `cargo test -p haflow --test it faults_killed -- --include-ignored --nocapture`.
+//! A sample in every run. All of it:
+//! `cargo test -p haflow --test it faults_killed -- --include-ignored --nocapture`.
 
 use crate::common::{Ran, all, clean, draw, skipped};
 use crate::events::Told;
@@ -17,8 +19,8 @@ use std::time::{Duration, Instant};
 /// What a run of `rabbit-ha` on two bare hosts tells, about: its gates may look more often.
 const EVENTS: usize = 68;
 
-/// Prints the processes that came of an ssh session, whatever became of their sessions and parents, but for the one that looks; and what is kept of steps.
-/// What a service manager starts has another environment.
+/// Prints the processes that came of an ssh session, whatever became of their sessions and parents, but for
+/// the one that looks; and what is kept of steps. What a service manager starts has another environment.
 const OF_RUNS: &str = r#"
 for process in /proc/[0-9]*; do
     [ "$process" != "/proc/$$" ] && grep -qsz '^SSH_CONNECTION=' "$process/environ" || continue
@@ -67,7 +69,8 @@ impl World {
         self.is_left_with(|_| true);
     }
 
-    /// The same, but for what is kept of steps: of those in doubt, and those that had ended when haflow was killed.
+    /// The same, but for what is kept of steps: of those in doubt, and those that had ended when haflow was
+    /// killed.
     #[track_caller]
     fn nothing_is_left_but_steps(&self) {
         self.is_left_with(|line| !line.starts_with("/run/haflow-step-"));
@@ -129,7 +132,8 @@ impl Begun {
 
 // haflow is killed.
 
-/// haflow is killed after its k-th event on two bare hosts. `None` where it had ended before, or there is no lab.
+/// haflow is killed after its k-th event on two bare hosts. `None` where it had ended before, or there is no
+/// lab.
 fn killed_after(k: usize) -> Option<()> {
     let world = World::up("killed", &["rabbit1", "rabbit2"], "bookworm")?;
     let mut run = world.begin(&["run", "playbooks/rabbit-ha.rhai", "-i", "inventory.toml"]);
@@ -184,7 +188,8 @@ fn no_finished_apply_is_repeated(journal: &[Value], at: &str) {
     }
     assert!(!begun.is_empty(), "{at}: nothing was applied");
     for (task, steps) in begun.iter().filter(|(_, steps)| steps.len() > 1) {
-        // A step that had not begun when haflow died is begun by the run that is resumed, and one that failed is retried.
+        // A step that had not begun when haflow died is begun by the run that is resumed, and one that failed
+        // is retried.
         println!("{at}: {task} was applied as {}", steps.join(", "));
         assert!(!task.contains("/act:"), "{at}: {task} was applied {} times", steps.len());
     }

@@ -1,9 +1,10 @@
-//! How true plans are: hosts are taken through many states, and in each what a plan says is compared, task by task, with what the
-//! run after it does. `docs/fidelity.md` is the table of it; `UPDATE_GOLDEN=1` writes it.
+//! How true plans are: hosts are taken through many states, and in each what a plan says is compared, task by
+//! task, with what the run after it does. `docs/fidelity.md` is the table of it; `UPDATE_GOLDEN=1` writes it.
 //!
-//! All states go through one lab, since a broker takes a minute to install and a state is made from the one before; so what a plan
-//! leaves on disks is looked at on the way, in the same test. That takes half an hour: without `UPDATE_GOLDEN=1` or `HAFLOW_TEST_ALL=1` it is
-//! [`ALWAYS`] and a sample of [`SAMPLED`]. `HAFLOW_FIDELITY=openstack,down` measures only states with one of these in the playbook's or their own
+//! All states go through one lab, since a broker takes a minute to install and a state is made from the one
+//! before; so what a plan leaves on disks is looked at on the way, in the same test. That takes half an hour:
+//! without `UPDATE_GOLDEN=1` or `HAFLOW_TEST_ALL=1` it is [`ALWAYS`] and a sample of [`SAMPLED`].
+//! `HAFLOW_FIDELITY=openstack,down` measures only states with one of these in the playbook's or their own
 //! name, on brokers that were made a cluster, and prints the page instead of writing it.
 
 mod measure;
@@ -29,7 +30,8 @@ const ALWAYS: [(&str, &str); 5] = [
     (RABBIT_HA, "converged"),
     (ROLLING_RESTART, "a whole cluster"),
 ];
-/// The playbooks of whose other states some are measured in every test run: none of these states needs another one before it.
+/// The playbooks of whose other states some are measured in every test run: none of these states needs
+/// another one before it.
 const SAMPLED: [&str; 4] = [SITE, RABBIT_HA, ROLLING_RESTART, COOKIE_ROTATE];
 /// How many states are measured.
 const SAMPLE: usize = 3;
@@ -124,7 +126,8 @@ fn some_states() -> Vec<&'static State> {
     STATES.iter().filter(|state| always(state) || drawn.iter().any(|one| std::ptr::eq(*one, *state))).collect()
 }
 
-/// Makes a state, plans, runs, and compares. What doesn't hold is told in `wrong`: the states after it are measured nevertheless.
+/// Makes a state, plans, runs, and compares. What doesn't hold is told in `wrong`: the states after it are
+/// measured nevertheless.
 fn go_through(world: &World, state: &'static State, wrong: &mut String) -> Row {
     let State { playbook, name, kind, .. } = state;
     for step in state.made_by {
@@ -235,13 +238,14 @@ fn disks(world: &World) -> Disks {
     disks
 }
 
-/// What moves by itself now and then: a broker writes its log into its tables, and systemd notes when a timer was due.
+/// What moves by itself now and then: a broker writes its log into its tables, and systemd notes when a timer
+/// was due.
 const RESTLESS: [&str; 2] = ["/var/lib/rabbitmq/mnesia", "/var/lib/systemd"];
 
 /// What is on the hosts' disks is the same before and after a plan, but for /run, /tmp and /var/log.
 ///
-/// With nothing between them, two listings are alike for minutes, also where brokers run. Where something restless has moved,
-/// it must do so again to count.
+/// With nothing between them, two listings are alike for minutes, also where brokers run. Where something
+/// restless has moved, it must do so again to count.
 fn leaves_the_disks_alone(world: &World, state: &str, wrong: &mut String) {
     let (files, mut moved) = moved_by_plans(world);
     let restless = |(_, path): &(String, String)| RESTLESS.iter().any(|folder| path.starts_with(folder));

@@ -1,7 +1,7 @@
 //! Text in, text out: what `check` and `graph` say of a playbook, without any host.
 //!
-//! Each folder of `tests/cases` has a playbook, what it needs, and a transcript `expected.txt`. `UPDATE_GOLDEN=1` rewrites
-//! what is expected.
+//! Each folder of `tests/cases` has a playbook, what it needs, and a transcript `expected.txt`.
+//! `UPDATE_GOLDEN=1` rewrites what is expected.
 
 use crate::transcript::play;
 use std::fs;

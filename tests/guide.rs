@@ -1,4 +1,5 @@
-//! The examples in the docs are run: playbooks are checked, and commands print what the page says that they print.
+//! The examples in the docs are run: playbooks are checked, and commands print what the page says that they
+//! print.
 //!
 //! A comment before a fenced block says what is to be done with it, its parts apart by `;`:
 //!
@@ -8,9 +9,10 @@
 //! - `exit: N`: the block's last command ends with this exit code rather than 0
 //! - `not run: WHY`: only shown
 //!
-//! All blocks of the pages run in one folder, one after the other. In a `console` block each line that begins with `$ ` is a
-//! command, and what follows it is what it prints. Times, addresses and run ids may differ, and where several hosts are at
-//! work, so may the order of lines. `UPDATE_GOLDEN=1` writes into the pages what was printed.
+//! All blocks of the pages run in one folder, one after the other. In a `console` block each line that begins
+//! with `$ ` is a command, and what follows it is what it prints. Times, addresses and run ids may differ,
+//! and where several hosts are at work, so may the order of lines. `UPDATE_GOLDEN=1` writes into the pages
+//! what was printed.
 
 use crate::common::skipped;
 use regex::Regex;

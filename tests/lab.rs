@@ -1,8 +1,9 @@
-//! The whole in the lab: bare hosts become a cluster, what has drifted is mended and nothing else is touched, and what can go
-//! wrong on a host is told.
+//! The whole in the lab: bare hosts become a cluster, what has drifted is mended and nothing else is touched,
+//! and what can go wrong on a host is told.
 //!
-//! Where a lab can't be had (it needs root on Linux) each test says so and is skipped. A suite whose base isn't built yet
-//! would take minutes: such a test is skipped as well, unless `HAFLOW_TEST_ALL=1` asks for it.
+//! Where a lab can't be had (it needs root on Linux) each test says so and is skipped. A suite whose base
+//! isn't built yet would take minutes: such a test is skipped as well, unless `HAFLOW_TEST_ALL=1` asks for
+//! it.
 
 use crate::common::draw;
 use crate::world::World;
@@ -13,8 +14,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Prints what a host is like: its files with everything that a change leaves behind, also a write of the same bytes, but for
-/// what a broker and systemd themselves write; its services, packages and users.
+/// Prints what a host is like: its files with everything that a change leaves behind, also a write of the
+/// same bytes, but for what a broker and systemd themselves write; its services, packages and users.
 const STATE: &str = r"
 find /etc /usr /var/lib /root /home /opt -xdev \( -path /var/lib/rabbitmq/mnesia -o -path /var/lib/systemd \) -prune -o \
     -printf '%p %y %i %m %u:%g %s %T@ %C@ %l\n' | sort
@@ -165,7 +166,8 @@ fn bare_hosts_become_a_cluster_and_what_drifts_is_mended() {
     world.same_as(&converged);
     world.step("a dry run sees nothing to do, and changes nothing");
 
-    // Each run changes what the drift before it did, so each shows as well that nothing was left to do after the last.
+    // Each run changes what the drift before it did, so each shows as well that nothing was left to do after
+    // the last.
     for drift in draw("drifts", 2, &DRIFTS.each_ref()) {
         mends(&world, drift);
     }

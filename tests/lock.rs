@@ -111,7 +111,8 @@ fn a_lock_ends_with_what_its_holder_began() {
 #[test]
 fn a_step_on_any_lane_keeps_the_host_locked() {
     let Some(sshd) = world() else { return };
-    // Four lanes at once: whichever took the lock first, the slow step is on another than the last one that ends.
+    // Four lanes at once: whichever took the lock first, the slow step is on another than the last one that
+    // ends.
     let playbook = SLOW.to_owned()
         + r#"
         parallel(["a", "b", "c"].map(|name| || act(node, #{ name: name, reason: "a test", apply: "sleep 0.2" })));

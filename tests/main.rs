@@ -1,7 +1,8 @@
-//! Tests of the whole program: one binary, so that those that mostly wait for hosts run beside each other, and haflow is linked once.
+//! Tests of the whole program: one binary, so that those that mostly wait for hosts run beside each other,
+//! and haflow is linked once.
 //!
-//! `cargo test -p haflow --test it lock` runs those of one file. What would take too long for every run is sampled or left out; each such test
-//! says so on stderr, and `HAFLOW_TEST_ALL=1` runs all of it.
+//! `cargo test -p haflow --test it lock` runs those of one file. What would take too long for every run is
+//! sampled or left out; each such test says so on stderr, and `HAFLOW_TEST_ALL=1` runs all of it.
 
 mod common;
 #[path = "common/events.rs"]

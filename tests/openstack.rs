@@ -1,8 +1,9 @@
-//! The services of `OpenStack` on a `RabbitMQ` cluster, in the lab: their own packages' files, written by the playbook, and both ends of a
-//! conversation through the real oslo.messaging with those files, while brokers lose their power and are restarted. What was
-//! confirmed and never came is counted.
+//! The services of `OpenStack` on a `RabbitMQ` cluster, in the lab: their own packages' files, written by the
+//! playbook, and both ends of a conversation through the real oslo.messaging with those files, while brokers
+//! lose their power and are restarted. What was confirmed and never came is counted.
 //!
-//! One generation takes minutes: bookworm's is drawn for some runs, with the power cut of one broker; the others with `HAFLOW_TEST_ALL=1`.
+//! One generation takes minutes: bookworm's is drawn for some runs, with the power cut of one broker; the
+//! others with `HAFLOW_TEST_ALL=1`.
 
 use crate::common::{all, draw, has_its_turn, skipped};
 use crate::events::Told;

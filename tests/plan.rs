@@ -1,9 +1,9 @@
 //! Text in, text out, from a playbook and facts over the graph to the plan.
 //!
-//! Each folder of `tests/plans` has a `playbook.rhai` and an `inventory.json`, and there may be `facts.json` (answers by
-//! query and host; what isn't there is assumed to be as on a Debian 12). `hosts/NAME` is the home of a host: its scripts run
-//! here, in a shell whose `$HOME` that is, and the host's var `home` names it too. A host without a home can't be
-//! reached. `expected.txt` is what comes of it; `UPDATE_GOLDEN=1` rewrites it.
+//! Each folder of `tests/plans` has a `playbook.rhai` and an `inventory.json`, and there may be `facts.json`
+//! (answers by query and host; what isn't there is assumed to be as on a Debian 12). `hosts/NAME` is the home
+//! of a host: its scripts run here, in a shell whose `$HOME` that is, and the host's var `home` names it too.
+//! A host without a home can't be reached. `expected.txt` is what comes of it; `UPDATE_GOLDEN=1` rewrites it.
 
 use haflow_engine::lane::Lane;
 use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Stage, Unreachable, plan};

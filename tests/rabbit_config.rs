@@ -1,5 +1,5 @@
-//! What a broker is told in its files, and its limits and definitions, on real brokers in the lab: seen by the broker's own
-//! tools, kept by a second run, and mended.
+//! What a broker is told in its files, and its limits and definitions, on real brokers in the lab: seen by
+//! the broker's own tools, kept by a second run, and mended.
 
 use crate::common::{all, has_its_turn, skipped};
 use crate::prepared::Prepared;
@@ -108,7 +108,8 @@ fn is_configured(part: &str, suite: &str, mirrored: bool) {
     assert_eq!((again.count("changed"), again.count("failed")), (0, 0));
     world.step("a second run changes nothing");
 
-    // What is lost comes back from the export; but for operator policies, whose export RabbitMQ 3.10 itself doesn't read.
+    // What is lost comes back from the export; but for operator policies, whose export RabbitMQ 3.10 itself
+    // doesn't read.
     let mut saved = saved;
     let parameters = saved["parameters"].as_array_mut().expect("a list");
     parameters.retain(|parameter| parameter["component"] != "operator_policy");

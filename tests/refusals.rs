@@ -1,5 +1,6 @@
-//! What brokers and hosts can be found like that a run mustn't go on from, on real hosts in the lab: each is refused with its reason,
-//! nothing is changed and nothing is lost; and what is said to be done about it does.
+//! What brokers and hosts can be found like that a run mustn't go on from, on real hosts in the lab: each is
+//! refused with its reason, nothing is changed and nothing is lost; and what is said to be done about it
+//! does.
 
 use crate::common::has_its_turn;
 use crate::prepared::Prepared;
@@ -22,7 +23,8 @@ echo 'deb [trusted=yes] file:/srv/repo ./' > /etc/apt/sources.list.d/newer.list
 apt-get -qq update";
 
 impl World {
-    /// What a run must leave alone: each host's packages and services, its cookie, and what the broker has on disk.
+    /// What a run must leave alone: each host's packages and services, its cookie, and what the broker has on
+    /// disk.
     fn kept(&self) -> [String; 3] {
         BROKERS.map(|host| {
             let digest =

@@ -9,7 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A file whose change triggers an act, an act whose output becomes a file, a secret, and a step that waits for `go`.
+/// A file whose change triggers an act, an act whose output becomes a file, a secret, and a step that waits
+/// for `go`.
 const PLAYBOOK: &str = r###"
 let node = host("here");
 let folder = node.vars.folder;

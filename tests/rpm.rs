@@ -1,5 +1,6 @@
-//! Packages on hosts of the rpm families, in the lab: a Debian host with real rpm, dnf and zypper, and a signed repository of small
-//! packages. What isn't Debian's own there (the distribution's name, its packages) is made up; the package managers are real.
+//! Packages on hosts of the rpm families, in the lab: a Debian host with real rpm, dnf and zypper, and a
+//! signed repository of small packages. What isn't Debian's own there (the distribution's name, its packages)
+//! is made up; the package managers are real.
 
 use crate::common::draw;
 use crate::events::Told;
@@ -75,8 +76,8 @@ fn packages_come_and_go_by_dnf_and_by_zypper() {
     }
 }
 
-/// Everything on a host that a plan could change: its files but for what is only in memory, and what `SQLite` keeps beside rpm's
-/// database, which every `rpm -q` of root touches.
+/// Everything on a host that a plan could change: its files but for what is only in memory, and what `SQLite`
+/// keeps beside rpm's database, which every `rpm -q` of root touches.
 const FILES: &str = r"
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /var/log -o -path /var/lib/systemd -o -name 'rpmdb.sqlite-*' \) -prune -o \
     ! -type d -printf '%p %y %i %m %u:%g %s %T@ %C@ %l\n' | sort

@@ -1,5 +1,6 @@
-//! rabbit-ha on hosts of the rpm families, in the lab: Debian hosts with real rpm, dnf and zypper, and a signed repository with a package
-//! of `RabbitMQ` that is made like the `RabbitMQ` team's own. Bare hosts become a cluster, and the next run changes nothing.
+//! rabbit-ha on hosts of the rpm families, in the lab: Debian hosts with real rpm, dnf and zypper, and a
+//! signed repository with a package of `RabbitMQ` that is made like the `RabbitMQ` team's own. Bare hosts
+//! become a cluster, and the next run changes nothing.
 //!
 //! With zypper only by `HAFLOW_TEST_ALL=1`: it differs in how the package comes.
 

@@ -56,7 +56,8 @@ fn pipe(command: &str, input: &[u8]) -> Vec<u8> {
     child.wait_with_output().expect("it ends").stdout
 }
 
-/// Looks at the arguments and the environment of all processes of this machine, those of the lab's hosts among them, until it is stopped.
+/// Looks at the arguments and the environment of all processes of this machine, those of the lab's hosts
+/// among them, until it is stopped.
 struct Sampler {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Samples>,
@@ -165,7 +166,8 @@ fn found_in(world: &World, needles: &Needles) -> Vec<String> {
     all.iter().filter_map(in_file).chain(printed.iter().filter_map(|text| needles.within(text.as_bytes()))).collect()
 }
 
-/// Gives a secret to a file, in a text and by itself, and to an apply. `marker` is no secret: it goes where a secret must not.
+/// Gives a secret to a file, in a text and by itself, and to an apply. `marker` is no secret: it goes where a
+/// secret must not.
 const ARRIVES: &str = r###"
 let node = group("web", #{ lab: 1 })[0];
 let password = secret("db_password");
@@ -300,7 +302,8 @@ fn secrets_arrive_byte_for_byte_and_are_found_nowhere() {
     world.step("what a host prints back is masked");
 }
 
-/// The same on this machine: plans that are kept and runs that are resumed look secrets up again, and tell whether they are the same.
+/// The same on this machine: plans that are kept and runs that are resumed look secrets up again, and tell
+/// whether they are the same.
 #[test]
 fn a_secret_that_changed_is_told() {
     let Some(sshd) = crate::server::Sshd::start("") else { return };

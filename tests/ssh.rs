@@ -121,8 +121,8 @@ fn what_runs_is_killed_also_where_there_is_no_second_session() {
     sshd.nothing_is_left();
 }
 
-/// A `~/.ssh` of the test's own: ssh asks the user database where the home folder is, not the environment, so the test's lies on
-/// top of the real one, for haflow alone.
+/// A `~/.ssh` of the test's own: ssh asks the user database where the home folder is, not the environment, so
+/// the test's lies on top of the real one, for haflow alone.
 struct Home {
     ssh: PathBuf,
     real: PathBuf,

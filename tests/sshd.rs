@@ -1,5 +1,5 @@
-//! Lanes against a real sshd on this machine: what is sent arrives as it is, and what can go wrong on the way to a host has
-//! a message of its own.
+//! Lanes against a real sshd on this machine: what is sent arrives as it is, and what can go wrong on the way
+//! to a host has a message of its own.
 //!
 //! Each test has its own sshd, with its own keys and configuration, on a free port of the loopback device.
 

@@ -1,4 +1,5 @@
-//! What keeps the crates' rooms tidy: who imports whom, read from the sources as rust-analyzer's tidy test does.
+//! What keeps the crates' rooms tidy: who imports whom, read from the sources as rust-analyzer's tidy test
+//! does.
 //!
 //! `docs/architecture.md` says what each room is for. Code of tests may import what it likes.
 
@@ -8,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// The rooms of a crate from the lowest to the highest. A room's files import what is in their room or in a lower one.
-/// A file beside the rooms is a room of its own.
+/// The rooms of a crate from the lowest to the highest. A room's files import what is in their room or in a
+/// lower one. A file beside the rooms is a room of its own.
 const ROOMS: [(&str, &[&str]); 2] = [
     (
         "haflow-engine",

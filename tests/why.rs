@@ -1,4 +1,5 @@
-//! What is behind a task of a run, against a real sshd on this machine: of a run that is under way, that died, and that was resumed.
+//! What is behind a task of a run, against a real sshd on this machine: of a run that is under way, that
+//! died, and that was resumed.
 
 use crate::common::Ran;
 use crate::events::{Told, haflow};

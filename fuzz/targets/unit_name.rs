@@ -1,5 +1,5 @@
-//! Any text as the name of a unit: it is refused, or it is one by systemd's rules (`unit_name_is_valid` in its
-//! unit-name.c), and arrives as it was given.
+//! Any text as the name of a unit: it is refused, or it is one by systemd's rules (`unit_name_is_valid` in
+//! its unit-name.c), and arrives as it was given.
 
 #![no_main]
 

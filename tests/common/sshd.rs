@@ -11,7 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// An sshd that lives as long as this. Its host has a lock of its own: tests run at the same time on this machine.
+/// An sshd that lives as long as this. Its host has a lock of its own: tests run at the same time on this
+/// machine.
 pub(crate) struct Sshd {
     pub(crate) folder: TempDir,
     pub(crate) port: u16,

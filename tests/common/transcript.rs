@@ -1,9 +1,9 @@
 //! Texts that hold commands and what they print, and are compared with what they print now.
 //!
-//! A transcript begins with a word on what it is about. A line `== NAME` begins a file that the commands find, `== NAME x`
-//! one that can be run. A line `$ COMMAND` is run by `sh` in the folder of those files; below it is what comes of it: what
-//! is printed, then the messages after a line `-- stderr`, then a line `-- exit N` if N isn't 0. `UPDATE_GOLDEN=1`
-//! rewrites what is below the commands, and nothing else.
+//! A transcript begins with a word on what it is about. A line `== NAME` begins a file that the commands
+//! find, `== NAME x` one that can be run. A line `$ COMMAND` is run by `sh` in the folder of those files;
+//! below it is what comes of it: what is printed, then the messages after a line `-- stderr`, then a line
+//! `-- exit N` if N isn't 0. `UPDATE_GOLDEN=1` rewrites what is below the commands, and nothing else.
 
 use crate::common::{Ran, clean};
 use std::fmt::Write as _;

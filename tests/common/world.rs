@@ -74,8 +74,8 @@ impl World {
         Self::lab(part, suite, |name| Lab::up(name, &owned(hosts), suite, &|_| {}))
     }
 
-    /// A lab with these hosts, each of which has what was prepared for it; `None`, with a word on it, if there
-    /// can't be one.
+    /// A lab with these hosts, each of which has what was prepared for it; `None`, with a word on it, if
+    /// there can't be one.
     pub(crate) fn with(part: &str, hosts: &[(&[&str], Prepared)], suite: &str) -> Option<Self> {
         let world = Self::lab(part, suite, |name| {
             let mut lab = None;

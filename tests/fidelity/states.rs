@@ -1,5 +1,5 @@
-//! The states that hosts are taken through, in this order, by one lab: each is made from the converged hosts, but for the bare
-//! ones.
+//! The states that hosts are taken through, in this order, by one lab: each is made from the converged hosts,
+//! but for the bare ones.
 
 use Kind::{Acting, Bare, Broken, Converged, Drifted, Silent};
 use Step::{Boot, Kill, On};
@@ -39,7 +39,8 @@ pub(crate) enum Kind {
     Converged,
     /// Something is no longer as it was: nothing is unknown, and a run mends it.
     Drifted,
-    /// So many hosts are down that none can tell what is there: at most a fifth is unknown, and a run mends it.
+    /// So many hosts are down that none can tell what is there: at most a fifth is unknown, and a run mends
+    /// it.
     Silent,
     /// Something that a run can't mend: nothing is unknown.
     Broken,
@@ -325,7 +326,8 @@ pub(crate) static STATES: &[State] = &[
         &[On("rabbit2", "systemctl stop rabbitmq-server")],
         &[On("rabbit2", "systemctl start rabbitmq-server; rabbitmqctl await_startup")],
     ),
-    // With a password that is there: what one that is yet to be made up will be is unknown, and all that follows from it.
+    // With a password that is there: what one that is yet to be made up will be is unknown, and all that
+    // follows from it.
     state(
         OPENSTACK,
         "bare",

@@ -1,5 +1,6 @@
-# Puts Debian's own RabbitMQ into an rpm that is like the one of the RabbitMQ team: where its files are, whose they are, and that it
-# neither starts the broker nor makes a cookie. It goes to the repository of packages.sh.
+# Puts Debian's own RabbitMQ into an rpm that is like the one of the RabbitMQ team: where its files are, whose
+# they are, and that it neither starts the broker nor makes a cookie. It goes to the repository of
+# packages.sh.
 set -eu
 export HOME=/root
 cd /root

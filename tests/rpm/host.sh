@@ -1,5 +1,5 @@
-# Makes a host look like one of the rpm families to whoever asks for packages: Debian underneath, with real rpm and dnf (and zypper, by
-# suse.sh).
+# Makes a host look like one of the rpm families to whoever asks for packages: Debian underneath, with real
+# rpm and dnf (and zypper, by suse.sh).
 set -eu
 export DEBIAN_FRONTEND=noninteractive HOME=/root
 apt-get update -qq

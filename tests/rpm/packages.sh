@@ -1,5 +1,5 @@
-# Two signed repositories of small packages, on the host that runs this: `repo`, which it uses at once, and `pinned`, which is served over
-# HTTP and whose key nothing trusts yet.
+# Two signed repositories of small packages, on the host that runs this: `repo`, which it uses at once, and
+# `pinned`, which is served over HTTP and whose key nothing trusts yet.
 set -eu
 export HOME=/root
 mkdir -p /srv/repo /srv/pinned /root/specs

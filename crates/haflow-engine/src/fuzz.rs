@@ -5,7 +5,8 @@ use crate::filters::jq::{self, Input};
 use crate::lane::frame::Frame;
 use haflow_model::{OwnEdit, Value};
 
-/// A stream that a host prints, with the marker wherever there is a `\xff`: its pieces are the same however it is cut.
+/// A stream that a host prints, with the marker wherever there is a `\xff`: its pieces are the same however
+/// it is cut.
 pub fn frame(data: &[u8]) {
     const MARKER: &str = "0123456789abcdef0123456789abcdef.1";
     let Some((cut, printed)) = data.split_first() else { return };

@@ -1,7 +1,7 @@
 //! Facts, plan and execute: everything that talks to hosts.
 //!
-//! A graph comes in, events go out. Nothing here knows a playbook's language, prints, or asks whether this is a dry run:
-//! [`plan()`] stops where [`execute()`] would begin.
+//! A graph comes in, events go out. Nothing here knows a playbook's language, prints, or asks whether this is
+//! a dry run: [`plan()`] stops where [`execute()`] would begin.
 //!
 //! The rooms, from the bottom to the top; none imports one above it, which `tests/tidy.rs` keeps:
 //!

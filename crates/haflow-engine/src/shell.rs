@@ -2,7 +2,8 @@
 
 use haflow_model::Value;
 
-/// `value` as one word of a shell, whatever it holds. A NUL can't be held by a shell and is refused where params are declared.
+/// `value` as one word of a shell, whatever it holds. A NUL can't be held by a shell and is refused where
+/// params are declared.
 pub(crate) fn quote(value: &str) -> String {
     // Room for all of it: what grows leaves copies behind, and the value may be a secret.
     let marks = value.bytes().filter(|byte| *byte == b'\'').count();
@@ -21,7 +22,8 @@ pub(crate) fn quote(value: &str) -> String {
     quoted
 }
 
-/// A param's value as the text of a shell variable: texts as they are, nothing as empty, lists and maps as compact JSON.
+/// A param's value as the text of a shell variable: texts as they are, nothing as empty, lists and maps as
+/// compact JSON.
 pub(crate) fn variable(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -1,4 +1,5 @@
-//! What holds of every run, tried on random graphs: lanes without a network, a real `sh` behind each, three hosts of which one is gone.
+//! What holds of every run, tried on random graphs: lanes without a network, a real `sh` behind each, three
+//! hosts of which one is gone.
 //!
 //! `PROPTEST_CASES=10000 cargo test -p haflow-engine --test properties` tries more of them.
 
@@ -425,7 +426,8 @@ fn all_ended(world: &World, records: &[Record]) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
-    /// Each task ends once, and so as what it does and what comes before it make it end; the order holds on the hosts.
+    /// Each task ends once, and so as what it does and what comes before it make it end; the order holds on
+    /// the hosts.
     #[test]
     fn a_run_comes_to_its_end(specs in specs(), parallel in 1_usize..9) {
         let world = World::new(&specs);
@@ -456,7 +458,8 @@ proptest! {
         }
     }
 
-    /// After an interrupt nothing begins; what runs ends, and every task has an outcome: its own, or that it was cancelled, or skipped since another was.
+    /// After an interrupt nothing begins; what runs ends, and every task has an outcome: its own, or that it
+    /// was cancelled, or skipped since another was.
     #[test]
     fn an_interrupt_leaves_no_task_without_an_outcome(specs in specs(), parallel in 1_usize..20, after in 1_usize..40) {
         let world = World::new(&specs);
@@ -496,7 +499,8 @@ proptest! {
         prop_assert!(told.is_none_or(|told| !begins(&records[told..])), "something began after the first failure");
     }
 
-    /// A run that dies after any of its events, and once more while it is resumed, comes to the same end, and nothing is done twice.
+    /// A run that dies after any of its events, and once more while it is resumed, comes to the same end, and
+    /// nothing is done twice.
     #[test]
     fn a_run_is_resumed_from_any_prefix_of_its_journal(
         specs in specs(), parallel in 1_usize..9, first in any::<Index>(), second in any::<Index>(),

@@ -3,8 +3,8 @@
 //!
 //! A lab outlives the process that brought it up; its state is in `/var/lib/haflow/lab`, the bases in
 //! `/var/cache/haflow/lab`, and in `snapshots` below it the disks that [`Lab::snapshot`] has kept for hosts
-//! to start from ([`Lab::up_from`], [`Recipe`]). Everything else that it makes (links, cgroups, namespaces, the
-//! firewall's table) bears a name that starts with `haflow` and is gone after [`Lab::down`].
+//! to start from ([`Lab::up_from`], [`Recipe`]). Everything else that it makes (links, cgroups, namespaces,
+//! the firewall's table) bears a name that starts with `haflow` and is gone after [`Lab::down`].
 //!
 //! This crate never prints: what happens goes to a callback as [`Progress`]. It blocks its caller; the
 //! hosts are booted in parallel.

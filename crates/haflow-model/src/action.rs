@@ -1,6 +1,6 @@
 //! What an action is: asked here. A new action answers all of it at once, since each match is exhaustive. The
-//! engine asks for the action itself only where it decides (`decide`, `ready`) and where it applies (`step`), without a
-//! catch-all there too.
+//! engine asks for the action itself only where it decides (`decide`, `ready`) and where it applies (`step`),
+//! without a catch-all there too.
 
 use crate::{Action, Content, FileState, Gate, Param, Probe, Read};
 
@@ -9,9 +9,11 @@ use crate::{Action, Content, FileState, Gate, Param, Probe, Read};
 pub enum Again {
     /// It isn't: what there is shows that it was done.
     Never,
-    /// It is where what comes right after it has begun: it held then, and lets others begin only where it holds now.
+    /// It is where what comes right after it has begun: it held then, and lets others begin only where it
+    /// holds now.
     WhereFollowed,
-    /// It is where its output wasn't kept and is used, also by tasks that have ended: what they print of it is concealed.
+    /// It is where its output wasn't kept and is used, also by tasks that have ended: what they print of it
+    /// is concealed.
     WhereUsed,
     /// It is where its output wasn't kept and is used by a task that hasn't ended.
     WhereStillUsed,
@@ -105,7 +107,8 @@ impl Action {
         }
     }
 
-    /// Whether it may be looked at before its turn: a gate looks for as long as it takes, and an act shows nothing.
+    /// Whether it may be looked at before its turn: a gate looks for as long as it takes, and an act shows
+    /// nothing.
     pub fn can_be_looked_at_ahead(&self) -> bool {
         match self {
             Self::Ensure(_) | Self::File(_) | Self::Read(_) => true,

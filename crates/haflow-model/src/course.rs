@@ -1,5 +1,5 @@
-//! What became of each task of a run: the one fold over the events of its journal. A resume asks it what may be
-//! done, and `why` what to tell.
+//! What became of each task of a run: the one fold over the events of its journal. A resume asks it what may
+//! be done, and `why` what to tell.
 
 use crate::{Event, Outcome, Record, TaskRef, Value};
 use std::collections::BTreeMap;

@@ -72,7 +72,8 @@ pub enum Event {
         /// What to do.
         hint: Option<String>,
     },
-    /// The connection to a host was lost, and is tried for. [`Event::HostConnected`] or [`Event::HostUnreachable`] tells what came of that.
+    /// The connection to a host was lost, and is tried for. [`Event::HostConnected`] or
+    /// [`Event::HostUnreachable`] tells what came of that.
     HostLost {
         /// The host.
         host: HostName,
@@ -107,7 +108,8 @@ pub enum Event {
         /// The last line of its output or its messages, whichever is newer.
         line: String,
     },
-    /// The connection was lost, or the run ended, while the task was being applied: its result is looked for on the host, and waited for while it goes on there.
+    /// The connection was lost, or the run ended, while the task was being applied: its result is looked for
+    /// on the host, and waited for while it goes on there.
     PickingUp {
         /// The task.
         #[serde(flatten)]
@@ -182,7 +184,8 @@ pub enum Event {
         /// How many tasks there are of each decision.
         #[serde(flatten)]
         counts: PlanCounts,
-        /// The ids of the longest chain of tasks of which each waits for the one before and would, or may, change something.
+        /// The ids of the longest chain of tasks of which each waits for the one before and would, or may,
+        /// change something.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         critical_path: Vec<String>,
         /// How long it took, in milliseconds.

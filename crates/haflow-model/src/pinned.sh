@@ -235,9 +235,9 @@ pin_bytes() {
         return
     fi
     if [ -O / ]; then
-        # The kernel decides: it is read as one of those who may write there, if each of them can. The process is that
-        # user's then, so it gets nothing of ours: no environment, and no stream but a pipe, of which no more is taken
-        # than there was.
+        # The kernel decides: it is read as one of those who may write there, if each of them can. The process
+        # is that user's then, so it gets nothing of ours: no environment, and no stream but a pipe, of which
+        # no more is taken than there was.
         for pin_spec in $pin_writers; do
             case $pin_spec in *:*) pin_groups=--groups= ;; *) pin_groups=--skip-chdir ;; esac
             case $pin_writers in
@@ -296,8 +296,8 @@ pin_enter() {
 # "$pin_name".
 pin_begin() {
     pin_stage=
-    # A folder's default ACL goes on to what is new in it, whatever the umask is: others could open it before its mode
-    # is set. That is no matter where all may read it and only root's own folder says who may write.
+    # A folder's default ACL goes on to what is new in it, whatever the umask is: others could open it before
+    # its mode is set. That is no matter where all may read it and only root's own folder says who may write.
     pin_acl=no
     case $pin_trust/${pin_checks-} in
         yes/*[4567][4567]) ;;
@@ -389,8 +389,8 @@ in a sticky folder only the owner replaces a file"
     pin_refuse "$pin_path can't be replaced: $pin_seen"
 }
 
-# Takes an ACL off $1 that only those could mean who may write in its folder: it would let others in who aren't asked
-# for.
+# Takes an ACL off $1 that only those could mean who may write in its folder: it would let others in who
+# aren't asked for.
 pin_strip() {
     [ "$pin_trust" = no ] || return 0
     case $(ls -ld -- "$1") in ??????????+*) ;; *) return 0 ;; esac
@@ -403,9 +403,10 @@ pin_strip() {
         "install setfacl (Debian's package is acl), or take the folder's default ACL off"
 }
 
-# Ends where ./$pin_name, after pin_judge, can't be given owner $1, group $2 and mode $3: whoever may write in a folder
-# that isn't trusted may have moved there what is somebody else's, and it would be opened or given away. What everybody
-# can read keeps nothing from anybody, and its name is theirs to give to another one anyway.
+# Ends where ./$pin_name, after pin_judge, can't be given owner $1, group $2 and mode $3: whoever may write in
+# a folder that isn't trusted may have moved there what is somebody else's, and it would be opened or given
+# away. What everybody can read keeps nothing from anybody, and its name is theirs to give to another one
+# anyway.
 pin_may() {
     [ "$pin_uid" != "$pin_owner" ] || return 0
     case $pin_kind/$pin_mode in directory/*[57] | regular*/*[4567]) return 0 ;; esac

@@ -9,7 +9,8 @@ pub struct Plan {
     pub salt: String,
     /// One for every task.
     pub decisions: Vec<Planned>,
-    /// The ids of the longest chain of tasks of which each waits for the one before and would, or may, change something.
+    /// The ids of the longest chain of tasks of which each waits for the one before and would, or may, change
+    /// something.
     pub critical_path: Vec<String>,
 }
 
@@ -20,10 +21,11 @@ pub struct Planned {
     pub task: NodeId,
     /// The decision.
     pub decision: Decision,
-    /// Why that isn't certain. `None` where nothing that comes before the task changes what the decision was made from.
+    /// Why that isn't certain. `None` where nothing that comes before the task changes what the decision was
+    /// made from.
     pub assumed: Option<Assumed>,
-    /// A digest of the state that the decision was made from: the first 32 hex digits of the SHA-256 of the plan's salt and the
-    /// state. `None` where there is none, or where a secret could be guessed from it.
+    /// A digest of the state that the decision was made from: the first 32 hex digits of the SHA-256 of the
+    /// plan's salt and the state. `None` where there is none, or where a secret could be guessed from it.
     pub state: Option<String>,
 }
 

@@ -102,7 +102,8 @@ impl Secrets {
     ///
     /// # Panics
     ///
-    /// Where one of them isn't known: whoever hands over a graph hands over all that it asks for (`Graph::secrets`).
+    /// Where one of them isn't known: whoever hands over a graph hands over all that it asks for
+    /// (`Graph::secrets`).
     pub fn fill(&self, text: &SecretText) -> Secret {
         let secret = |name: &String| self.0.get(name).expect("every secret of the graph is known");
         let parts = || {

@@ -100,8 +100,8 @@ pub struct Probe {
 pub struct Ensure {
     /// Prints the state.
     pub probe: Probe,
-    /// The state asked for. A text is compared with the output without its last newline, anything else with the JSON
-    /// printed; the comparison is structural and exact.
+    /// The state asked for. A text is compared with the output without its last newline, anything else with
+    /// the JSON printed; the comparison is structural and exact.
     pub want: Param,
     /// POSIX shell that gets from the one to the other.
     pub apply: String,

@@ -2,10 +2,11 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Something on a host that tasks read and change: `file:/etc/hosts`, `package:nginx`, `service:nginx`, a word of one's own.
+/// Something on a host that tasks read and change: `file:/etc/hosts`, `package:nginx`, `service:nginx`, a
+/// word of one's own.
 ///
-/// A kind alone stands for all of its things, `*` for everything. A file stands for what is below it too, a `folder` for itself
-/// alone: making `/srv/app` changes nothing about a file in it. Things of the kind
+/// A kind alone stands for all of its things, `*` for everything. A file stands for what is below it too, a
+/// `folder` for itself alone: making `/srv/app` changes nothing about a file in it. Things of the kind
 /// `shared` are the same on all hosts: `shared:rabbitmq` is what a cluster's members have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -111,7 +112,8 @@ impl From<Thing> for String {
     }
 }
 
-/// What a task reads, or what it touches. By default everything: who doesn't say may read and change what they like.
+/// What a task reads, or what it touches. By default everything: who doesn't say may read and change what
+/// they like.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Things(Option<Box<[Thing]>>);

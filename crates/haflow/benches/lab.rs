@@ -1,7 +1,8 @@
-//! The measures of docs/benchmarks.md: `cargo bench -p haflow --bench lab`, as root, on a machine that can have a lab.
+//! The measures of docs/benchmarks.md: `cargo bench -p haflow --bench lab`, as root, on a machine that can
+//! have a lab.
 //!
-//! Each row compares haflow with one raw `ssh host sh <script` per host that does the same, medians of five, taken in turns
-//! in one run: the ratio is what counts, an absolute time on a shared machine means little.
+//! Each row compares haflow with one raw `ssh host sh <script` per host that does the same, medians of five,
+//! taken in turns in one run: the ratio is what counts, an absolute time on a shared machine means little.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -19,7 +19,8 @@ pub fn inventory(data: &[u8]) {
     }
 }
 
-/// What an inventory of Ansible's says to ssh: it is refused, or becomes options that leave alone what haflow sets itself.
+/// What an inventory of Ansible's says to ssh: it is refused, or becomes options that leave alone what haflow
+/// sets itself.
 pub fn ssh_options(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let vars = serde_json::json!({ "ansible_host": "h", "ansible_ssh_common_args": text });

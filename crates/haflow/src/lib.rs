@@ -1,4 +1,5 @@
-//! Runs playbooks across hosts as one dependency graph over SSH. The program is [`main`]; nothing else is for others to use.
+//! Runs playbooks across hosts as one dependency graph over SSH. The program is [`main`]; nothing else is for
+//! others to use.
 
 mod child;
 mod commands;

@@ -1,8 +1,8 @@
 //! A plan that is kept: a file of JSON, of which `docs/schema/plan.json` is the schema.
 //!
-//! It says what was asked for, by which texts and facts, what was decided and from what. It holds no secret, and no digest of
-//! anything that has a secret in it. Whoever applies it declares the playbook once more, from the recorded facts, and refuses to go on
-//! where anything has become another thing since.
+//! It says what was asked for, by which texts and facts, what was decided and from what. It holds no secret,
+//! and no digest of anything that has a secret in it. Whoever applies it declares the playbook once more,
+//! from the recorded facts, and refuses to go on where anything has become another thing since.
 
 use crate::error::Error;
 use crate::kept::{Before, digests, hash, private_folder, state_folder, sync_folder};
@@ -91,7 +91,8 @@ pub(crate) struct SavedTask {
     /// Why that isn't certain; missing where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) assumed: Option<Assumed>,
-    /// A digest of the state that it was decided from: the first 32 hex digits of the SHA-256 of the salt and the state.
+    /// A digest of the state that it was decided from: the first 32 hex digits of the SHA-256 of the salt and
+    /// the state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<String>,
 }
@@ -320,7 +321,8 @@ impl Saved {
     }
 }
 
-/// Notes for good that the plan with this id is being applied now. Refuses it if it was before: of two at once, one goes on.
+/// Notes for good that the plan with this id is being applied now. Refuses it if it was before: of two at
+/// once, one goes on.
 pub(crate) fn use_up(id: &str, path: &Path, run: &str) -> Result<(), Error> {
     let folder = state_folder()?.join("applied");
     let mark = folder.join(id);

@@ -54,7 +54,8 @@ fn module(module: &Module) -> Page {
     Page { name: (*name).into(), summary, markdown }
 }
 
-/// A function with fewer arguments and no comment of its own is the same with nothing asked for, and isn't told.
+/// A function with fewer arguments and no comment of its own is the same with nothing asked for, and isn't
+/// told.
 fn told(functions: &[FunctionDoc]) -> Vec<&FunctionDoc> {
     let mut told: Vec<&FunctionDoc> = Vec::new();
     for function in functions {

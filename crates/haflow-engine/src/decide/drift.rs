@@ -1,4 +1,5 @@
-//! Holds a run to the plan that it applies: a task acts only as was planned, on the state that was planned from.
+//! Holds a run to the plan that it applies: a task acts only as was planned, on the state that was planned
+//! from.
 
 use crate::decide::ready::Ready;
 use crate::decide::seen::Seen;

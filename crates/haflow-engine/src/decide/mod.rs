@@ -80,8 +80,8 @@ fn compare(state: &Value, want: Option<&Known>) -> Decision {
     Decision::Change { diff: Diff(cut::changes(changes)) }
 }
 
-/// Whether what was seen of a task may be acted on although something has changed since: it must lead to an apply that makes sure
-/// that it still holds. Only a file's does.
+/// Whether what was seen of a task may be acted on although something has changed since: it must lead to an
+/// apply that makes sure that it still holds. Only a file's does.
 pub(crate) fn outlives_changes(task: &Ready<'_>, seen: &Seen) -> bool {
     is_content(task.task) && matches!(decide(task, seen), Decision::Change { .. })
 }

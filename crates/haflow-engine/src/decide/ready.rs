@@ -56,8 +56,8 @@ impl<'t> Ready<'t> {
         Ok(Self { task, params, want, values, later: None })
     }
 
-    /// The same where outputs aren't known yet: enough to look at the task's thing, if its probe doesn't use them. `id` names
-    /// tasks.
+    /// The same where outputs aren't known yet: enough to look at the task's thing, if its probe doesn't use
+    /// them. `id` names tasks.
     pub(crate) fn without(
         task: &'t Task,
         mut known: impl FnMut(&Param) -> Result<Known, NodeId>,

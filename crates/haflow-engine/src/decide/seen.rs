@@ -22,8 +22,8 @@ pub(crate) enum Seen {
 }
 
 impl Seen {
-    /// A digest of the state, by which it can be told later whether it moved. There is none where a secret is part of it: a
-    /// short one could be guessed.
+    /// A digest of the state, by which it can be told later whether it moved. There is none where a secret is
+    /// part of it: a short one could be guessed.
     pub(crate) fn digest(&self, salt: &str, task: &Ready<'_>) -> Option<String> {
         let secret = |known: &Known| matches!(known, Known::Secret(_));
         if task.want.as_ref().is_some_and(secret) || task.params.iter().any(|(_, known)| secret(known)) {
@@ -41,7 +41,8 @@ impl Seen {
     }
 }
 
-/// The state that a probe's output shows: text, JSON where `structured`, or what its jq filter makes of either.
+/// The state that a probe's output shows: text, JSON where `structured`, or what its jq filter makes of
+/// either.
 pub(crate) async fn of_probe(
     probe: &Probe,
     output: &Output,

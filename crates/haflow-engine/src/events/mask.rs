@@ -1,11 +1,13 @@
 //! Finds secrets by their values in what hosts print, also where they come back encoded, wrapped or cut.
 //!
-//! A text is read in several ways: as it is, without line breaks, and with percent signs, backslashes and a shell's quotes undone. In each of them
-//! is looked for:
+//! A text is read in several ways: as it is, without line breaks, and with percent signs, backslashes and a
+//! shell's quotes undone. In each of them is looked for:
 //!
 //! - a secret, or a line of one that has several;
-//! - at the text's beginning the rest of one, at its end the beginning of one: what is left of it where output was cut;
-//! - anywhere, eight characters in a row of its base64, in whichever alphabet, and wherever it stands in what was encoded.
+//! - at the text's beginning the rest of one, at its end the beginning of one: what is left of it where
+//!   output was cut;
+//! - anywhere, eight characters in a row of its base64, in whichever alphabet, and wherever it stands in what
+//!   was encoded.
 
 use crate::cut;
 use crate::events::views::{View, views};
@@ -20,7 +22,8 @@ const SHORTEST: usize = 4;
 /// Less than this of a secret is no longer taken for a part of one, in bytes.
 const PART: usize = 8;
 
-/// At the ends of a text so much may stand for a character, or for what stands for one, that was cut, in bytes.
+/// At the ends of a text so much may stand for a character, or for what stands for one, that was cut, in
+/// bytes.
 const TORN: usize = 9;
 
 const BASE64: [&[u8; 64]; 2] = [
@@ -134,7 +137,8 @@ impl Mask {
         for form in &self.short {
             found.extend(all(text, form).map(encoded));
         }
-        // One way through the text, whatever there is to be found: the last eight bytes, and how many in a row may be base64.
+        // One way through the text, whatever there is to be found: the last eight bytes, and how many in a
+        // row may be base64.
         let (mut last, mut in_a_row) = (0_u64, 0);
         for (end, byte) in (1_usize..).zip(text) {
             last = last << 8 | u64::from(*byte);
@@ -199,7 +203,8 @@ fn piece(part: &[u8]) -> u64 {
     part.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The characters that base64 makes of these bytes alone, where so many come `before` them in a group of three.
+/// The characters that base64 makes of these bytes alone, where so many come `before` them in a group of
+/// three.
 fn base64(bytes: &[u8], before: usize, alphabet: &[u8; 64]) -> Bytes {
     let bits = bytes.len() * 8;
     let bit = |at: usize| bytes[at / 8] >> (7 - at % 8) & 1;

@@ -1,4 +1,5 @@
-//! The only way outward: events, stamped and with secrets taken out by value; and those that must be kept before what they tell of begins.
+//! The only way outward: events, stamped and with secrets taken out by value; and those that must be kept
+//! before what they tell of begins.
 
 mod mask;
 mod views;
@@ -100,8 +101,8 @@ impl Events {
     }
 }
 
-/// The words of haflow's own in what is told, and the playbook's: which event, decision or outcome it is, the digest of a state, and the run,
-/// the hosts and the tasks that it is about.
+/// The words of haflow's own in what is told, and the playbook's: which event, decision or outcome it is, the
+/// digest of a state, and the run, the hosts and the tasks that it is about.
 fn words(value: &Value) -> Vec<(&'static str, Value)> {
     let own = [
         "/event",

@@ -1,5 +1,5 @@
-//! The ways in which a text can be read: as it is, without line breaks, and with percent signs, backslashes and a
-//! shell's quotes undone.
+//! The ways in which a text can be read: as it is, without line breaks, and with percent signs, backslashes
+//! and a shell's quotes undone.
 
 use std::ops::Range;
 use zeroize::Zeroizing;
@@ -10,7 +10,8 @@ pub(super) struct View {
     places: Vec<Range<usize>>,
 }
 
-/// Adds what the beginning of a text stands for, and says how many bytes say it: none where it stands for itself.
+/// Adds what the beginning of a text stands for, and says how many bytes say it: none where it stands for
+/// itself.
 type Undo = fn(&[u8], &mut Vec<u8>) -> usize;
 
 /// The ways in which a text can be read, where they aren't all the same.

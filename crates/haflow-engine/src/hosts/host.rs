@@ -101,7 +101,8 @@ impl Reached {
         several
     }
 
-    /// A lane of this link broke. Where the connection is gone too, the next who needs a lane makes another one.
+    /// A lane of this link broke. Where the connection is gone too, the next who needs a lane makes another
+    /// one.
     pub(crate) async fn broke(&self, link: &Arc<Link>, user: Option<&String>, lane: Lane, why: &str) {
         if let Some(shell) = lane.shell() {
             guard(&self.broken).push((user.cloned(), shell));
@@ -178,7 +179,8 @@ pub(crate) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no panic holds it")
 }
 
-/// Ends the shells of lanes that broke, so that nothing that was sent to them can still begin. What they have begun goes on.
+/// Ends the shells of lanes that broke, so that nothing that was sent to them can still begin. What they have
+/// begun goes on.
 async fn end_shells(lane: &mut Lane, shells: &[Shell]) -> Result<(), LaneError> {
     const TEXT: &str = r#"
         printf '%s\n' "$shells" | while read -r process started; do

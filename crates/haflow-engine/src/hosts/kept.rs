@@ -46,8 +46,8 @@ impl Hosts {
         guard(&reached.ended).push((user, step.to_owned()));
     }
 
-    /// Takes away what is kept of steps whose ends have been told: nothing of the run is left on its hosts. What can't be taken away now is by a
-    /// later run, after a day.
+    /// Takes away what is kept of steps whose ends have been told: nothing of the run is left on its hosts.
+    /// What can't be taken away now is by a later run, after a day.
     pub async fn tidy(&self) {
         join_all(self.all.values().map(|reached| async move {
             let users: BTreeSet<Option<String>> = guard(&reached.ended).iter().map(|(user, _)| user.clone()).collect();
@@ -100,7 +100,8 @@ impl Lent<'_> {
         })
     }
 
-    /// The end of what a step that runs has printed: of its output or its messages, whichever is newer. A lane that doesn't answer is given up.
+    /// The end of what a step that runs has printed: of its output or its messages, whichever is newer. A
+    /// lane that doesn't answer is given up.
     pub(crate) async fn said(&mut self, step: &str) -> Option<String> {
         // Taken out: with half an answer in it, or where nobody waits for that any more, it isn't lent again.
         let mut lane = self.lane.take()?;

@@ -48,8 +48,8 @@ begets() {
   parents=$__haflow_owner
   __haflow_owner "$2" && [ "$__haflow_owner" = "$parents" ] && [ "$parents" != mixed ]
 }
-# Those to be ended, as number/start: also what has left its parents and its session, by its environment. What was found before stays found, unless a
-# number has been used again.
+# Those to be ended, as number/start: also what has left its parents and its session, by its environment. What
+# was found before stays found, unless a number has been used again.
 found=' '
 look() {
   [ "$group" = - ] || ! __haflow_process "$group" || [ "$__haflow_start" = "$first" ] || group=-

@@ -1,4 +1,5 @@
-//! What is done with a lane that is lent out: scripts run, steps are picked up, and what takes too long is ended.
+//! What is done with a lane that is lent out: scripts run, steps are picked up, and what takes too long is
+//! ended.
 
 use crate::filters::Filters;
 use crate::hosts::host::{Link, Reached, guard};
@@ -12,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long it may take to take something away.
 const REMOVE: Duration = Duration::from_secs(30);
-/// How long a killed script may take to end by itself. A join that puts its broker back takes four seconds of it.
+/// How long a killed script may take to end by itself. A join that puts its broker back takes four seconds of
+/// it.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// A lane lent out. It goes back when it is dropped, unless it broke.
@@ -62,8 +64,8 @@ impl<'h> Lent<'h> {
         self.filters
     }
 
-    /// Runs one script. If it takes longer than `timeout`, or is running when `kill` is cancelled, it is killed with all
-    /// that it started.
+    /// Runs one script. If it takes longer than `timeout`, or is running when `kill` is cancelled, it is
+    /// killed with all that it started.
     pub async fn run(
         &mut self,
         script: Script<'_>,
@@ -75,8 +77,8 @@ impl<'h> Lent<'h> {
         output.ok_or_else(|| LaneError::Lost("an answer is missing".into()))
     }
 
-    /// Runs scripts one after the other with a single round trip, each as [`Lent::run`] does, and hands over each output
-    /// when it has come.
+    /// Runs scripts one after the other with a single round trip, each as [`Lent::run`] does, and hands over
+    /// each output when it has come.
     pub async fn run_all(
         &mut self,
         scripts: &[Script<'_>],
@@ -105,7 +107,8 @@ impl<'h> Lent<'h> {
         ran
     }
 
-    /// The same; what is ended includes this step, unless more outputs than these have come: then it has ended.
+    /// The same; what is ended includes this step, unless more outputs than these have come: then it has
+    /// ended.
     pub(super) async fn run_or_end(
         &mut self,
         scripts: &[Script<'_>],

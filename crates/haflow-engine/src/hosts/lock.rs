@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The pause between two attempts to take a lock.
 const BETWEEN_LOCKS: Duration = Duration::from_millis(500);
-/// How long one attempt at a lock may take: longer than ssh takes to notice a dead connection, so that this isn't taken for that.
+/// How long one attempt at a lock may take: longer than ssh takes to notice a dead connection, so that this
+/// isn't taken for that.
 const LOOK_AT_LOCK: Duration = Duration::from_secs(45);
 
 /// What came of an attempt to lock a host.
@@ -31,15 +32,16 @@ pub(crate) enum Locked {
 }
 
 impl Hosts {
-    /// Locks these hosts for `holder`, all or none, for as long as lanes or steps of it live: those that another run holds, each with what it says
-    /// of itself. Hosts that can't be reached are left out.
+    /// Locks these hosts for `holder`, all or none, for as long as lanes or steps of it live: those that
+    /// another run holds, each with what it says of itself. Hosts that can't be reached are left out.
     ///
     /// Until the locks are let go this waits for `wait` at most.
     pub async fn lock(&self, names: &BTreeSet<HostName>, holder: &Holder, wait: Duration) -> Vec<(HostName, String)> {
         let until = Instant::now() + wait;
         let mut tries = 0;
         loop {
-            // The first of all alone: of two runs that want the same hosts in the same moment only one goes further.
+            // The first of all alone: of two runs that want the same hosts in the same moment only one goes
+            // further.
             let first: BTreeSet<_> = names.iter().take(1).cloned().collect();
             let mut held = self.try_lock(&first, holder).await;
             if held.is_empty() {

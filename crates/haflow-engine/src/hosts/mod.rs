@@ -1,4 +1,5 @@
-//! The hosts of a run: each is connected once, and its lanes are lent out and taken back. A connection that is lost is made again.
+//! The hosts of a run: each is connected once, and its lanes are lent out and taken back. A connection that
+//! is lost is made again.
 
 mod host;
 pub(crate) mod kept;
@@ -112,8 +113,8 @@ impl Hosts {
         *guard(&self.watcher) = watcher;
     }
 
-    /// A lane on `host` as `user`; `None` is the host's own `become`, or who logs in. Waits while all are lent out, and where the
-    /// connection was lost until it is back.
+    /// A lane on `host` as `user`; `None` is the host's own `become`, or who logs in. Waits while all are
+    /// lent out, and where the connection was lost until it is back.
     ///
     /// # Panics
     ///

@@ -1,5 +1,5 @@
-# Waits for the end of the step whose folder is $folder, and prints how it ended: `ended` and its exit code on a line, then what it printed; `gone`
-# where nobody knows; `void` where it had not begun, and now never will.
+# Waits for the end of the step whose folder is $folder, and prints how it ended: `ended` and its exit code on
+# a line, then what it printed; `gone` where nobody knows; `void` where it had not begun, and now never will.
 if mkdir -m 700 -- "$folder" 2>/dev/null; then
   # For whoever asks once more, since this run died too.
   true 2>/dev/null >"$folder/void"

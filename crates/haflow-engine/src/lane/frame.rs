@@ -1,11 +1,12 @@
 //! How scripts and their results share one remote shell: pure encoding and decoding, no I/O.
 //!
-//! A script is sent as a here-document to a shell of its own, so that a syntax error or an `exit` doesn't end the lane; haflow's own
-//! scripts run in a fork of the lane's shell, which costs less than half. The marker that ends the output is 128 random bits and a
-//! counter. Variables come in a here-document of their own, so that a shell's errors name the script's own lines.
+//! A script is sent as a here-document to a shell of its own, so that a syntax error or an `exit` doesn't end
+//! the lane; haflow's own scripts run in a fork of the lane's shell, which costs less than half. The marker
+//! that ends the output is 128 random bits and a counter. Variables come in a here-document of their own, so
+//! that a shell's errors name the script's own lines.
 //!
-//! A step's script also gets a session of its own and a keeper, a shell that outlives the lane: what it prints and its exit code go to a
-//! folder on the host, from where the lane, or a later one, takes them.
+//! A step's script also gets a session of its own and a keeper, a shell that outlives the lane: what it
+//! prints and its exit code go to a folder on the host, from where the lane, or a later one, takes them.
 
 use crate::lane::script::{Process, Script};
 use crate::shell::quote;
@@ -20,8 +21,8 @@ pub(crate) const END: &str = "end";
 
 /// How the name of a step's folder begins.
 pub(crate) const FOLDER: &str = "haflow-step-";
-/// Runs the script, which it is given as its third descriptor, and keeps what it prints and its exit code in the folder `$1`. Only where they can't be
-/// written does its own exit code tell.
+/// Runs the script, which it is given as its third descriptor, and keeps what it prints and its exit code in
+/// the folder `$1`. Only where they can't be written does its own exit code tell.
 ///
 /// What is printed goes through pipes, so that a host's memory isn't filled by it: of each stream the first
 /// MiB is kept (`out`), and at least the last one (`out.a`, `out.b`). Who takes it up never stops while
@@ -88,8 +89,8 @@ impl Frame {
         Self { marker }
     }
 
-    /// The bytes to write to the lane. Gone from memory when they are dropped, since variables may be secrets. `None` where a text defies every
-    /// [`Frame::delimiter`].
+    /// The bytes to write to the lane. Gone from memory when they are dropped, since variables may be
+    /// secrets. `None` where a text defies every [`Frame::delimiter`].
     pub(crate) fn encode(&self, script: &Script<'_>) -> Option<Zeroizing<String>> {
         let marker = &self.marker;
         let begin = format!("printf '{marker} {BEGIN}\\n'; printf '{marker} {BEGIN}\\n' >&2\n");
@@ -99,11 +100,11 @@ impl Frame {
         };
         let variables: usize = script.variables.iter().map(length).sum();
         let mut text = Zeroizing::new(String::with_capacity(script.text.len() + variables + 8 * marker.len() + 1024));
-        // A connection that is lost over a here-document ends it too: nothing of half a script may run, so each is within braces.
-        // A here-document's end is a whole line, so the script's last line needs its newline. The ninth descriptor is the host's lock, which
-        // only lanes and keepers hold.
-        // The variables come in a here-document of their own, which the script's first line reads: so its lines have the numbers that
-        // the shell tells.
+        // A connection that is lost over a here-document ends it too: nothing of half a script may run, so
+        // each is within braces. A here-document's end is a whole line, so the script's last line needs its
+        // newline. The ninth descriptor is the host's lock, which only lanes and keepers hold. The variables
+        // come in a here-document of their own, which the script's first line reads: so its lines have the
+        // numbers that the shell tells.
         let mut script_behind = None;
         let close = match script.process {
             Process::Own => {
@@ -152,8 +153,9 @@ impl Frame {
         Some(text)
     }
 
-    /// What ends a script's here-document. dash drops a byte that isn't ASCII where it comes in a line right after the beginning of the delimiter (0.5.12:
-    /// `checkend` in parser.c takes a negative character for the end of the file), so it is one that no line begins like that.
+    /// What ends a script's here-document. dash drops a byte that isn't ASCII where it comes in a line right
+    /// after the beginning of the delimiter (0.5.12: `checkend` in parser.c takes a negative character for
+    /// the end of the file), so it is one that no line begins like that.
     fn delimiter(&self, script: &Script<'_>) -> Option<String> {
         // A value's first line has the variable's name before it.
         let values = script.variables.iter().flat_map(|(_, value)| value.split('\n').skip(1));
@@ -169,8 +171,8 @@ impl Frame {
         marks.find(|mark| !taken[*mark as usize]).map(|mark| format!("{mark}{}", self.marker))
     }
 
-    /// A collector for one of the two streams that the lane prints: the beginning, what the script printed, then its exit code
-    /// on stdout and the end on stderr.
+    /// A collector for one of the two streams that the lane prints: the beginning, what the script printed,
+    /// then its exit code on stdout and the end on stderr.
     pub(crate) fn collector(&self) -> Collector {
         Collector::new(&self.marker)
     }

@@ -52,7 +52,8 @@ pub(crate) struct Shell {
     /// Its process, and when that started: a number is used again.
     pub(crate) process: u32,
     pub(crate) started: u64,
-    /// The process group of the shell and of everything that its scripts start, steps aside: sshd makes one for each session.
+    /// The process group of the shell and of everything that its scripts start, steps aside: sshd makes one
+    /// for each session.
     pub(crate) group: u32,
 }
 
@@ -78,8 +79,8 @@ pub struct Lane {
     _guard: Box<dyn Any + Send>,
 }
 
-/// What a new shell is told before its first script: a path with the administrator's tools, messages in plain English, and
-/// no folder that could be unmounted.
+/// What a new shell is told before its first script: a path with the administrator's tools, messages in plain
+/// English, and no folder that could be unmounted.
 const WELCOME: &str = "PATH=\"${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin\" LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive; \
                        export PATH LC_ALL DEBIAN_FRONTEND; unset ENV CDPATH; umask 022; cd /";
 
@@ -94,8 +95,8 @@ const LAST_OF_WRITING: Duration = Duration::from_secs(1);
 const FOR_LOGIN_SCRIPTS: &str = "\n\n\n\n\n\n\n\n";
 
 impl Lane {
-    /// Takes over the streams of a shell that has just been started, and waits until it answers. Whatever it printed
-    /// before (a chatty login script) is thrown away.
+    /// Takes over the streams of a shell that has just been started, and waits until it answers. Whatever it
+    /// printed before (a chatty login script) is thrown away.
     pub async fn open(
         stdin: impl AsyncWrite + Send + 'static,
         stdout: impl AsyncRead + Send + 'static,
@@ -159,8 +160,8 @@ impl Lane {
         Ok(lane)
     }
 
-    /// Runs scripts one after the other with a single round trip, each for at most `timeout`, and hands over each output
-    /// when it has come. All of them run, whatever the first ones' exit codes are.
+    /// Runs scripts one after the other with a single round trip, each for at most `timeout`, and hands over
+    /// each output when it has come. All of them run, whatever the first ones' exit codes are.
     pub async fn run(
         &mut self,
         scripts: &[Script<'_>],
@@ -259,7 +260,8 @@ impl Lane {
         self.keeps
     }
 
-    /// A new id for a step whose result is to be kept, if that can be: its folder is of this boot of the host.
+    /// A new id for a step whose result is to be kept, if that can be: its folder is of this boot of the
+    /// host.
     pub(crate) fn step(&self) -> Option<String> {
         let id = crate::random::random_hex().ok()?;
         self.keeps.then(|| format!("{}.{}", &id[..16], self.boot))

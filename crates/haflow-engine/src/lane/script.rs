@@ -38,8 +38,8 @@ pub struct Script<'a> {
 pub enum Process<'a> {
     /// One of its own: whatever the script does, the lane lives.
     Own,
-    /// One of its own, which outlives the lane: its result is kept under this id until it is removed. Where the host can't do that it is
-    /// [`Process::Own`].
+    /// One of its own, which outlives the lane: its result is kept under this id until it is removed. Where
+    /// the host can't do that it is [`Process::Own`].
     Kept(&'a str),
     /// A fork of the lane's: for scripts whose syntax is known to be right.
     Forked,

@@ -1,14 +1,15 @@
 //! From what was seen of each task to what a run would do about it.
 //!
-//! A decision is certain where nothing that comes before the task changes what the decision was made from. What a task reads and
-//! touches is in its [`Scope`](haflow_model::Scope); who says nothing reads and touches everything, so that silence costs certainty and
-//! never truth:
+//! A decision is certain where nothing that comes before the task changes what the decision was made from.
+//! What a task reads and touches is in its [`Scope`](haflow_model::Scope); who says nothing reads and touches
+//! everything, so that silence costs certainty and never truth:
 //!
 //! - What isn't certain to stay as it is may change after all, and counts as a change.
 //! - A change on the same host bears on the task where it touches what the task reads.
-//! - A change on another host bears on it where the graph leads from there to here, and it may touch something shared, or the
-//!   task reads everything.
-//! - An output that isn't certain bears on what uses it, and on what is chosen by it; a trigger on what it triggers.
+//! - A change on another host bears on it where the graph leads from there to here, and it may touch
+//!   something shared, or the task reads everything.
+//! - An output that isn't certain bears on what uses it, and on what is chosen by it; a trigger on what it
+//!   triggers.
 
 use crate::decide::always_runs;
 use crate::decide::in_words::{differing, in_a_line};
@@ -28,8 +29,8 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             _ => None,
         })
         .collect();
-    // For each node, the task before it that may fail, if one may: a gate that doesn't hold, or what can't be looked at; and the one that
-    // would, if one would.
+    // For each node, the task before it that may fail, if one may: a gate that doesn't hold, or what can't be
+    // looked at; and the one that would, if one would.
     let mut waits: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut barred: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut decisions = Vec::new();

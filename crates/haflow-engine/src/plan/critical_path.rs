@@ -2,8 +2,8 @@
 
 use haflow_model::{Decision, Graph, NodeId, Planned};
 
-/// The ids of the longest chain of tasks of which each waits for the one before and would, or may, change something. Gates that
-/// wait count too.
+/// The ids of the longest chain of tasks of which each waits for the one before and would, or may, change
+/// something. Gates that wait count too.
 pub(crate) fn critical_path(graph: &Graph, decisions: &[Planned]) -> Vec<String> {
     // For each node: the length of the longest chain that ends there, and the chain's last task but this one.
     let mut longest: Vec<(usize, Option<NodeId>)> = vec![(0, None); graph.len()];

@@ -1,4 +1,5 @@
-//! Says what a run would do: looks at every task's thing and changes nothing. What follows from that, [`settle`](crate::plan::certainty) says.
+//! Says what a run would do: looks at every task's thing and changes nothing. What follows from that,
+//! [`settle`](crate::plan::certainty) says.
 
 mod certainty;
 mod critical_path;
@@ -27,7 +28,8 @@ use std::time::Instant;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
-/// Decides on all tasks of `graph`, whose secrets are these, and tells `events`; the last event is `PlanFinished`.
+/// Decides on all tasks of `graph`, whose secrets are these, and tells `events`; the last event is
+/// `PlanFinished`.
 ///
 /// # Panics
 ///
@@ -75,7 +77,8 @@ pub struct Flap {
     pub what: String,
 }
 
-/// Looks again at what a plan wants to change and at the outputs that it read. What doesn't hold still can't be compared with later.
+/// Looks again at what a plan wants to change and at the outputs that it read. What doesn't hold still can't
+/// be compared with later.
 pub async fn flaps(
     graph: &Graph,
     hosts: &Hosts,

@@ -109,8 +109,8 @@ impl<'g> Upstream<'g> {
         shared.max(everything).max(named)
     }
 
-    /// The latest change that makes one of the states come about that the task expects, the thing that it changes, and that
-    /// state's index.
+    /// The latest change that makes one of the states come about that the task expects, the thing that it
+    /// changes, and that state's index.
     pub(super) fn expected<'t>(&self, task: &'t Task) -> Option<(NodeId, &'t Thing, usize)> {
         let on_host = self.hosts.get(&task.host)?;
         let expect = task.scope.expect.iter().enumerate();
@@ -175,7 +175,8 @@ impl OnHost<'_> {
         above.fold(self.of(kind, "").max(self.of(kind, path)), Option::max)
     }
 
-    /// Of what is below a path, and of the path itself. That doesn't come right behind it: `/a-b` sorts before `/a/b`.
+    /// Of what is below a path, and of the path itself. That doesn't come right behind it: `/a-b` sorts
+    /// before `/a/b`.
     fn below(&self, kind: &str, path: &str) -> Option<(NodeId, bool)> {
         let prefix = path.trim_end_matches('/');
         let after = self.things.range((kind, prefix)..);

@@ -8,7 +8,8 @@ use crate::step::trouble::Trouble;
 use haflow_model::{Decision, Event, Failure, Gate, Outcome};
 use std::time::{Duration, Instant};
 
-/// A gate's last look gets this much time, however little is left: on a busy host a few starts of rabbitmqctl take longer than ten seconds.
+/// A gate's last look gets this much time, however little is left: on a busy host a few starts of rabbitmqctl
+/// take longer than ten seconds.
 const SHORTEST_LOOK: Duration = Duration::from_mins(1);
 
 impl Turn<'_> {

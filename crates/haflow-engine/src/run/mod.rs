@@ -43,7 +43,8 @@ pub struct Settings {
     pub parallel: usize,
     /// Start nothing new after the first failure.
     pub fail_fast: bool,
-    /// The plan that is being applied: nothing is done that it doesn't say, nor where things have moved since.
+    /// The plan that is being applied: nothing is done that it doesn't say, nor where things have moved
+    /// since.
     pub plan: Option<Plan>,
     /// Where a run is resumed: what it did before, by the tasks' ids.
     pub past: Option<BTreeMap<String, Past>>,
@@ -309,8 +310,8 @@ impl<'r> Run<'r> {
         })
     }
 
-    /// A task was looked at before its turn. What can't be seen now is looked at again then. The number of tasks that were to begin
-    /// now and don't, since nothing may begin any more.
+    /// A task was looked at before its turn. What can't be seen now is looked at again then. The number of
+    /// tasks that were to begin now and don't, since nothing may begin any more.
     fn looked(&mut self, looked: Looked<'r>, worker: &'r Worker<'r>, running: &mut Running<'r>) -> usize {
         let Looked { id, task, seen } = looked;
         self.looking.remove(&id);

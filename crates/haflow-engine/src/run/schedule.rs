@@ -36,7 +36,8 @@ impl<'g> Schedule<'g> {
         None
     }
 
-    /// `id` has ended. If what depends on it may not run, those tasks are returned, each with the task that bars it.
+    /// `id` has ended. If what depends on it may not run, those tasks are returned, each with the task that
+    /// bars it.
     pub(crate) fn finish(&mut self, id: NodeId, satisfied: bool) -> Vec<(NodeId, NodeId)> {
         let mut skipped = Vec::new();
         let mut ended = vec![(id, (!satisfied).then_some(id))];

@@ -158,8 +158,8 @@ impl Turn<'_> {
             return self.gate(gate).await;
         }
         let mut seen = self.sight(ahead).await?;
-        // What is applied is what was planned, on what was planned from: also where a second look was needed. What was begun already
-        // is no longer what was planned from.
+        // What is applied is what was planned, on what was planned from: also where a second look was needed.
+        // What was begun already is no longer what was planned from.
         let keep = |seen: &Sight| match before.promised {
             Some(Promised { salt, planned }) if before.past.is_none() => {
                 let now = worker.events.redacted(decide(task, seen.seen()));
@@ -189,7 +189,8 @@ impl Turn<'_> {
             first.get_or_insert_with(|| diff.clone());
             worker.gatekeeper.ask()?;
             worker.disturb();
-            // Lent for as long as it is needed: a task that pauses or waits doesn't keep others from their host.
+            // Lent for as long as it is needed: a task that pauses or waits doesn't keep others from their
+            // host.
             let mut lane = self.lane().await?;
             lane.remove_ended();
             let kept = step::kept(&lane, task);
@@ -229,7 +230,8 @@ impl Turn<'_> {
                 Err(failure) => failure,
             };
             self.retry(&mut attempt, failure).await?;
-            // Others may have been at work in the meantime, and the apply itself may have got further than it said.
+            // Others may have been at work in the meantime, and the apply itself may have got further than it
+            // said.
             seen = Sight::Now(self.look(timeout).await?);
         }
     }
@@ -270,7 +272,8 @@ impl Turn<'_> {
         })
     }
 
-    /// How a task ended that the run left under way when it died; `None` where it is to be done, also once more since that failed.
+    /// How a task ended that the run left under way when it died; `None` where it is to be done, also once
+    /// more since that failed.
     async fn left_under_way(&mut self, past: Option<&Past>, attempt: &mut u32) -> Result<Option<Ended>, Trouble> {
         if let Some(Past::InDoubt { step: Some(step), at, .. }) = past {
             match self.pick_up(step).await {

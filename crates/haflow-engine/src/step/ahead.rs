@@ -1,8 +1,9 @@
 //! Looks at tasks before their turn, many in one round trip.
 //!
-//! A plan looks at everything this way. A run does so until its first change: what was seen before it is what a task would
-//! see at its turn, and a converged host answers for all of its tasks in a few round trips. After it a run goes on with files
-//! that are to be written: their apply makes sure by itself that what was seen still holds.
+//! A plan looks at everything this way. A run does so until its first change: what was seen before it is what
+//! a task would see at its turn, and a converged host answers for all of its tasks in a few round trips.
+//! After it a run goes on with files that are to be written: their apply makes sure by itself that what was
+//! seen still holds.
 
 use crate::decide::ready::Ready;
 use crate::decide::seen::Seen;
@@ -33,7 +34,8 @@ pub(crate) struct Ahead<'g> {
 struct Queue {
     tasks: VecDeque<NodeId>,
     busy: bool,
-    /// How many go into the next batch. It grows, so that the first answer comes soon and long queues need few round trips.
+    /// How many go into the next batch. It grows, so that the first answer comes soon and long queues need
+    /// few round trips.
     size: usize,
 }
 
@@ -62,8 +64,8 @@ impl<'g> Ahead<'g> {
         }
     }
 
-    /// The next batch of a lane that isn't at work. `prepare` gives what is known of a task, or nothing if it needn't be
-    /// looked at any more.
+    /// The next batch of a lane that isn't at work. `prepare` gives what is known of a task, or nothing if it
+    /// needn't be looked at any more.
     pub(crate) fn batch(&mut self, mut prepare: impl FnMut(NodeId) -> Option<Ready<'g>>) -> Option<Batch<'g>> {
         while let Some(key) = self.free.pop_first() {
             let Some(queue) = self.lanes.get_mut(&key) else { continue };
@@ -115,9 +117,9 @@ impl<'g> Batch<'g> {
         self.tasks.iter().map(|(id, _)| *id)
     }
 
-    /// Looks at all of them, tells each when it has been seen, and returns the lane's key. Where one of several breaks the
-    /// lane or takes too long, the rest are looked at one by one. When it is to `stop` it waits for no
-    /// further lane, and `kill` ends what is looking.
+    /// Looks at all of them, tells each when it has been seen, and returns the lane's key. Where one of
+    /// several breaks the lane or takes too long, the rest are looked at one by one. When it is to `stop` it
+    /// waits for no further lane, and `kill` ends what is looking.
     pub(crate) async fn look(
         self,
         hosts: &Hosts,

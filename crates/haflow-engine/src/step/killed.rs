@@ -9,13 +9,15 @@ use tokio_util::sync::CancellationToken;
 /// The exit code of what SIGKILL ended.
 pub(crate) const KILLED: i32 = 128 + 9;
 
-/// How much longer ago than it can be the kernel may say that it killed a process: its clock counts from another moment.
+/// How much longer ago than it can be the kernel may say that it killed a process: its clock counts from
+/// another moment.
 const CLOCKS: f64 = 2.0;
 
 /// How long it may take to read what the kernel says.
 const READ_KERNEL: Duration = Duration::from_secs(10);
 
-/// Says of a step that SIGKILL ended, so long after its begin, whether the kernel killed something meanwhile, which it does for want of memory.
+/// Says of a step that SIGKILL ended, so long after its begin, whether the kernel killed something meanwhile,
+/// which it does for want of memory.
 pub(crate) async fn why_killed(
     lane: &mut Lent<'_>,
     failure: Failure,
@@ -35,8 +37,8 @@ pub(crate) async fn why_killed(
     }
 }
 
-/// What the kernel said of a process that it killed in the last seconds: from the seconds since the boot on a line, and the last such message on another,
-/// with its own seconds in brackets.
+/// What the kernel said of a process that it killed in the last seconds: from the seconds since the boot on a
+/// line, and the last such message on another, with its own seconds in brackets.
 fn of_memory(said: &str, seconds: f64) -> Option<&str> {
     let (up, line) = said.trim_end().split_once('\n')?;
     let (at, text) = line.trim_start().strip_prefix('[')?.split_once(']')?;

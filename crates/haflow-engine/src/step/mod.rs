@@ -103,8 +103,8 @@ pub(crate) async fn look_for(
     interpret(lane.filters(), task, &output, timeout, kill).await
 }
 
-/// Reads the states of several tasks' things on one host, as one user, in one round trip. Each is handed over, with the
-/// task's index, when it has come.
+/// Reads the states of several tasks' things on one host, as one user, in one round trip. Each is handed
+/// over, with the task's index, when it has come.
 pub(crate) async fn look_all(
     lane: &mut Lent<'_>,
     tasks: &[Ready<'_>],
@@ -166,13 +166,14 @@ pub(crate) struct Applied {
     pub(crate) after: Result<Seen, Failure>,
 }
 
-/// The id under which the host keeps the result of what [`apply`] does, where it does that. A file is written at once or not at all.
+/// The id under which the host keeps the result of what [`apply`] does, where it does that. A file is written
+/// at once or not at all.
 pub(crate) fn kept(lane: &Lent<'_>, task: &Ready<'_>) -> Option<String> {
     if task.task.action.is_kept() { lane.step(&task.task.id()) } else { None }
 }
 
-/// Changes the thing from what was seen, and looks again: one round trip. `None` where what was seen before no longer holds;
-/// then nothing was changed. With a step its result is kept on the host under that id.
+/// Changes the thing from what was seen, and looks again: one round trip. `None` where what was seen before
+/// no longer holds; then nothing was changed. With a step its result is kept on the host under that id.
 pub(crate) async fn apply(
     lane: &mut Lent<'_>,
     task: &Ready<'_>,
@@ -202,8 +203,8 @@ pub(crate) async fn apply(
     Ok(Some(Applied { output, after: Ok(Seen::Nothing) }))
 }
 
-/// Writes a file and looks again. Both scripts are haflow's own and share a shell: a hundred files are a hundred shells
-/// fewer.
+/// Writes a file and looks again. Both scripts are haflow's own and share a shell: a hundred files are a
+/// hundred shells fewer.
 async fn apply_file(
     lane: &mut Lent<'_>,
     task: &Ready<'_>,
@@ -237,7 +238,8 @@ async fn seen_after(
     }
 }
 
-/// What a step whose lane broke did, and what there is after it. `None` where it had not begun, and now never will.
+/// What a step whose lane broke did, and what there is after it. `None` where it had not begun, and now never
+/// will.
 pub(crate) async fn pick_up(
     lane: &mut Lent<'_>,
     task: &Ready<'_>,

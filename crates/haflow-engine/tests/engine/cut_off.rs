@@ -152,8 +152,8 @@ async fn wait_for(path: &Path) {
     panic!("{} never came", path.display());
 }
 
-/// A world in which a change triggers an act, an act's output becomes a file, and a secret is used on another host. Acts write what
-/// they do in a log.
+/// A world in which a change triggers an act, an act's output becomes a file, and a secret is used on another
+/// host. Acts write what they do in a log.
 fn resumable() -> (World, Graph) {
     let mut world = World::new();
     let log = |line: &str| act(&format!("printf '{line}\\n' >> \"$home/log\"; echo {line}"));
@@ -180,7 +180,8 @@ fn resumable() -> (World, Graph) {
     (world, graph)
 }
 
-/// The run dies after each of its events in turn, and is resumed: it comes to the same end, and no act is done twice.
+/// The run dies after each of its events in turn, and is resumed: it comes to the same end, and no act is
+/// done twice.
 #[tokio::test]
 async fn a_run_is_resumed_from_any_of_its_events() {
     let (world, graph) = resumable();

@@ -187,7 +187,8 @@ pub(crate) async fn run_with(
     Ran { counts, events }
 }
 
-/// The first events of a run that dies when it has told them and before it keeps another. What it had sent to its hosts by then has ended.
+/// The first events of a run that dies when it has told them and before it keeps another. What it had sent to
+/// its hosts by then has ended.
 pub(crate) async fn run_until(graph: &Graph, dies_after: usize) -> Vec<Record> {
     let shells = Arc::new(Mutex::new(Vec::new()));
     let opened = shells.clone();

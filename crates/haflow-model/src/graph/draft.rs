@@ -4,7 +4,8 @@ use super::{Barrier, Edge, EdgeKind, Graph, Node, NodeId};
 use crate::{Diagnostic, Host, HostName, Place, Task};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// A graph that is still being declared. It keeps the order of tasks on each host; [`Draft::seal`] makes it a [`Graph`].
+/// A graph that is still being declared. It keeps the order of tasks on each host; [`Draft::seal`] makes it a
+/// [`Graph`].
 #[derive(Debug, Default)]
 pub struct Draft {
     nodes: Vec<Node>,

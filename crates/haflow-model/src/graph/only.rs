@@ -5,8 +5,9 @@ use crate::{OutputRef, Param, Task};
 use std::collections::{BTreeSet, HashMap};
 
 impl Graph {
-    /// The same graph with only the tasks that `chosen` chooses, and the reads whose outputs those use. The order among what
-    /// is left stays. A task whose triggers are all left out goes with them: it would otherwise act each time.
+    /// The same graph with only the tasks that `chosen` chooses, and the reads whose outputs those use. The
+    /// order among what is left stays. A task whose triggers are all left out goes with them: it would
+    /// otherwise act each time.
     ///
     /// # Panics
     ///

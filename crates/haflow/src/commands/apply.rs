@@ -13,10 +13,10 @@ use std::path::PathBuf;
 
 /// Do what a kept plan says, and nothing else.
 ///
-/// The plan is the one that `haflow plan … -o FILE` wrote, and is applied once. Each task is looked at again just before its turn:
-/// where things have moved since the plan was made it stops, showing both states; what doesn't depend on it goes on. Nothing is
-/// asked. A plan of another playbook, inventory or version is refused, and so is one that was edited, is too old, or names a
-/// host that can't be reached.
+/// The plan is the one that `haflow plan … -o FILE` wrote, and is applied once. Each task is looked at again
+/// just before its turn: where things have moved since the plan was made it stops, showing both states; what
+/// doesn't depend on it goes on. Nothing is asked. A plan of another playbook, inventory or version is
+/// refused, and so is one that was edited, is too old, or names a host that can't be reached.
 #[derive(Debug, Args)]
 pub(super) struct Apply {
     /// The plan

@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 
 /// Check a playbook without reaching a host, and list its params and groups.
 ///
-/// Facts are assumed to be those of a Debian 12. Without an inventory the hosts are imagined: `rabbit1`, `rabbit2`, … for the
-/// group "rabbit".
+/// Facts are assumed to be those of a Debian 12. Without an inventory the hosts are imagined: `rabbit1`,
+/// `rabbit2`, … for the group "rabbit".
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(flatten)]

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 /// Reach every host and say what would get in the way.
 ///
-/// SSH and its host key, the login, sudo where the inventory says `become`, a POSIX shell and the tools that haflow uses,
-/// the clock, and whether each host resolves the others' names.
+/// SSH and its host key, the login, sudo where the inventory says `become`, a POSIX shell and the tools that
+/// haflow uses, the clock, and whether each host resolves the others' names.
 #[derive(Debug, Args)]
 pub(super) struct Hosts {
     #[command(flatten)]

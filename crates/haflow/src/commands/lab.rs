@@ -11,8 +11,9 @@ use std::time::Duration;
 
 /// Throwaway Debian hosts on this machine: booted with systemd, each with its own sshd, address and hostname.
 ///
-/// Needs root on Linux. On Debian and Ubuntu it installs what it needs (debootstrap, systemd-container, iproute2, nftables) and
-/// says so. A lab belongs to the folder it was brought up in; `run --lab` brings up what its playbook needs.
+/// Needs root on Linux. On Debian and Ubuntu it installs what it needs (debootstrap, systemd-container,
+/// iproute2, nftables) and says so. A lab belongs to the folder it was brought up in; `run --lab` brings up
+/// what its playbook needs.
 #[derive(Debug, Args)]
 pub(super) struct Lab {
     /// The lab's name, if it isn't this folder's

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 
 /// Say what a run would do, and change nothing.
 ///
-/// Every task's thing is looked at on its host, reading only: up to date, change (with the difference), unknown (and because
-/// of which task before it), act (always runs), skipped. A decision is certain unless it says on which change before it it
-/// depends. With -o the plan is kept in a file: `haflow apply FILE` does that and nothing else.
+/// Every task's thing is looked at on its host, reading only: up to date, change (with the difference),
+/// unknown (and because of which task before it), act (always runs), skipped. A decision is certain unless it
+/// says on which change before it it depends. With -o the plan is kept in a file: `haflow apply FILE` does
+/// that and nothing else.
 #[derive(Debug, Args)]
 pub(super) struct Plan {
     #[command(flatten)]

@@ -19,9 +19,9 @@ For example:
 
 /// Go on with a run that died, was stopped, or failed.
 ///
-/// The same tasks are declared again, from what was recorded. What ended well isn't done again. What was under way is in doubt: it is
-/// looked at, and what a finished task would have triggered acts. Where the playbook has changed since, nothing is done: a new run takes
-/// the playbook as it is now.
+/// The same tasks are declared again, from what was recorded. What ended well isn't done again. What was
+/// under way is in doubt: it is looked at, and what a finished task would have triggered acts. Where the
+/// playbook has changed since, nothing is done: a new run takes the playbook as it is now.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct Resume {

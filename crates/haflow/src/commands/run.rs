@@ -11,8 +11,9 @@ use std::io::{IsTerminal, Write, stderr, stdin};
 
 /// Run a playbook.
 ///
-/// Each task is looked at first and changed only where it isn't as it should be. A failed task stops what depends on it; the
-/// rest goes on. Ctrl-C starts nothing new and waits for what is running; a second one kills that on the hosts.
+/// Each task is looked at first and changed only where it isn't as it should be. A failed task stops what
+/// depends on it; the rest goes on. Ctrl-C starts nothing new and waits for what is running; a second one
+/// kills that on the hosts.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     #[command(flatten)]
@@ -99,12 +100,14 @@ pub(super) fn execute_in(
 
 /// The time, and something that tells two runs of one second apart.
 pub(super) fn run_id() -> String {
-    // Numbers of processes are the same in many containers; the standard library's hashes begin with random bits.
+    // Numbers of processes are the same in many containers; the standard library's hashes begin with random
+    // bits.
     let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0) & 0xffff;
     format!("{}-{random:04x}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
 }
 
-/// Asks before tasks that their playbook declares destructive: for the names of their hosts, which a habit doesn't type.
+/// Asks before tasks that their playbook declares destructive: for the names of their hosts, which a habit
+/// doesn't type.
 fn confirm(session: &Session) -> Result<(), Error> {
     let tasks = session.declared.graph.tasks();
     let destructive: Vec<_> = tasks.filter_map(|(_, task)| Some((task, task.destroys.as_ref()?))).collect();

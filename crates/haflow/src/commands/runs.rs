@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 /// List the runs that are kept, the newest first.
 ///
-/// A run is kept in a folder of its own below `$XDG_STATE_HOME/haflow/runs`, for you alone. `haflow show` tells one again, `haflow resume`
-/// goes on with one.
+/// A run is kept in a folder of its own below `$XDG_STATE_HOME/haflow/runs`, for you alone. `haflow show`
+/// tells one again, `haflow resume` goes on with one.
 #[derive(Debug, Args)]
 pub(super) struct Runs {
     /// Show at most this many

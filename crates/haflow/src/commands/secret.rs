@@ -44,7 +44,8 @@ pub(super) struct SecretCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Keep a secret: asks for it on a terminal, and otherwise takes what comes on stdin, without its last line break
+    /// Keep a secret: asks for it on a terminal, and otherwise takes what comes on stdin, without its last
+    /// line break
     Set {
         /// Its name: small letters, digits and `_`
         #[arg(value_parser = name)]
@@ -147,7 +148,8 @@ fn edit(file: &File) -> Result<(), Error> {
         eprintln!("nothing was kept");
         return Ok(());
     }
-    // As it was typed: with comments, and encrypted anew also where nothing was changed, since the recipients may be others now.
+    // As it was typed: with comments, and encrypted anew also where nothing was changed, since the recipients
+    // may be others now.
     file.write(&edited)?;
     eprintln!("kept {}", crate::report::count(kept.len(), "secret"));
     Ok(())

@@ -26,7 +26,8 @@ const ELSEWHERE: [(&[&str], &str); 16] = [
     ),
 ];
 
-/// What is wrong with the command line; of an option that people know from elsewhere it says what that is here.
+/// What is wrong with the command line; of an option that people know from elsewhere it says what that is
+/// here.
 pub(super) fn named(mut error: clap::Error) -> clap::Error {
     let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(unknown))) => unknown.clone(),

@@ -17,14 +17,15 @@ For example:
 
 /// Say what is behind a task: what became of it in a run, or what a plan decided on it.
 ///
-/// Of a run, also while it is under way: what the task waited for and what of that came last, what was seen and done, every attempt, how it ended, and
-/// where it was skipped, the tasks because of which. Of a plan: what was found, because of which tasks before it the decision isn't certain, what the
-/// task waits for, and the facts of its host that the playbook asked for.
+/// Of a run, also while it is under way: what the task waited for and what of that came last, what was seen
+/// and done, every attempt, how it ended, and where it was skipped, the tasks because of which. Of a plan:
+/// what was found, because of which tasks before it the decision isn't certain, what the task waits for, and
+/// the facts of its host that the playbook asked for.
 #[derive(Debug, Args)]
 #[command(override_usage = "haflow why [OPTIONS] [RUN|PLAN] <TASK>", after_help = EXAMPLE)]
 pub(super) struct Why {
-    /// The run's id, a part of it that no other has, or `last`; or a plan's file. If not given, the last run or plan, whichever was later. Then the
-    /// task's id, or a part of it that no other has
+    /// The run's id, a part of it that no other has, or `last`; or a plan's file. If not given, the last run
+    /// or plan, whichever was later. Then the task's id, or a part of it that no other has
     #[arg(value_name = "TASK", required = true, num_args = 1..=2)]
     of: Vec<String>,
     /// How to tell it; json is one object

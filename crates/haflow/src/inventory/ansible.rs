@@ -75,8 +75,8 @@ fn read_group(file: &File, raw: &mut Raw, name: &Word, group: Tree) -> Result<()
     Ok(())
 }
 
-/// Names hosts, with the port behind their name and vars. As in Ansible, the last value of a var counts, and a
-/// port only where the host is named first.
+/// Names hosts, with the port behind their name and vars. As in Ansible, the last value of a var counts, and
+/// a port only where the host is named first.
 pub(super) fn name_hosts(
     file: &File,
     raw: &mut Raw,

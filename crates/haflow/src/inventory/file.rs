@@ -5,7 +5,8 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Where something stands: line and column from 1 in characters (0: not known), and how many characters it is long.
+/// Where something stands: line and column from 1 in characters (0: not known), and how many characters it is
+/// long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct At {
     pub(super) line: u32,

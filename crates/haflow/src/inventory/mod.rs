@@ -1,7 +1,7 @@
 //! Inventories: text in whichever form → hosts and groups, resolved.
 //!
-//! Each form is read into what it says ([`raw`]); one place ([`resolve`]) checks that, flattens groups and merges
-//! vars. Nothing here reaches a host.
+//! Each form is read into what it says ([`raw`]); one place ([`resolve`]) checks that, flattens groups and
+//! merges vars. Nothing here reaches a host.
 
 mod ansible;
 mod file;

@@ -16,7 +16,8 @@ pub(super) enum Dialect {
     Haflow,
     /// A file of Ansible's: connection settings are vars.
     Ansible,
-    /// What a program printed for Ansible: besides, child groups needn't be declared, and a host may be listed twice.
+    /// What a program printed for Ansible: besides, child groups needn't be declared, and a host may be
+    /// listed twice.
     AnsibleList,
 }
 
@@ -138,7 +139,8 @@ impl Raw {
         group
     }
 
-    /// Puts all hosts that a pattern stands for into a group, or only into the inventory. Returns their names.
+    /// Puts all hosts that a pattern stands for into a group, or only into the inventory. Returns their
+    /// names.
     pub(super) fn members(
         &mut self,
         file: &File,

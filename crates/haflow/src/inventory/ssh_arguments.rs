@@ -70,7 +70,8 @@ pub(super) fn read(
                     let end = value.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(value.len());
                     let rest = value[end..].trim_start();
                     let said = rest.strip_prefix('=').unwrap_or(rest).trim();
-                    // ssh takes more for a name than haflow would know it by, and `Host` would be about all that follows.
+                    // ssh takes more for a name than haflow would know it by, and `Host` would be about all
+                    // that follows.
                     let named = end > 0 && value[..end].bytes().all(|byte| byte.is_ascii_alphanumeric());
                     let word = value[..end].to_ascii_lowercase();
                     let unsaid = ["host", "match", "include"].contains(&&*word) || word == "port" && !is_port(said);

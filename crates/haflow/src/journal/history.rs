@@ -170,7 +170,8 @@ impl<'k> History<'k> {
         last
     }
 
-    /// The shortest way from a task that was skipped, or that waits, to the one because of which that is. Empty where there is none.
+    /// The shortest way from a task that was skipped, or that waits, to the one because of which that is.
+    /// Empty where there is none.
     pub(crate) fn causes(&self, node: &'k Linked) -> Vec<Cause<'k>> {
         let state = self.state(&node.name);
         let is_root = |other: &Linked| match state {

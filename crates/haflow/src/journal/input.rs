@@ -15,7 +15,8 @@ use std::path::PathBuf;
 /// The version of the file's form.
 const FORMAT: u32 = 1;
 
-/// All that a run is a function of, besides what is on the hosts. It may hold what the user gave as params or vars, so it is for the user alone.
+/// All that a run is a function of, besides what is on the hosts. It may hold what the user gave as params or
+/// vars, so it is for the user alone.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Input {
     format: u32,
@@ -37,7 +38,8 @@ pub(crate) struct Input {
     pub(crate) facts: RecordedFacts,
     /// The SHA-256 of the graph.
     graph: String,
-    /// The graph's tasks and barriers by their numbers, and what each comes after. Runs of older versions have none.
+    /// The graph's tasks and barriers by their numbers, and what each comes after. Runs of older versions
+    /// have none.
     #[serde(default)]
     pub(crate) nodes: Vec<Linked>,
     /// At most this many tasks at once.

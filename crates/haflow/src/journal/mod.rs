@@ -1,8 +1,8 @@
 //! What is kept of each run: a folder with what was run, and what happened as it happened.
 //!
-//! `input.json` is written before anything begins: the command's options, the texts, the inventory, the recorded facts. With it the same graph is
-//! declared again. `events.jsonl` has one event a line, as `--format json` prints them; what an apply is about to do is on the disk before it
-//! begins.
+//! `input.json` is written before anything begins: the command's options, the texts, the inventory, the
+//! recorded facts. With it the same graph is declared again. `events.jsonl` has one event a line, as
+//! `--format json` prints them; what an apply is about to do is on the disk before it begins.
 
 mod history;
 mod input;

@@ -43,7 +43,8 @@ pub(super) fn diff(page: &mut Page, host: &HostName, diff: &Diff) {
     }
 }
 
-/// How many of `number` lines are shown: one line more is no longer than the line that says that it is missing.
+/// How many of `number` lines are shown: one line more is no longer than the line that says that it is
+/// missing.
 fn shown(number: usize, most: usize) -> usize {
     if number <= most.saturating_add(1) { number } else { most }
 }

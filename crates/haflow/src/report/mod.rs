@@ -1,7 +1,7 @@
 //! Reporters: folds over the events, and nothing else is known to them.
 //!
-//! Human and plain tell the same lines ([`story`]); a terminal adds what is running now ([`screen`]), a file the time
-//! before each line. JSON is the events themselves. Nothing here asks the engine anything.
+//! Human and plain tell the same lines ([`story`]); a terminal adds what is running now ([`screen`]), a file
+//! the time before each line. JSON is the events themselves. Nothing here asks the engine anything.
 
 mod diff;
 mod excerpt;

@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 const TICK: Duration = Duration::from_millis(100);
 /// The most that may wait until it can be told, in bytes. What comes then is left out, and that is told.
 const MOST_WAITING: usize = 32 << 20;
-/// How long an interrupted run waits for somebody to take what it tells, from the last time that somebody did.
+/// How long an interrupted run waits for somebody to take what it tells, from the last time that somebody
+/// did.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Tells what it is given, in its own time.

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// One line of what somebody else wrote, so that it can't move the cursor, colour anything or hide: escape sequences
-/// go, other control characters become visible signs, and of a line that overwrites itself the last state stays.
+/// One line of what somebody else wrote, so that it can't move the cursor, colour anything or hide: escape
+/// sequences go, other control characters become visible signs, and of a line that overwrites itself the last
+/// state stays.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
     if !text.chars().any(harmful) {
         return Cow::Borrowed(text);

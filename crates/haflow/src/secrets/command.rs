@@ -49,7 +49,8 @@ const MOST: u64 = 1 << 20;
 /// The most that is told of a command's messages, in bytes.
 const MOST_SAID: u64 = 4 << 10;
 
-/// What a command prints, without its last line break. No shell sees it, and it runs in the playbook's folder.
+/// What a command prints, without its last line break. No shell sees it, and it runs in the playbook's
+/// folder.
 pub(super) fn run(name: &str, command: &[String], folder: &Path) -> Result<Zeroizing<String>, Error> {
     run_for(name, command, folder, PATIENCE)
 }

@@ -15,8 +15,8 @@ pub(crate) fn variable(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase())
 }
 
-/// Takes them out of the environment, so that neither ssh nor an editor nor an inventory's program gets them. To be called before there is a
-/// second thread.
+/// Takes them out of the environment, so that neither ssh nor an editor nor an inventory's program gets them.
+/// To be called before there is a second thread.
 pub(crate) fn take() {
     let mut taken = BTreeMap::new();
     let ours = |(name, _): &(OsString, OsString)| name.to_str().is_some_and(|name| name.starts_with(PREFIX));

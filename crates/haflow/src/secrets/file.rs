@@ -1,4 +1,5 @@
-//! The file of secrets: TOML of names and values, encrypted by age for all whose public keys are in a file beside it.
+//! The file of secrets: TOML of names and values, encrypted by age for all whose public keys are in a file
+//! beside it.
 
 use super::identity::{Own, recipients};
 use crate::error::Error;
@@ -110,7 +111,8 @@ impl File {
         locked.map_err(|source| Error::Io { doing: "lock", path: folder.into(), source })
     }
 
-    /// Writes it, encrypted for all recipients, whole or not at all. Makes the user's key and the list of recipients where there is none.
+    /// Writes it, encrypted for all recipients, whole or not at all. Makes the user's key and the list of
+    /// recipients where there is none.
     pub(crate) fn write(&self, text: &str) -> Result<(), Error> {
         let listed = self.recipients();
         let failed = |source| Error::Io { doing: "write", path: self.path.clone(), source };

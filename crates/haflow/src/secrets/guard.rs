@@ -3,14 +3,14 @@
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::panic::PanicHookInfo;
 
-/// From here on a crash leaves no core dump, other processes of the user can't look into this one, and a panic tells where it was and not what
-/// it was about.
+/// From here on a crash leaves no core dump, other processes of the user can't look into this one, and a
+/// panic tells where it was and not what it was about.
 pub(crate) fn guard() {
     let limit = getrlimit(Resource::Core);
     // Neither can fail for want of a right, and there is nothing to do where the kernel has no such thing.
     let _ = setrlimit(Resource::Core, rustix::process::Rlimit { current: Some(0), ..limit });
-    // A core dump that goes to a program knows no limit. What reads /proc of this process must be root from here on; the programs that it
-    // starts can be looked into as ever.
+    // A core dump that goes to a program knows no limit. What reads /proc of this process must be root from
+    // here on; the programs that it starts can be looked into as ever.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     std::panic::set_hook(Box::new(tell));

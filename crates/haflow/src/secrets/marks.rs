@@ -10,8 +10,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use zeroize::Zeroizing;
 
-/// What is kept of secrets: digests that begin with a key of this user on this machine. Without the key, which is kept elsewhere, a secret can't
-/// be guessed from them, however short it is.
+/// What is kept of secrets: digests that begin with a key of this user on this machine. Without the key,
+/// which is kept elsewhere, a secret can't be guessed from them, however short it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Marks {
@@ -41,7 +41,8 @@ impl Marks {
         self.of.is_empty()
     }
 
-    /// The names of those that aren't what they were; `None` where that can't be told, since the key is another one.
+    /// The names of those that aren't what they were; `None` where that can't be told, since the key is
+    /// another one.
     pub(crate) fn changed(&self, now: &Self) -> Option<Vec<&str>> {
         if self.is_empty() && now.is_empty() {
             return Some(Vec::new());

@@ -1,7 +1,8 @@
 //! Where the values of a playbook's secrets come from.
 //!
-//! In this order: the environment, the file `secrets.age` beside the playbook, a command that `secrets.toml` there names, a question on the
-//! terminal. Only what the graph asks for is looked up, once, before anything is changed.
+//! In this order: the environment, the file `secrets.age` beside the playbook, a command that `secrets.toml`
+//! there names, a question on the terminal. Only what the graph asks for is looked up, once, before anything
+//! is changed.
 
 mod command;
 pub(crate) mod environment;

@@ -30,8 +30,8 @@ pub(crate) struct Asked {
 /// Which of the tasks.
 #[derive(Debug, Args, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Choice {
-    /// Only tasks on these hosts: names, groups or patterns with `*`, separated by commas; `!` before one leaves its hosts out. What they
-    /// read from others is read
+    /// Only tasks on these hosts: names, groups or patterns with `*`, separated by commas; `!` before one
+    /// leaves its hosts out. What they read from others is read
     #[arg(short, long, value_name = "PATTERN", value_parser = list)]
     limit: Vec<String>,
     /// Only tasks with one of these tags

@@ -45,7 +45,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Reads the inventory (or boots the lab) and declares the playbook; facts are read over SSH when it asks for them.
+    /// Reads the inventory (or boots the lab) and declares the playbook; facts are read over SSH when it asks
+    /// for them.
     pub(crate) fn open(asked: &Asked) -> Result<Self, Error> {
         Self::declare(asked, asked.place.reached(&asked.playbook)?, None)
     }
@@ -57,7 +58,8 @@ impl Session {
 
     fn declare(asked: &Asked, inventory: Inventory, recorded: Option<&RecordedFacts>) -> Result<Self, Error> {
         let Asked { playbook, choice, .. } = asked;
-        // After the lab was booted, whose hosts shall have limits of their own. Secrets may be read off hosts too.
+        // After the lab was booted, whose hosts shall have limits of their own. Secrets may be read off hosts
+        // too.
         secrets::guard();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|source| Error::Io {
             doing: "start",
@@ -137,7 +139,8 @@ impl Session {
         })
     }
 
-    /// Adds to `known` what the tasks need of secrets and isn't there yet. Asks, where nothing else has them and there is a terminal.
+    /// Adds to `known` what the tasks need of secrets and isn't there yet. Asks, where nothing else has them
+    /// and there is a terminal.
     pub(crate) fn secrets(&self, known: &mut Secrets) -> Result<(), Error> {
         secrets::look_up(&self.declared, Path::new(&self.playbook), &self.interrupt, known)
     }
@@ -151,7 +154,8 @@ impl Session {
         failed.into_iter().map(|(host, error)| FactFailure { host, why: error.message, hint: error.hint }).collect()
     }
 
-    /// Locks all hosts that have a task for this run, for as long as it lives. Waits for other runs for `wait` at most; whether that was needed.
+    /// Locks all hosts that have a task for this run, for as long as it lives. Waits for other runs for
+    /// `wait` at most; whether that was needed.
     pub(crate) fn lock(&self, run: &str, wait: SignedDuration) -> Result<bool, Error> {
         self.lock_as(run, wait, false)
     }
@@ -191,7 +195,8 @@ impl Session {
         Advice { acts: acts.map(|(_, task)| task.id()).collect(), run, plan, fresh }
     }
 
-    /// Does `work` while its events are told, and kept where there is a journal. The session's last use. The error is the journal's.
+    /// Does `work` while its events are told, and kept where there is a journal. The session's last use. The
+    /// error is the journal's.
     pub(crate) fn tell<T>(
         &self,
         format: Format,
@@ -261,11 +266,13 @@ async fn tell_all(mut events: mpsc::Receiver<Told>, journal: Option<Journal>, te
     writer.finish()
 }
 
-/// Signals that come within this time are one interrupt: timeout(1), and whatever else signals its child and then their process group, sends two.
+/// Signals that come within this time are one interrupt: timeout(1), and whatever else signals its child and
+/// then their process group, sends two.
 const ONE_INTERRUPT: Duration = Duration::from_millis(500);
 
-/// The first signal stops, the second kills what runs on the hosts, a third ends at once. A terminal that is closed says so several times, by the
-/// shell and by the kernel, and nobody there means more than the first. Under `nohup` it says nothing.
+/// The first signal stops, the second kills what runs on the hosts, a third ends at once. A terminal that is
+/// closed says so several times, by the shell and by the kernel, and nobody there means more than the first.
+/// Under `nohup` it says nothing.
 async fn listen(interrupt: Interrupt, stopped: Arc<AtomicBool>) {
     let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
         return;
@@ -310,7 +317,8 @@ async fn say_what_takes_long(of: &[Host]) {
     std::future::pending::<()>().await;
 }
 
-/// A fact as it was recorded. A host that wasn't reached then is one that isn't now: none of its tasks is in the plan.
+/// A fact as it was recorded. A host that wasn't reached then is one that isn't now: none of its tasks is in
+/// the plan.
 fn remembered(recorded: &RecordedFacts, query: &FactQuery, of: &[Host]) -> FactsRead {
     let known = recorded.get(query.name());
     let find = |host: &Host| {

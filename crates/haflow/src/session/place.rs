@@ -17,7 +17,8 @@ pub(crate) struct Where {
     /// The inventory: haflow's TOML, Ansible's INI or YAML, or a program that prints Ansible's JSON
     #[arg(short, long, value_name = "FILE")]
     inventory: Option<PathBuf>,
-    /// Hosts without a file: user@a,user@b:2222. They are in the group "all", and in every group that the playbook asks for
+    /// Hosts without a file: user@a,user@b:2222. They are in the group "all", and in every group that the
+    /// playbook asks for
     #[arg(long, value_name = "LIST", conflicts_with = "inventory")]
     hosts: Option<String>,
     /// Throwaway hosts on this machine: boots what the playbook needs (needs root on Linux)
@@ -31,7 +32,8 @@ pub(crate) struct Where {
 /// Whose keys are good enough.
 #[derive(Debug, Default, Clone, Copy, Args)]
 pub(crate) struct HostKeys {
-    /// Accept the keys of hosts that ssh doesn't know yet, and add them to the known ones. A key that has changed is refused all the same
+    /// Accept the keys of hosts that ssh doesn't know yet, and add them to the known ones. A key that has
+    /// changed is refused all the same
     #[arg(long)]
     pub(crate) accept_new: bool,
 }

@@ -36,7 +36,8 @@ impl Playbook {
         Ok(params)
     }
 
-    /// What the playbook declares where no host is asked: facts are assumed, and hosts imagined if there is no inventory.
+    /// What the playbook declares where no host is asked: facts are assumed, and hosts imagined if there is
+    /// no inventory.
     pub(crate) fn imagine(&self, inventory: Option<&Inventory>) -> Result<Declared, Error> {
         self.declare(inventory, &mut haflow_script::assumed_facts, None)
     }

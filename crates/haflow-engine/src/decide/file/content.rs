@@ -1,4 +1,5 @@
-//! How the content of a file differs, so that a person can read it: by field where it has fields, otherwise line by line.
+//! How the content of a file differs, so that a person can read it: by field where it has fields, otherwise
+//! line by line.
 
 use crate::cut;
 use crate::decide::differences::differences;
@@ -9,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-/// How long the shortest difference is looked for; after that a longer one will do. The search takes the square
-/// of the lines, which would be hours.
+/// How long the shortest difference is looked for; after that a longer one will do. The search takes the
+/// square of the lines, which would be hours.
 const LONGEST_SEARCH: Duration = Duration::from_millis(300);
 
 /// The differences of two texts at `path`, for a task of `kind`. Never empty.
@@ -141,7 +142,8 @@ impl<'t> Ini<'t> {
         })
     }
 
-    /// The lines that stay what they are where only `changed` settings change: those of a section that wasn't there don't count.
+    /// The lines that stay what they are where only `changed` settings change: those of a section that wasn't
+    /// there don't count.
     fn rest(&self, sections: &BTreeSet<&str>, changed: &BTreeSet<&Name>) -> Vec<&'t str> {
         let stays = |row: &Row| match row {
             Row::Blank => false,
@@ -250,7 +252,8 @@ mod tests {
     #[test]
     fn ini_that_differs_in_more_than_settings_stays_text() {
         for (was, want) in [
-            // A comment goes, a comment moves, a line is written in another way, settings change places, a heading goes.
+            // A comment goes, a comment moves, a line is written in another way, settings change places, a
+            // heading goes.
             ("# old\na = 1\n", "a = 2\n"),
             ("# c\n[s]\na = 1\n", "[s]\n# c\na = 2\n"),
             ("a = 1\nb=1\n", "a = 2\nb = 1\n"),

@@ -104,8 +104,9 @@ impl Wanted<'_> {
         }
     }
 
-    /// The script that gets from what is there to what is wanted and then shows what is there, and its variables. Its exit
-    /// code is the apply's where that fails. With a guard it first makes sure that what was seen is still there.
+    /// The script that gets from what is there to what is wanted and then shows what is there, and its
+    /// variables. Its exit code is the apply's where that fails. With a guard it first makes sure that what
+    /// was seen is still there.
     pub(crate) fn apply_and_probe(&self, seen: &FileSeen, guarded: bool) -> Result<(String, Variables), Failure> {
         let (apply, mut variables) = self.apply(seen)?;
         variables.0.append(&mut self.probed().0);
@@ -346,7 +347,8 @@ impl Wanted<'_> {
         Ok(changes)
     }
 
-    /// The differences where the content will be the output of `source`, which isn't known yet, and nothing is there.
+    /// The differences where the content will be the output of `source`, which isn't known yet, and nothing
+    /// is there.
     pub(crate) fn made_new(&self, seen: &FileSeen, source: &str) -> Option<Vec<Change>> {
         if seen.kind != Kind::Absent {
             return None;

@@ -1,6 +1,7 @@
-# Prints what is at $path: a line KIND MODE UID GID SIZE OWNER:GROUP, a line with a link's target or the content's digest, then
-# the content where $show asks for it: `different` (than $digest) or `always`, up to $most bytes; `never` leaves the digest out too.
-# The shell can tell by itself, without a process, that nothing is there, where it may look into the folder.
+# Prints what is at $path: a line KIND MODE UID GID SIZE OWNER:GROUP, a line with a link's target or the
+# content's digest, then the content where $show asks for it: `different` (than $digest) or `always`, up to
+# $most bytes; `never` leaves the digest out too. The shell can tell by itself, without a process, that
+# nothing is there, where it may look into the folder.
 pin_follow=$follow
 if ! pin_find "$path"; then
   if [ -d "./$pin_part" ]; then pin_refuse "${PWD%/}/$pin_part can't be entered: permission denied"; fi

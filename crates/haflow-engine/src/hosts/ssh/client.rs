@@ -1,4 +1,5 @@
-//! How the `ssh` program is called for a host: the user's configuration holds, and a few things are said before it.
+//! How the `ssh` program is called for a host: the user's configuration holds, and a few things are said
+//! before it.
 
 use crate::hosts::unreachable::{Stage, Unreachable};
 use haflow_model::Host;
@@ -10,7 +11,8 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 
-/// Signs of life are asked for so often, and so many may be missed: a dead connection is noticed within 40 seconds.
+/// Signs of life are asked for so often, and so many may be missed: a dead connection is noticed within 40
+/// seconds.
 const ALIVE: (u64, u64) = (10, 3);
 /// How long the network may take, where the user's configuration doesn't say.
 const CONNECT: &str = "15";
@@ -92,7 +94,8 @@ impl Resolved {
         path.strip_prefix("~/").map_or_else(|| path.into(), |rest| self.home.join(rest))
     }
 
-    /// What ssh is told before it reads the user's configuration, and its jump hosts' ssh as well: the first to say a thing wins.
+    /// What ssh is told before it reads the user's configuration, and its jump hosts' ssh as well: the first
+    /// to say a thing wins.
     fn config(&self, host: &Host, accept_new: bool) -> String {
         // Nobody is asked; forwards and commands are for people; what goes wrong is to be read.
         let mut text = format!(
@@ -135,8 +138,8 @@ impl Client {
             hint: None,
         })?;
         let mut arguments: Vec<OsString> = vec!["-F".into(), config.into()];
-        // For ssh an argument comes before any configuration, and the first to say a thing wins: so these are arguments
-        // as well, before what an inventory says.
+        // For ssh an argument comes before any configuration, and the first to say a thing wins: so these are
+        // arguments as well, before what an inventory says.
         for first in [host_keys(accept_new), "PermitLocalCommand=no"] {
             arguments.extend(["-o".into(), first.into()]);
         }

@@ -251,7 +251,8 @@ fn refused(host: &Host, client: &Client, said: &str) -> Finding {
     (Stage::Login, format!("{whom} refused to log in `{user}` with {key}"), hint)
 }
 
-/// The same, where it is known only after a look at the key files: one that isn't there, or whose passphrase nobody has given.
+/// The same, where it is known only after a look at the key files: one that isn't there, or whose passphrase
+/// nobody has given.
 pub(super) async fn of_keys(host: &Host, client: &Client, why: Unreachable) -> Unreachable {
     if why.stage != Stage::Login {
         return why;

@@ -33,7 +33,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects. A host's key must be known, or new where `accept_new` says so. Tries for a while where sshd is only too busy.
+    /// Connects. A host's key must be known, or new where `accept_new` says so. Tries for a while where sshd
+    /// is only too busy.
     pub(crate) async fn open(host: &Host, control: &Path, accept_new: bool) -> Result<Self, Unreachable> {
         let folder = control::of_host(control).map_err(|error| Unreachable {
             stage: Stage::Client,

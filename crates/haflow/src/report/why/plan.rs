@@ -14,8 +14,8 @@ use std::collections::{BTreeSet, HashMap};
 /// Of the standard facts, those by which playbooks choose.
 const TOLD: [&str; 6] = ["os", "os_version", "os_family", "packages", "init", "hostname"];
 
-/// Explains the decision on `node`: what was seen, because of which tasks it isn't certain, what it waits for, and the facts of its
-/// host that the playbook asked for.
+/// Explains the decision on `node`: what was seen, because of which tasks it isn't certain, what it waits
+/// for, and the facts of its host that the playbook asked for.
 pub(crate) fn of_plan(saved: &Saved, node: &SavedNode, sources: &Sources, options: Options) -> String {
     let Options { color, width, verbose } = options;
     let look = Look { color, width, verbose };

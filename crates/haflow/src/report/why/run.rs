@@ -17,7 +17,8 @@ const MOST_SHOWN: usize = 16 << 10;
 /// Columns of the time before a line.
 const TIME: usize = 10;
 
-/// Tells what a task waited for, what was seen and done, how it ended, and the tasks because of which it is so.
+/// Tells what a task waited for, what was seen and done, how it ended, and the tasks because of which it is
+/// so.
 pub(crate) fn of_run(history: &History<'_>, node: &Linked, sources: Sources, options: Options) -> String {
     let Options { color, width, verbose } = options;
     let look = Look { color, width, verbose };
@@ -38,7 +39,8 @@ pub(crate) fn of_run(history: &History<'_>, node: &Linked, sources: Sources, opt
     page.into_text()
 }
 
-/// The same for programs: the events about the task as the journal has them, what it waited for, and because of which tasks it is as it is.
+/// The same for programs: the events about the task as the journal has them, what it waited for, and because
+/// of which tasks it is as it is.
 pub(crate) fn run_as_json(history: &History<'_>, node: &Linked) -> Value {
     let ended = |name: &str| match history.state(name) {
         State::Ended(_, at) => Some(at),

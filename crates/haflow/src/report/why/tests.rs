@@ -1,4 +1,5 @@
-//! What is told of tasks of a run: journals in, text out, at 80 columns and without colour: `cases/why-NAME.txt`.
+//! What is told of tasks of a run: journals in, text out, at 80 columns and without colour:
+//! `cases/why-NAME.txt`.
 
 use super::{of_run, run_as_json};
 use crate::journal::{History, Linked};
@@ -36,7 +37,8 @@ fn place(line: u32, column: u32) -> Value {
     json!({ "file": "app.rhai", "line": line, "column": column })
 }
 
-/// A journal: each event's time in milliseconds, what it is, the number of the task that it is about, and the rest.
+/// A journal: each event's time in milliseconds, what it is, the number of the task that it is about, and the
+/// rest.
 fn journal(events: &[(u64, &str, Option<usize>, Value)]) -> Vec<Record> {
     let nodes = nodes();
     let record = |(at, event, task, rest): &(u64, &str, Option<usize>, Value)| {

@@ -377,11 +377,11 @@ fn files_in_roots_own_folders_are_written_as_they_should() {
     host.refuses(r#"absent(node, "/srv/system/etc");"#, "/srv/system/etc is /etc, which belongs to the system");
     host.refuses(r#"absent(node, "/mnt/etc");"#, "/mnt/etc is /etc, which belongs to the system");
     assert!(host.sh("ls /etc").contains("passwd"));
-    // What is mounted below, with a blank in its name.
-    host.sh(r"mkdir -p '/srv/gone/a b'; touch /srv/gone/first; mount -t tmpfs none '/srv/gone/a b'; touch '/srv/gone/a b/in'");
-    host.refuses(r#"absent(node, "/srv/gone");"#, "something is mounted at /srv/gone/a b, so nothing of /srv/gone");
-    assert_eq!(host.sh("ls -A /srv/gone '/srv/gone/a b'"), "/srv/gone:\na b\nfirst\n\n/srv/gone/a b:\nin");
-    host.sh("umount '/srv/gone/a b'");
+    // What is mounted below, with a blank and a digit in its name: proc(5) writes the blank as three digits.
+    host.sh(r"mkdir -p '/srv/gone/a 1'; touch /srv/gone/first; mount -t tmpfs none '/srv/gone/a 1'; touch '/srv/gone/a 1/in'");
+    host.refuses(r#"absent(node, "/srv/gone");"#, "something is mounted at /srv/gone/a 1, so nothing of /srv/gone");
+    assert_eq!(host.sh("ls -A /srv/gone '/srv/gone/a 1'"), "/srv/gone:\na 1\nfirst\n\n/srv/gone/a 1:\nin");
+    host.sh("umount '/srv/gone/a 1'");
     host.does(r#"absent(node, "/srv/gone");"#);
     // A name with a blank, as hosts in a Windows domain have.
     host.sh("echo 'domain users:x:70001:' >> /etc/group; echo x > /srv/domain; chown root:70001 /srv/domain");

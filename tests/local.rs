@@ -183,3 +183,29 @@ fn a_host_is_fine_that_cannot_resolve_anothers_name() {
     assert!(ran.stdout.contains("it can't resolve nowhere.invalid\n"), "{ran:?}");
     assert!(ran.stdout.contains("2 hosts, 2 fine, 0 with something in the way; 2 can't resolve the names"), "{ran:?}");
 }
+
+/// What runs here as another user could type into the terminal of who runs haflow.
+#[test]
+fn nothing_that_runs_here_has_a_terminal() {
+    let world = World::new(
+        r#"
+        let node = host("localhost");
+        ensure(node, #{ kind: "t", name: "terminal", want: "0", apply: "exit 1",
+            probe: "read -r pid name state parent group session tty rest </proc/self/stat; echo $tty" });
+        "#,
+    );
+    let told = {
+        let run = world.command(&["run", "playbook.rhai", "--hosts", "localhost", "--format", "json"]);
+        // In a terminal of its own, as script(1) gives it.
+        let words: Vec<String> = std::iter::once(run.get_program())
+            .chain(run.get_args())
+            .map(|word| word.to_string_lossy().into())
+            .collect();
+        let mut script = Command::new("script");
+        script.args(["-qec", &words.join(" "), "/dev/null"]).current_dir(world.path());
+        script.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        script.stdin(Stdio::null()).output().expect("script starts")
+    };
+    let printed = String::from_utf8_lossy(&told.stdout);
+    assert!(printed.contains(r#""outcome":"ok""#), "{printed}");
+}

@@ -200,3 +200,33 @@ fn what_all_who_may_write_somewhere_can_read_is_read() {
         "both\n0\n77\n77\n77\n77\nboth\n",
     );
 }
+
+#[test]
+fn a_folder_that_holds_something_is_not_given_away() {
+    if !is_root() {
+        return;
+    }
+    prints(
+        "chmod 755 $t; mkdir -p $t/home/moved $t/home/empty; echo secret > $t/home/moved/p; chmod 600 $t/home/moved/p
+         chown 65534:65534 $t/home
+         for f in moved empty; do pin_folder $t/home/$f 65534 '' '' 2>/dev/null; echo $?; stat -c %u $t/home/$f; done
+         pin_folder $t/home/moved '' '' 00755; echo $?; pin_folder $t/home/moved 0 0 ''; echo $?",
+        "77\n0\n0\n65534\n0\n0\n",
+    );
+}
+
+#[test]
+fn new_content_runs_as_nobody_and_keeps_no_acl_where_it_is_kept_from_others() {
+    if !is_root() || Command::new("setfacl").arg("--version").output().is_err() {
+        eprintln!("skipped: setfacl isn't installed here (Debian's package is acl)");
+        return;
+    }
+    prints(
+        "chmod 755 $t; mkdir $t/home; cp /bin/true $t/home/run; chmod 4755 $t/home/run; echo old > $t/home/key
+         chown 65534:65534 $t/home; chown 65533 $t/home/run; chmod 4755 $t/home/run; setfacl -m u:65533:rw $t/home/key
+         n=1; pin_write $t/home/run '' '' ''; stat -c '%u %a' $t/home/run
+         pin_write $t/home/key 0 '' 00640; getfacl -cp $t/home/key | grep -c 65533; stat -c %a $t/home/key
+         head -c 4194305 /dev/zero > $t/home/large; pin_read $t/home/large any 2>&1 | grep -c 'too many'",
+        "65533 755\n0\n640\n1\n",
+    );
+}

@@ -141,6 +141,12 @@ pub enum LabError {
         /// Where the layer was.
         dir: PathBuf,
     },
+    /// A file of a host that the lab has to write isn't one, or a link leads to it.
+    #[error("{} isn't a plain file in plain folders; a link of a host could lead out of it, so the lab doesn't follow it", .path.display())]
+    HostFile {
+        /// The file, as this machine sees it.
+        path: PathBuf,
+    },
     /// No snapshot of this name.
     #[error("there is no snapshot {name}; {}", have(.has))]
     NoSnapshot {

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{ErrorKind, Write},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -121,7 +121,7 @@ impl Lock {
         let mut said = false;
         loop {
             make_dir(dir, 0o755)?;
-            let opened = File::options().create(true).truncate(false).write(true).open(&path);
+            let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
             let file = match opened {
                 // Its directory went between the two calls.
                 Err(err) if err.kind() == ErrorKind::NotFound => continue,

@@ -3,8 +3,9 @@
 use std::{
     fmt::Write,
     fs,
+    io::ErrorKind,
     net::Ipv4Addr,
-    os::unix::fs::{MetadataExt, chown},
+    os::unix::fs::{MetadataExt, lchown},
     path::{Path, PathBuf},
 };
 
@@ -72,35 +73,52 @@ impl Rootfs {
 
     /// Makes a host of the mounted files: names, keys, name servers. What a host has already stays.
     pub(crate) fn personalize(&self, host: &SavedHost, login_key: &Path) -> Result<()> {
-        let etc = self.root().join("etc");
-        let machine_id = etc.join("machine-id");
+        let machine_id = self.file("etc/machine-id")?;
         let first = files::read_if_there(&machine_id)?.unwrap_or_default().trim().is_empty();
         if first {
-            files::write(&etc.join("hostname"), format!("{}\n", host.name), 0o644)?;
+            files::write(&self.file("etc/hostname")?, format!("{}\n", host.name), 0o644)?;
             files::write(&machine_id, fresh_id()? + "\n", 0o444)?;
         }
         // A host that has taken its name servers into its own hands keeps them.
-        let resolv = etc.join("resolv.conf");
-        let link = fs::symlink_metadata(&resolv).is_ok_and(|meta| meta.is_symlink());
-        if !link && files::read_if_there(&resolv)?.is_none_or(|text| text.starts_with(network::RESOLV_MARK)) {
+        if let Ok(resolv) = self.file("etc/resolv.conf")
+            && files::read_if_there(&resolv)?.is_none_or(|text| text.starts_with(network::RESOLV_MARK))
+        {
             files::write(&resolv, network::resolv_conf()?, 0o644)?;
         }
         for (name, mode) in [("ssh_host_ed25519_key", 0o600), ("ssh_host_ed25519_key.pub", 0o644)] {
-            copy_if_missing(&self.dir.join(name), &etc.join("ssh").join(name), mode)?;
+            copy_if_missing(&self.dir.join(name), &self.file(&format!("etc/ssh/{name}"))?, mode)?;
         }
         let public = login_key.with_extension("pub");
         for home in HOMES {
+            let keys = self.file(&format!("{home}/.ssh/authorized_keys"))?;
             let ssh = self.root().join(home).join(".ssh");
-            let keys = ssh.join("authorized_keys");
             copy_if_missing(&public, &keys, 0o600)?;
             if first {
                 // A snapshot's own keys are there already.
                 add_key(&public, &keys)?;
             }
-            let owner = fs::metadata(&ssh).map_err(LabError::io("look at", &ssh))?;
-            chown(&keys, Some(owner.uid()), Some(owner.gid())).map_err(LabError::io("give away", &keys))?;
+            let owner = fs::symlink_metadata(&ssh).map_err(LabError::io("look at", &ssh))?;
+            lchown(&keys, Some(owner.uid()), Some(owner.gid())).map_err(LabError::io("give away", &keys))?;
         }
         Ok(())
+    }
+
+    /// A file of the host's that is to be read or written: there is none, or a plain one, and only folders lead there. A
+    /// link would be followed by this machine, with its root's rights.
+    fn file(&self, name: &str) -> Result<PathBuf> {
+        let path = self.root().join(name);
+        let mut way = self.root();
+        for part in name.split('/') {
+            way.push(part);
+            match fs::symlink_metadata(&way) {
+                Ok(meta) if way == path && meta.is_file() || way != path && meta.is_dir() => {}
+                Ok(_) => return Err(LabError::HostFile { path }),
+                // Nothing is there that could lead elsewhere.
+                Err(err) if err.kind() == ErrorKind::NotFound => break,
+                Err(err) => return Err(LabError::io("look at", &way)(err)),
+            }
+        }
+        Ok(path)
     }
 
     /// The public half of the host's own key, made at the first time.
@@ -111,7 +129,7 @@ impl Rootfs {
 
     /// Writes the lab's hosts into the host's /etc/hosts, beside whatever else it lists.
     pub(crate) fn write_hosts(&self, entries: &[(Ipv4Addr, &str)]) -> Result<()> {
-        let path = self.root().join("etc/hosts");
+        let path = self.file("etc/hosts")?;
         let before = files::read_if_there(&path)?.unwrap_or_else(|| LOCALHOST.to_owned());
         let after = merge_hosts(&before, entries);
         if before == after { Ok(()) } else { files::write(&path, after, 0o644) }
@@ -201,6 +219,24 @@ mod tests {
         assert_eq!(second.matches("10.1.2.10\ta\n").count(), 1);
         assert!(second.ends_with("10.1.2.11\tb\n# haflow lab: end\n"));
         assert_eq!(merge_hosts(&second, &[one, two]), second);
+    }
+
+    #[test]
+    fn no_link_of_a_host_is_followed() {
+        let (dir, machine) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let rootfs = Rootfs { dir: dir.path().to_owned() };
+        let root = rootfs.root();
+        fs::create_dir_all(root.join("etc/real")).unwrap();
+        fs::write(machine.path().join("shadow"), "secret").unwrap();
+        std::os::unix::fs::symlink(machine.path().join("shadow"), root.join("etc/hosts")).unwrap();
+        std::os::unix::fs::symlink(machine.path(), root.join("etc/ssh")).unwrap();
+        for name in ["etc/hosts", "etc/ssh/shadow", "etc/ssh/new", "etc/real"] {
+            assert!(matches!(rootfs.file(name), Err(LabError::HostFile { .. })), "{name}");
+        }
+        assert!(rootfs.write_hosts(&[(Ipv4Addr::LOCALHOST, "a")]).is_err());
+        for name in ["etc/real/new", "etc/none/new", "etc/hostname"] {
+            assert_eq!(rootfs.file(name).unwrap(), root.join(name));
+        }
     }
 
     #[test]

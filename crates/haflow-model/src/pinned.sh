@@ -10,8 +10,8 @@
 #
 # All names begin with pin_. Public: pin_write, pin_own, pin_folder, pin_copy, pin_remove, pin_read, pin_see,
 # pin_trusted; each is a shell of its own.
-pin_looks=
-pin_checks=
+pin_never_over=
+unset TIME_STYLE QUOTING_STYLE
 pin_newline='
 '
 
@@ -195,13 +195,11 @@ pin_writer() {
 
 # Adds those whom mode $1 lets write besides the owner: members of group $2, or everybody.
 pin_writer_by() {
+    pin_writer "+65534:+$2"
     case $1 in
         *[2367]) pin_writer +65534:+65534 ;;
         # An ACL may let anybody write.
-        *) case $(ls -ld -- "${pin_dir:-/}") in
-            ??????????+*) pin_writer +65534:+65534 ;;
-            *) pin_writer "+65534:+$2" ;;
-        esac ;;
+        *) if pin_has_acl "${pin_dir:-/}"; then pin_writer +65534:+65534; fi ;;
     esac
 }
 
@@ -238,6 +236,7 @@ pin_bytes() {
         # The kernel decides: it is read as one of those who may write there, if each of them can. The process
         # is that user's then, so it gets nothing of ours: no environment, and no stream but a pipe, of which
         # no more is taken than there was.
+        [ "$pin_uid" != 65534 ] || [ "$pin_owner" = 65534 ] || return 1
         for pin_spec in $pin_writers; do
             case $pin_spec in *:*) pin_groups=--groups= ;; *) pin_groups=--skip-chdir ;; esac
             case $pin_writers in
@@ -296,13 +295,10 @@ pin_enter() {
 # "$pin_name".
 pin_begin() {
     pin_stage=
-    # A folder's default ACL goes on to what is new in it, whatever the umask is: others could open it before
-    # its mode is set. That is no matter where all may read it and only root's own folder says who may write.
+    # A folder's default ACL goes on to what is new in it, whatever the umask is: others could open it before its mode
+    # is set. So there it is made in a folder that nobody else can enter.
     pin_acl=no
-    case $pin_trust/${pin_checks-} in
-        yes/*[4567][4567]) ;;
-        *) case $(ls -ld .) in ??????????+*) pin_acl=yes ;; esac ;;
-    esac
+    if [ "$pin_trust" = yes ] && pin_has_acl .; then pin_acl=yes; fi
     if [ "$pin_trust" = yes ] && [ "$pin_acl" = no ]; then
         pin_new=./.haflow-$$-new
         pin_out=./$pin_name
@@ -328,6 +324,14 @@ pin_begin() {
     [ -O . ] && [ -z "$(ls -A .)" ] ||
         pin_refuse "a folder that was made in $pin_top was swapped for another: $pin_says"
     pin_stage=.haflow-$$-$pin_try
+    # What those could mean by it who may write here isn't asked for. The stage shows what it was given when it was made.
+    if [ "$pin_trust" = no ] && pin_has_acl .; then
+        pin_seen=$(setfacl -b -k -- . 2>&1) && ! pin_has_acl . || {
+            cd -P .. && rmdir -- "./$pin_stage"
+            pin_refuse "an ACL of its folder lets others into what shall be at $pin_path, and can't be taken off: $pin_seen" \
+                "install setfacl (Debian's package is acl), or take the folder's default ACL off"
+        }
+    fi
     pin_new=./new
     pin_out=../$pin_name
     pin_old=./old
@@ -389,11 +393,17 @@ in a sticky folder only the owner replaces a file"
     pin_refuse "$pin_path can't be replaced: $pin_seen"
 }
 
+# Whether the file or folder $1 has an ACL.
+pin_has_acl() {
+    pin_seen=$(ls -ld -- "$1") || pin_refuse "$pin_path can't be looked at"
+    case $pin_seen in ??????????+*) return 0 ;; *) return 1 ;; esac
+}
+
 # Takes an ACL off $1 that only those could mean who may write in its folder: it would let others in who
 # aren't asked for.
 pin_strip() {
     [ "$pin_trust" = no ] || return 0
-    case $(ls -ld -- "$1") in ??????????+*) ;; *) return 0 ;; esac
+    pin_has_acl "$1" || return 0
     set -- "$1" -b
     if [ -d "$1" ]; then set -- "$1" -b -k; fi
     pin_seen=$1
@@ -412,15 +422,17 @@ pin_may() {
     case $pin_kind/$pin_mode in directory/*[57] | regular*/*[4567]) return 0 ;; esac
     # What is one's own is one's own to open, but root has what is others'.
     if [ ! -O / ] && [ -O "./$pin_name" ]; then return 0; fi
-    case $1 in
-        '' | "$pin_user" | "$pin_uid")
-            case $2 in
-                '' | "$pin_group" | "$pin_gid")
-                    if [ -z "$3" ] || [ $((0$3 & ~0$pin_mode & 07077)) -eq 0 ]; then return 0; fi
-                    ;;
-            esac
-            ;;
-    esac
+    pin_is_as_asked "$@" || pin_refuse_foreign
+}
+
+# Whether ./$pin_name, after pin_judge, belongs to owner $1 and group $2, and opens to no more than mode $3.
+pin_is_as_asked() {
+    case $1 in '' | "$pin_user" | "$pin_uid") ;; *) return 1 ;; esac
+    case $2 in '' | "$pin_group" | "$pin_gid") ;; *) return 1 ;; esac
+    [ -z "$3" ] || [ $((0$3 & ~0$pin_mode & 07077)) -eq 0 ]
+}
+
+pin_refuse_foreign() {
     pin_refuse "the $pin_kind $pin_path belongs to $pin_user and may be another one that was moved there, so it isn't \
 given away or opened to others: $pin_says" "look whose it is, and take it away; then haflow makes a new one"
 }
@@ -445,11 +457,6 @@ pin_put() {
             *) pin_refuse "there is a $pin_kind at $1, where a file is wanted" ;;
         esac
     fi
-    if [ "${pin_looks-}" = yes ]; then
-        pin_checks=0644
-        if [ "$pin_there" = yes ]; then pin_checks=$pin_mode; fi
-        pin_checks=${4:-$pin_checks}
-    fi
     pin_begin
     set -C
     if [ "$pin_there" = no ]; then
@@ -461,7 +468,6 @@ pin_put() {
         else
             umask 077
             pin_fill > "$pin_new" || exit 1
-            pin_strip "$pin_new"
             pin_set "$pin_new" "$2" "$3" "$4"
         fi
     else
@@ -471,10 +477,17 @@ pin_put() {
             '' | "$pin_user" | "$pin_uid")
                 pin_hold
                 pin_carry
+                # Whoever may write here could have given it an ACL, or had it given one, before it was kept from others.
+                if [ -n "$2$3$4" ]; then pin_strip "$pin_new"; fi
                 # What is as it was needs no process.
                 case $3 in
                     '' | "$pin_group" | "$pin_gid")
-                        if [ -z "$4" ] || [ $((0$4)) -eq $((0$pin_mode)) ]; then
+                        if [ "$pin_trust" = no ] && [ -n "$4" ]; then
+                            set -- "$1" '' '' "$4"
+                        elif [ "$pin_trust" = no ] && [ $((0$pin_mode & 06000)) -ne 0 ]; then
+                            # Another content isn't to run as who owned the old one.
+                            set -- "$1" '' '' "$(printf '%04o' $((0$pin_mode & 01777)))"
+                        elif [ -z "$4" ] || [ $((0$4)) -eq $((0$pin_mode)) ]; then
                             set -- "$1" '' '' ''
                         else
                             set -- "$1" '' '' "$4"
@@ -489,7 +502,6 @@ pin_put() {
                     set -- "$1" "$2" "$3" "${4:-$pin_mode}"
                 else
                     # The old owner's ACL and mode aren't for the new one's file.
-                    pin_strip "$pin_new"
                     set -- "$1" "$2" "${3:-$pin_gid}" "${4:-$(printf '%04o' $((0$pin_mode & 0644)))}"
                 fi
                 ;;
@@ -533,7 +545,11 @@ pin_set_folder() {
         pin_seen=$(stat -c '%d:%i %u %g %a' .) || exit 1
         [ "$pin_seen" = "$pin_inode $pin_uid $pin_gid $pin_mode" ] ||
             pin_refuse "$pin_path was changed while it was looked at"
-        if pin_is_given "$1"; then pin_strip .; fi
+        # What is in it may be others', who would no longer be its owner's guests.
+        if [ "$pin_uid" != "$pin_owner" ] && { [ -O / ] || [ ! -O . ]; } && [ -n "$(ls -A .)" ]; then
+            pin_is_as_asked "$@" || pin_refuse_foreign
+        fi
+        pin_strip .
     fi
     pin_set . "$@"
 }
@@ -563,7 +579,7 @@ pin_attributes() {
     pin_begin
     pin_new=./old
     pin_hold
-    if pin_is_given "$2"; then pin_strip ./old; fi
+    pin_strip ./old
     pin_set ./old "$2" "$3" "$4"
     pin_tidy
 }
@@ -593,7 +609,6 @@ pin_make() {
             pin_begin
             # Nobody else can enter it before it has its owner and mode, nor put another one in its place.
             (umask 077; mkdir -- "$pin_new") || exit 1
-            pin_strip "$pin_new"
             if [ -z "$pin_missing" ]; then
                 pin_set "$pin_new" "$2" "$3" "${4:-$(pin_umask)}"
             else
@@ -632,7 +647,8 @@ pin_mounted() {
     while read -r pin_id pin_above pin_device pin_root pin_point pin_line; do
         case $pin_point in
             *\\*)
-                pin_point=$(printf '%b.' "$pin_point")
+                # proc(5) writes three digits, of which printf wants a zero before.
+                pin_point=$(printf '%b.' "$(printf '%s' "$pin_point" | sed 's/\\\([0-7][0-7][0-7]\)/\\0\1/g')")
                 pin_point=${pin_point%.}
                 ;;
         esac
@@ -710,6 +726,7 @@ pin_read() (
         symbolic*) pin_refuse_link "$1" 'a file' ;;
         *) pin_refuse "there is a $pin_kind at $1, where a file is wanted" ;;
     esac
+    [ "$pin_size" -le 4194304 ] || pin_refuse "$1 has $pin_size bytes, too many to be read (at most 4194304)"
     if [ "${2-}" = any ] && { [ "$pin_trust" = yes ] || pin_hard_links_are_safe; }; then
         pin_raw 4194304
     else

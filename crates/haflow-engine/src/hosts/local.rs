@@ -15,26 +15,24 @@ const ANSWERS: Duration = Duration::from_secs(30);
 /// scripts.
 const ENVIRONMENT: [&str; 7] = ["HOME", "PATH", "USER", "LOGNAME", "SHELL", "TZ", "HAFLOW_LOCK"];
 
-/// Opens a lane as `user`, or as who haflow runs as. Like a session of sshd's it has a process group of its
-/// own, so that Ctrl-C on a terminal is haflow's alone, and it ends when its streams are closed.
+/// Opens a lane as `user`, or as who haflow runs as. Like one of sshd's it is a session of its own, so that
+/// Ctrl-C on a terminal is haflow's alone, and it ends when its streams are closed.
 pub(crate) async fn lane(host: &Host, user: Option<&str>) -> Result<Lane, Unreachable> {
     let root = geteuid().is_root();
     let user = user.filter(|user| !(root && *user == "root"));
-    let mut shell = match user {
-        Some(user) => {
-            let mut sudo = Command::new("sudo");
-            sudo.args(["-n", "-u", user, "--", "sh"]);
-            sudo
-        }
-        None => Command::new("sh"),
+    // A session of its own has no terminal: what runs as another user could type into this one's otherwise.
+    let mut shell = Command::new("setsid");
+    match user {
+        Some(user) => shell.args(["sudo", "-n", "-u", user, "--", "sh"]),
+        None => shell.arg("sh"),
     };
     shell.env_clear().envs(ENVIRONMENT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let name = &host.name;
     let failed = |why: String| {
         let (step, hint) = match user {
             Some(user) => (Stage::Sudo, format!("let `sudo -n -u {user} sh` work here, or run haflow as {user}")),
-            None => (Stage::Shell, "haflow needs a POSIX `sh` on this machine".to_owned()),
+            None => (Stage::Shell, "haflow needs a POSIX `sh` and `setsid` (util-linux) on this machine".to_owned()),
         };
         Unreachable { stage: step, message: format!("no shell for {name} on this machine: {why}"), hint: Some(hint) }
     };

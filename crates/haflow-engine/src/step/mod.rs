@@ -221,7 +221,8 @@ async fn apply_file(
         return Ok(None);
     }
     let after = seen_after(lane.filters(), task, &output, kill).await?;
-    Ok(Some(Applied { output, after }))
+    // What was printed is the look's, and has the digest of the content, which may be a secret.
+    Ok(Some(Applied { output: Output { stdout: Vec::new(), ..output }, after }))
 }
 
 /// What there is after an apply.

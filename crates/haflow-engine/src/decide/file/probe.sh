@@ -22,10 +22,6 @@ if [ "$pin_there" = no ]; then
   printf '%s\n' "$seen" >&2
   exit 1
 fi
-if [ $((0${pin_checks:-$pin_mode})) -ne $((0$pin_mode)) ] && [ "$pin_trust" = yes ]; then
-  pin_set "./$pin_name" '' '' "$pin_checks"
-  pin_judge "$pin_name"
-fi
 # Two names for one number are one owner.
 if [ -n "$owner" ] && [ "$owner" != "$pin_user" ] && [ "$owner" != "$pin_uid" ]; then
   if [ "$(id -u -- "$owner" 2>/dev/null)" = "$pin_uid" ]; then pin_user=$owner; fi

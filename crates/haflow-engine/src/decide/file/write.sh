@@ -4,7 +4,5 @@ set -eu
 # The shell's own printf costs no process, but doesn't say what went wrong: cat does.
 pin_fill() { printf '%s' "$wanted" 2>/dev/null || { printf '%s' "$wanted" | cat; return 1; }; }
 pin_follow=$follow
-# What looks afterwards sets the mode, should a default ACL have made it another one.
-pin_looks=yes
 pin_put "$path" "$owner" "$group" "$mode"
 set +eu

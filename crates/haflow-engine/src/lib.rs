@@ -29,7 +29,6 @@ mod run;
 mod shell;
 mod step;
 
-pub use decide::drift::is_drift;
 pub use events::{Events, Told};
 pub use hosts::lent::Lent;
 pub use hosts::survey::{Reach, Shell, reach_all};
@@ -37,7 +36,7 @@ pub use hosts::transport::OpenLane;
 pub use hosts::unreachable::{Stage, Unreachable};
 pub use hosts::{Holder, Hosts};
 pub use plan::{Flap, flaps, plan};
-pub use run::past::{Past, ended_steps, past};
+pub use run::past::{Past, past};
 pub use run::{Settings, execute};
 pub use step::facts;
 pub use step::gatekeeper::Interrupt;

@@ -7,7 +7,7 @@ use haflow_engine::lane::Lane;
 use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Past, Settings, Stage, Unreachable, execute, past};
 use haflow_model::{
     Act, Action, Diff, Draft, EdgeKind, Ensure, Event, Gate, Graph, Host, HostName, NodeId, Outcome, OutputRef, Param,
-    Place, Policy, Probe, Read, Record, Secrets, Task, Test, When,
+    Place, Policy, Probe, Read, Record, Secrets, Task, Test, When, courses,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -533,7 +533,7 @@ proptest! {
 
 /// What is known of a run that died: of acts that were under way the user looks.
 fn known(world: &World, journal: &[Record]) -> BTreeMap<String, Past> {
-    let mut known = past(journal);
+    let mut known = past(&courses(journal));
     let log = world.log();
     for (id, task) in world.graph.tasks() {
         if let (Some(past @ Past::InDoubt { step: None, .. }), Does::Act { .. }) =

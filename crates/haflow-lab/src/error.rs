@@ -132,7 +132,10 @@ pub enum LabError {
         base: PathBuf,
     },
     /// A layer of the snapshot that a host stands on is gone.
-    #[error("what host {host} stands on of snapshot {name} is gone ({}); `haflow lab down` and `up` make the host anew", .dir.display())]
+    #[error(
+        "what host {host} stands on of snapshot {name} is gone ({}); `haflow lab down` and `up` make the host anew",
+        .dir.display()
+    )]
     LayersGone {
         /// The host.
         host: String,
@@ -142,7 +145,11 @@ pub enum LabError {
         dir: PathBuf,
     },
     /// A file of a host that the lab has to write isn't one, or a link leads to it.
-    #[error("{} isn't a plain file in plain folders; a link of a host could lead out of it, so the lab doesn't follow it", .path.display())]
+    #[error(
+        "{} isn't a plain file, or a link leads to it: the lab follows no link of a host; put a file there, or take the \
+         lab down",
+        .path.display()
+    )]
     HostFile {
         /// The file, as this machine sees it.
         path: PathBuf,
@@ -162,7 +169,10 @@ pub enum LabError {
         name: String,
     },
     /// The description of a snapshot doesn't read as one.
-    #[error("snapshot {name} is damaged ({}: {why}); `haflow lab snapshots --remove {name}` removes it", .path.display())]
+    #[error(
+        "snapshot {name} is damaged ({}: {why}); `haflow lab snapshots --remove {name}` removes it",
+        .path.display()
+    )]
     SnapshotDamaged {
         /// The snapshot.
         name: String,
@@ -172,8 +182,11 @@ pub enum LabError {
         why: String,
     },
     /// The base that a snapshot stands on isn't what it was.
-    #[error("the base of snapshot {name} {why} ({}); take the snapshot anew with `haflow lab snapshot HOST {name} --replace`, or remove it with `haflow lab snapshots --remove {name}`",
-        .base.display())]
+    #[error(
+        "the base of snapshot {name} {why} ({}); take the snapshot anew with `haflow lab snapshot HOST {name} --replace`, \
+         or remove it with `haflow lab snapshots --remove {name}`",
+        .base.display()
+    )]
     SnapshotBase {
         /// The snapshot.
         name: String,

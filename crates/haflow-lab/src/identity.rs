@@ -81,18 +81,14 @@ fn without(text: &str, key: &str) -> String {
     text.lines().filter(|line| line.trim() != key.trim()).flat_map(|line| [line, "\n"]).collect()
 }
 
-/// Where a file of a disk is, if the way there leads through directories only: a link of the host's
-/// could lead out of it.
-fn inside(root: &Path, name: &str) -> Option<PathBuf> {
-    let mut path = root.to_owned();
-    let parts: Vec<&str> = name.split('/').collect();
-    for (place, part) in parts.iter().enumerate() {
-        path.push(part);
-        if place + 1 < parts.len() && !is_dir(&path) {
-            return None;
-        }
-    }
-    Some(path)
+/// Where a file of a disk is, or would be, if the way there leads through directories only: a link of the
+/// host's could lead out of it, with the rights of this machine's root.
+pub(crate) fn inside(root: &Path, name: &str) -> Option<PathBuf> {
+    let path = root.join(name);
+    let ways = path.ancestors().skip(1).take_while(|way| *way != root);
+    // What isn't there leads nowhere.
+    let mut there = ways.filter_map(|way| fs::symlink_metadata(way).ok());
+    there.all(|meta| meta.is_dir()).then_some(path)
 }
 
 fn is_dir(path: &Path) -> bool {

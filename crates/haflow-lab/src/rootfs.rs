@@ -3,7 +3,6 @@
 use std::{
     fmt::Write,
     fs,
-    io::ErrorKind,
     net::Ipv4Addr,
     os::unix::fs::{MetadataExt, lchown},
     path::{Path, PathBuf},
@@ -13,7 +12,7 @@ use crate::{
     command::run,
     error::{LabError, Result},
     files,
-    identity::{HOMES, fresh_id},
+    identity::{HOMES, fresh_id, inside},
     layers::Layers,
     network,
     state::SavedHost,
@@ -103,22 +102,12 @@ impl Rootfs {
         Ok(())
     }
 
-    /// A file of the host's that is to be read or written: there is none, or a plain one, and only folders lead there. A
-    /// link would be followed by this machine, with its root's rights.
+    /// A file of the host's that is to be read or written: a plain one, or none yet, with only directories on
+    /// the way.
     fn file(&self, name: &str) -> Result<PathBuf> {
-        let path = self.root().join(name);
-        let mut way = self.root();
-        for part in name.split('/') {
-            way.push(part);
-            match fs::symlink_metadata(&way) {
-                Ok(meta) if way == path && meta.is_file() || way != path && meta.is_dir() => {}
-                Ok(_) => return Err(LabError::HostFile { path }),
-                // Nothing is there that could lead elsewhere.
-                Err(err) if err.kind() == ErrorKind::NotFound => break,
-                Err(err) => return Err(LabError::io("look at", &way)(err)),
-            }
-        }
-        Ok(path)
+        let root = self.root();
+        let is_fit = |path: &PathBuf| fs::symlink_metadata(path).map_or(true, |meta| meta.is_file());
+        inside(&root, name).filter(is_fit).ok_or_else(|| LabError::HostFile { path: root.join(name) })
     }
 
     /// The public half of the host's own key, made at the first time.

@@ -35,13 +35,14 @@ fn layers(name: &str) -> String {
 }
 
 const CHANGE: &str = "
-echo kept > /root/file; ln /root/file /root/link; chmod 640 /root/file; chown debian:nogroup /root/file
+echo kept > /srv/file; ln /srv/file /srv/link; chmod 640 /srv/file; chown debian:nogroup /srv/file
 rm -r /usr/share/bash-completion; rm -r /etc/sudoers.d; mkdir /etc/sudoers.d; touch /etc/sudoers.d/only
 echo 'debian ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/only; chmod 440 /etc/sudoers.d/only
 echo 'ssh-ed25519 AAAA mine' >> /home/debian/.ssh/authorized_keys; journalctl --flush; systemctl start getty.target
-mkfifo /root/pipe; chattr +i /root/none 2>/dev/null || true";
-const LOOK: &str = "cat /root/file; stat -c '%a %U %G %h' /root/file; [ /root/file -ef /root/link ] && echo linked
-ls /usr/share/bash-completion 2>/dev/null; ls /etc/sudoers.d; stat -c %F /root/pipe; grep -c mine /home/debian/.ssh/authorized_keys";
+mkfifo /srv/pipe; chattr +i /srv/none 2>/dev/null || true";
+const LOOK: &str = "cat /srv/file; stat -c '%a %U %G %h' /srv/file; [ /srv/file -ef /srv/link ] && echo linked
+ls /usr/share/bash-completion 2>/dev/null; ls /etc/sudoers.d; stat -c %F /srv/pipe
+grep -c mine /home/debian/.ssh/authorized_keys";
 const SEEN: &str = "kept\n640 debian nogroup 2\nlinked\nonly\nfifo\n1";
 const IDENTITY: [&str; 3] = ["cat /etc/machine-id", "cat /etc/ssh/ssh_host_ed25519_key.pub", "ls /var/log/journal"];
 
@@ -77,9 +78,7 @@ fn hosts_start_from_a_disk_without_being_that_host() {
         assert_eq!(sh(&new, host, LOOK), SEEN, "{host}");
         assert_eq!(sh(&new, host, "hostname; cat /etc/hostname"), format!("{host}\n{host}"));
         assert_eq!(sh(&new, host, "systemctl is-system-running --wait"), "running");
-        assert!(
-            !ssh(&new, host, &format!("grep -E '{from}|one' /etc/hosts /root/.ssh/* /etc/hostname")).status.success()
-        );
+        assert!(!ssh(&new, host, &format!("grep -E '{from}|one' /etc/hosts ~/.ssh/* /etc/hostname")).status.success());
         for (script, was) in IDENTITY.iter().zip(&identity) {
             assert!(!sh(&new, host, script).contains(was.trim()), "{host}: {script}");
         }
@@ -92,16 +91,16 @@ fn hosts_start_from_a_disk_without_being_that_host() {
     assert!(Command::new("ssh").args(&as_debian).args(["sudo", "-n", "true"]).status().unwrap().success());
 
     // What one writes, none of the others sees, nor does the next host.
-    sh(&new, "a", "echo a > /root/file; rm /root/pipe; sync");
+    sh(&new, "a", "echo a > /srv/file; rm /srv/pipe; sync");
     assert_eq!(sh(&new, "b", LOOK), SEEN);
     assert_eq!(sh(&lab, "one", LOOK), SEEN);
     let new = Lab::up_from(to, &hosts(&["c", "a"]), snapshot, Some("bookworm"), &|_| {}).unwrap();
     assert_eq!(sh(&new, "c", LOOK), SEEN);
-    assert_eq!(sh(&new, "a", "cat /root/file"), "a");
+    assert_eq!(sh(&new, "a", "cat /srv/file"), "a");
 
     // A snapshot of a host that stands on one holds both, also when the first is replaced and removed.
     let upper = &Forget(format!("{from}-upper"));
-    sh(&new, "a", "rm /root/link; touch /root/more");
+    sh(&new, "a", "rm /srv/link; touch /srv/more");
     assert!(new.snapshot("a", &upper.0, false, &|_| {}).is_ok());
     let before = layers(snapshot);
     new.snapshot("b", snapshot, true, &|_| {}).unwrap();
@@ -117,7 +116,7 @@ fn hosts_start_from_a_disk_without_being_that_host() {
     drop(forget);
     assert!(!Path::new(&after).exists());
     let lab = Lab::up_from(from, &hosts(&["third"]), &upper.0, None, &|_| {}).unwrap();
-    assert_eq!(sh(&lab, "third", "cat /root/file; ls /root; cat /etc/hostname"), "a\nfile\nmore\nthird");
+    assert_eq!(sh(&lab, "third", "cat /srv/file; ls /srv; cat /etc/hostname"), "a\nfile\nmore\nthird");
     drop(down_from);
 }
 
@@ -144,7 +143,7 @@ fn what_cant_be_a_snapshots_is_refused_before_anything_is_made() {
     assert!(matches!(lab.snapshot("nobody", &snapshot.0, false, &|_| {}), Err(LabError::NoHost { .. })));
 
     // One that is off is taken as it is, and stays off.
-    sh(&lab, "one", "echo kept > /root/file; sync");
+    sh(&lab, "one", "echo kept > /srv/file; sync");
     lab.kill("one").unwrap();
     lab.snapshot("one", &snapshot.0, false, &|_| {}).unwrap();
     assert!(!Lab::find(name).unwrap().unwrap().host("one").unwrap().running);
@@ -187,11 +186,11 @@ fn one_that_was_killed_while_it_was_taken_isnt_there() {
     let _down = Down(name.clone());
     let snapshot = &Forget(format!("{name}-it"));
     let lab = Lab::up(name, &hosts(&["one"]), "bookworm", &|_| {}).unwrap();
-    sh(&lab, "one", "for n in $(seq 2000); do head -c 50000 /dev/urandom > /root/$n; done; sync");
+    sh(&lab, "one", "for n in $(seq 2000); do head -c 50000 /dev/urandom > /srv/$n; done; sync");
     // Into the copy, but not to its end.
     let half = || {
         let entries = fs::read_dir(DIR).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).find(|dir| dir.join("0/root/1000").exists())
+        entries.map(|entry| entry.path()).find(|dir| dir.join("0/srv/1000").exists())
     };
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "one_that_was_killed_while_it_was_taken_isnt_there"])
@@ -216,7 +215,7 @@ fn one_that_was_killed_while_it_was_taken_isnt_there() {
     let lab = Lab::up(name, &hosts(&["one"]), "bookworm", &|_| {}).unwrap();
     lab.snapshot("one", &snapshot.0, false, &|_| {}).unwrap();
     let whole = layers(&snapshot.0);
-    assert_eq!(fs::read_dir(format!("{whole}/0/root")).unwrap().count(), 2001, "two thousand files and .ssh");
+    assert_eq!(fs::read_dir(format!("{whole}/0/srv")).unwrap().count(), 2000);
     assert!(!left.exists(), "the remains of the first are still there");
 }
 

@@ -288,6 +288,9 @@ pub struct Failure {
     /// What to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Things aren't as they were planned from: only another plan leads on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drifted: bool,
 }
 
 /// How many tasks of a run ended in which way.

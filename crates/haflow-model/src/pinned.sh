@@ -295,8 +295,8 @@ pin_enter() {
 # "$pin_name".
 pin_begin() {
     pin_stage=
-    # A folder's default ACL goes on to what is new in it, whatever the umask is: others could open it before its mode
-    # is set. So there it is made in a folder that nobody else can enter.
+    # A folder's default ACL goes on to what is new in it, whatever the umask is: others could open it before its
+    # mode is set. So there it is made in a folder that nobody else can enter.
     pin_acl=no
     if [ "$pin_trust" = yes ] && pin_has_acl .; then pin_acl=yes; fi
     if [ "$pin_trust" = yes ] && [ "$pin_acl" = no ]; then
@@ -324,11 +324,13 @@ pin_begin() {
     [ -O . ] && [ -z "$(ls -A .)" ] ||
         pin_refuse "a folder that was made in $pin_top was swapped for another: $pin_says"
     pin_stage=.haflow-$$-$pin_try
-    # What those could mean by it who may write here isn't asked for. The stage shows what it was given when it was made.
+    # An ACL that comes from here is of those who may write here, and nobody asked for it. The stage shows what it
+    # was given when it was made.
     if [ "$pin_trust" = no ] && pin_has_acl .; then
         pin_seen=$(setfacl -b -k -- . 2>&1) && ! pin_has_acl . || {
             cd -P .. && rmdir -- "./$pin_stage"
-            pin_refuse "an ACL of its folder lets others into what shall be at $pin_path, and can't be taken off: $pin_seen" \
+            pin_refuse \
+                "an ACL of its folder lets others into what shall be at $pin_path, and can't be taken off: $pin_seen" \
                 "install setfacl (Debian's package is acl), or take the folder's default ACL off"
         }
     fi
@@ -477,7 +479,7 @@ pin_put() {
             '' | "$pin_user" | "$pin_uid")
                 pin_hold
                 pin_carry
-                # Whoever may write here could have given it an ACL, or had it given one, before it was kept from others.
+                # Those who may write here could have given it an ACL before it was kept from others.
                 if [ -n "$2$3$4" ]; then pin_strip "$pin_new"; fi
                 # What is as it was needs no process.
                 case $3 in
@@ -530,11 +532,6 @@ pin_carry() {
     esac
     pin_strip "$pin_new"
     chown -- "$pin_uid:$pin_gid" "$pin_new" && chmod -- "$pin_mode" "$pin_new" || exit 1
-}
-
-# Whether $1 is another owner than that of ./$pin_name, after pin_judge.
-pin_is_given() {
-    case $1 in '' | "$pin_user" | "$pin_uid") return 1 ;; esac
 }
 
 # Owner $1, group $2 and mode $3, where given, of the folder ./$pin_name, after pin_judge.

@@ -47,15 +47,9 @@ pub(crate) fn check(
     if same { Ok(()) } else { stop(format!("drifted since the plan: {}", moved(was, now))) }
 }
 
-const PLAN_AGAIN: &str = "nothing was done about it; look at it, then plan again";
-
 fn stop(message: String) -> Result<(), Box<Failure>> {
-    Err(Box::new(Failure { message, hint: Some(PLAN_AGAIN.into()), ..Failure::default() }))
-}
-
-/// Whether a task failed since things aren't as they were planned from: only another plan leads on.
-pub fn is_drift(failure: &Failure) -> bool {
-    failure.hint.as_deref() == Some(PLAN_AGAIN)
+    let hint = Some("nothing was done about it; look at it, then plan again".into());
+    Err(Box::new(Failure { message, hint, drifted: true, ..Failure::default() }))
 }
 
 /// What was seen when the plan was made and what is seen now, field by field.

@@ -51,5 +51,5 @@ pub(crate) fn failed(message: impl Into<String>, output: &Output) -> Failure {
     };
     let full = stderr.contains(FULL);
     let message = if full { format!("a disk of the host is full: {}", message.into()) } else { message.into() };
-    Failure { message, exit: Some(output.exit), stdout: tail(&output.stdout, TAIL), stderr, hint }
+    Failure { message, exit: Some(output.exit), stdout: tail(&output.stdout, TAIL), stderr, hint, ..Failure::default() }
 }

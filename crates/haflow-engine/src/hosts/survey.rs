@@ -147,8 +147,9 @@ impl Reach {
     pub fn to_json(&self) -> Value {
         match &self.shell {
             Ok(shell) => serde_json::json!({
-                "host": self.host, "reached": true, "took_ms": crate::clock::millis(shell.took), "user": shell.user, "system": shell.system,
-                "clock_ahead_s": shell.clock_ahead, "unresolved": shell.unresolved, "looked_up": shell.looked_up, "missing": shell.missing,
+                "host": self.host, "reached": true, "took_ms": crate::clock::millis(shell.took),
+                "user": shell.user, "system": shell.system, "clock_ahead_s": shell.clock_ahead,
+                "unresolved": shell.unresolved, "looked_up": shell.looked_up, "missing": shell.missing,
                 "sessions": shell.sessions, "unlocked": shell.unlocked,
             }),
             Err((step, why, hint)) => serde_json::json!({

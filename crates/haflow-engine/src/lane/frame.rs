@@ -105,15 +105,13 @@ impl Frame {
         // newline. The ninth descriptor is the host's lock, which only lanes and keepers hold. The variables
         // come in a here-document of their own, which the script's first line reads: so its lines have the
         // numbers that the shell tells.
-        let mut script_behind = None;
-        let close = match script.process {
+        let (close, between) = match script.process {
             Process::Own => {
                 let delimiter = self.delimiter(script)?;
                 text.push_str("{\n");
                 text.push_str(&begin);
                 let _ = writeln!(*text, "sh /dev/fd/3 4<<'{delimiter}' 3<<'{delimiter}' </dev/null 9<&-");
-                script_behind = Some(delimiter.clone());
-                format!("\n{delimiter}\n}}\n__haflow=$?\n")
+                (format!("\n{delimiter}\n}}\n__haflow=$?\n"), format!("{delimiter}\n{READ}"))
             }
             Process::Kept(step) => {
                 let delimiter = self.delimiter(script)?;
@@ -122,20 +120,20 @@ impl Frame {
                 let _ = writeln!(*text, "if mkdir -m 700 -- \"$__haflow_step\"; then");
                 let _ = writeln!(
                     *text,
-                    "HAFLOW_STEP=\"$__haflow_step\" setsid sh -c {KEEPER} sh \"$__haflow_step\" 4<<'{delimiter}' 3<<'{delimiter}' </dev/null >/dev/null 2>&1 &"
+                    "HAFLOW_STEP=\"$__haflow_step\" setsid sh -c {KEEPER} sh \"$__haflow_step\" \
+                     4<<'{delimiter}' 3<<'{delimiter}' </dev/null >/dev/null 2>&1 &"
                 );
-                script_behind = Some(delimiter.clone());
-                format!("\n{delimiter}\n{FETCH}fi\n")
+                (format!("\n{delimiter}\n{FETCH}fi\n"), format!("{delimiter}\n{READ}"))
             }
             Process::Forked | Process::Pinned => {
                 text.push_str("(\n");
                 text.push_str(&begin);
-                "\n) </dev/null 9<&-\n__haflow=$?\n".to_owned()
+                ("\n) </dev/null 9<&-\n__haflow=$?\n".to_owned(), String::new())
             }
             Process::Lane => {
                 text.push_str("{\n");
                 text.push_str(&begin);
-                "\n} </dev/null\n__haflow=$?\n".to_owned()
+                ("\n} </dev/null\n__haflow=$?\n".to_owned(), String::new())
             }
         };
         for (name, value) in script.variables {
@@ -144,9 +142,7 @@ impl Frame {
             text.push_str(&Zeroizing::new(quote(value)));
             text.push('\n');
         }
-        if let Some(delimiter) = script_behind {
-            let _ = write!(*text, "{delimiter}\n{READ}");
-        }
+        text.push_str(&between);
         text.push_str(script.text);
         text.push_str(&close);
         let _ = writeln!(*text, "printf '{marker} %s\\n' \"$__haflow\"; printf '{marker} {END}\\n' >&2");

@@ -1,6 +1,6 @@
 //! What a run that is resumed knows of its tasks from before.
 
-use haflow_model::{Course, Done, Outcome, REDACTED, Record, Task, Value, courses};
+use haflow_model::{Course, Done, Outcome, REDACTED, Task, Value};
 use std::collections::BTreeMap;
 
 /// What is known of a task that was begun.
@@ -31,9 +31,9 @@ pub enum Past {
     },
 }
 
-/// What these events say of tasks, by their ids. Those that nothing was done about aren't there.
-pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<String, Past> {
-    let of = |(task, course): (&str, Course<'_>)| {
+/// What is known of tasks, by their ids. Those that nothing was done about aren't there.
+pub fn past(courses: &BTreeMap<&str, Course<'_>>) -> BTreeMap<String, Past> {
+    let of = |(task, course): (&&str, &Course<'_>)| {
         let past = match course.done {
             Done::Nothing => return None,
             Done::Tried { attempt } => Past::Tried { attempt },
@@ -44,18 +44,9 @@ pub fn past<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<Strin
                 Past::Ended { outcome: outcome.clone(), output: output.filter(|output| !is_redacted(output)).cloned() }
             }
         };
-        Some((task.to_owned(), past))
+        Some(((*task).to_owned(), past))
     };
-    courses(records).into_iter().filter_map(of).collect()
-}
-
-/// The steps whose ends these events tell, by their tasks' ids: nobody needs what is kept of them.
-pub fn ended_steps<'r>(records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<String, Vec<String>> {
-    let of = |(task, course): (&str, Course<'_>)| {
-        let steps: Vec<String> = course.ended_steps.into_iter().map(str::to_owned).collect();
-        (!steps.is_empty()).then(|| (task.to_owned(), steps))
-    };
-    courses(records).into_iter().filter_map(of).collect()
+    courses.iter().filter_map(of).collect()
 }
 
 /// Whether a secret was taken out of it.
@@ -89,6 +80,7 @@ pub(crate) fn in_doubt(task: &Task, past: Option<&Past>, run: &str) -> Option<St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use haflow_model::{Record, courses};
 
     fn record(event: &str, more: &str) -> Record {
         let task = r#""task":"a/act:x","host":"a","kind":"act","name":"x","place":{"file":"p","line":1,"column":1}"#;
@@ -102,7 +94,7 @@ mod tests {
         let retried =
             |attempt: u32| record("task_retried", &format!(r#""attempt":{attempt},"of":3,"pause_ms":1,"why":"w""#));
         let failed = || record("task_finished", r#""outcome":"failed","failure":{"message":"m"},"took_ms":1"#);
-        let next = |records: &[Record]| past(records)["a/act:x"].clone();
+        let next = |records: &[Record]| past(&courses(records))["a/act:x"].clone();
         assert_eq!(next(&[begun(1), retried(1), begun(2), retried(2)]), Past::Tried { attempt: 3 });
         // Interrupted in the pause.
         assert_eq!(next(&[begun(1), retried(1), failed()]), Past::Tried { attempt: 2 });
@@ -128,10 +120,11 @@ mod tests {
         ] {
             let records = [begun("one"), retried.clone(), begun("two"), ended(end)];
             let expected = if told { vec!["one", "two"] } else { vec!["one"] };
-            assert_eq!(ended_steps(&records)["a/act:x"], expected, "{end}");
-            let in_doubt = matches!(past(&records)["a/act:x"], Past::InDoubt { .. });
+            let courses = courses(&records);
+            assert_eq!(courses["a/act:x"].ended_steps, expected, "{end}");
+            let in_doubt = matches!(past(&courses)["a/act:x"], Past::InDoubt { .. });
             assert_eq!(in_doubt, !told, "{end}");
         }
-        assert!(ended_steps(&[begun("one")]).is_empty());
+        assert!(courses(&[begun("one")])["a/act:x"].ended_steps.is_empty());
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::world::{World, act, local, probe, read, run, run_until, run_with};
 use haflow_engine::{Interrupt, Past, past};
-use haflow_model::{Action, Diff, EdgeKind, Ensure, Event, Gate, Graph, Outcome, OutputRef, Param, Place, Record};
+use haflow_model::{
+    Action, Diff, EdgeKind, Ensure, Event, Gate, Graph, Outcome, OutputRef, Param, Place, Record, courses,
+};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -192,7 +194,7 @@ async fn a_run_is_resumed_from_any_of_its_events() {
         let (world, graph) = resumable();
         let first = run_until(&graph, dies_after).await;
         assert_eq!(first.len(), dies_after);
-        let mut past = past(&first);
+        let mut past = past(&courses(&first));
         // What nobody can know, the user looks up.
         let log = world.text("log");
         for (id, known) in &mut past {

@@ -123,8 +123,8 @@ pub(crate) fn yaml(playbook: &Path, name: &Arc<str>, text: &str) -> Option<Diagn
 }
 
 /// Where somebody begins who has a playbook in YAML.
-pub(crate) const IN_RHAI: &str = "write it anew in a file that ends in .rhai, as docs/playbook-guide.md shows; `haflow docs` lists \
-     the functions; an inventory in YAML is fine as it is (`-i`)";
+pub(crate) const IN_RHAI: &str = "write it anew in a file that ends in .rhai, as docs/playbook-guide.md shows; \
+     `haflow docs` lists the functions; an inventory in YAML is fine as it is (`-i`)";
 
 /// Whether a file's name is that of YAML.
 pub(crate) fn is_yaml(file: &Path) -> bool {

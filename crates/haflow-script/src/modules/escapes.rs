@@ -21,8 +21,8 @@ pub(crate) fn warn_of_unfilled(session: &Session, text: &str, file: &Arc<str>) {
     for (place, what) in unfilled(text, file) {
         let name = what.trim_matches(['{', '}', '$']).split('|').next().unwrap_or_default().trim();
         let text = format!(
-            "`{what}` stays as it is in double quotes: write `…${{{name}}}…` between backticks; a text in #\"…\"# isn't \
-             warned of"
+            "`{what}` stays as it is in double quotes: write `…${{{name}}}…` between backticks; a text in #\"…\"# \
+             isn't warned of"
         );
         session.state().notes.push(Note { kind: NoteKind::Warn, place, text });
     }

@@ -58,16 +58,16 @@ impl Resume {
             eprintln!("run {run} has ended, and everything that it was for is done");
             return Ok(Exit::Done);
         }
-        let mut past = haflow_engine::past(&records);
+        let courses = haflow_model::courses(&records);
+        let mut past = haflow_engine::past(&courses);
         self.decided(&mut past)?;
         let session = declare(&kept, &input)?;
         let mut secrets = Secrets::default();
         session.secrets(&mut secrets)?;
         same_secrets(&kept, &input, &secrets)?;
         self.others.lock_again(&session, &run)?;
-        let told = haflow_engine::ended_steps(&records);
         for (_, task) in session.declared.graph.tasks() {
-            for step in told.get(&task.id()).into_iter().flatten() {
+            for step in courses.get(&*task.id()).into_iter().flat_map(|course| &course.ended_steps) {
                 session.hosts.left(&task.host, task.user.as_deref(), step);
             }
         }

@@ -53,8 +53,7 @@ pub(super) fn next(story: &Story, state: &State, run: &str, advice: &Advice) -> 
         .filter(|(task, outcome)| matches!(outcome, Outcome::InDoubt { .. }) && advice.acts.contains(&task.id))
         .map(|(task, _)| task.id.as_str())
         .collect();
-    let drifted =
-        tasks().any(|(_, outcome)| matches!(outcome, Outcome::Failed { failure } if haflow_engine::is_drift(failure)));
+    let drifted = tasks().any(|(_, outcome)| matches!(outcome, Outcome::Failed { failure } if failure.drifted));
     if drifted && doubtful.is_empty() {
         // A resumed run is held to the same plan.
         say("things have moved since the plan; make a new one, and apply that:", &format!("{} -o FILE", advice.plan));

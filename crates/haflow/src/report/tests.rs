@@ -220,6 +220,7 @@ fn failure() -> Failure {
         stdout: "Reading package lists...\nBuilding dependency tree...\n".into(),
         stderr: "\x1b[31mE: Unable to locate package rabbitmq-server\x1b[0m\x1b[2J\n".into(),
         hint: Some("the host's package lists may be old: declare `apt_update` before it".into()),
+        ..Failure::default()
     }
 }
 

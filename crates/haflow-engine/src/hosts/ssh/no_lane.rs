@@ -71,7 +71,8 @@ pub(super) fn no_shell(host: &Host, client: &Client, said: &str, ran: Option<(i3
             (
                 format!("the login shell of `{user}` on {name} runs nothing (it exits {exit}){printed}"),
                 format!(
-                    "`getent passwd {user}` there shows which it is; nologin and false are for users that nobody logs in as"
+                    "`getent passwd {user}` there shows which it is; nologin and false are for users that nobody \
+                     logs in as"
                 ),
             )
         }

@@ -17,7 +17,7 @@ use crate::{
 /// How long processes may take to be gone after they were killed.
 const KILL_WAIT: Duration = Duration::from_secs(20);
 /// How long a host may take to shut down: systemd gives each service 90 s.
-const SHUT_WAIT: Duration = Duration::from_secs(100);
+pub(crate) const SHUT_WAIT: Duration = Duration::from_secs(100);
 
 /// The mounted hierarchies, each once.
 fn hierarchies() -> Result<Vec<PathBuf>> {
@@ -126,8 +126,8 @@ impl HostCgroups {
         }
     }
 
-    /// Shuts the host down as its own `poweroff` does, or says how long that was waited for in vain.
-    pub(crate) fn shut_down(&self) -> Result<(), Duration> {
+    /// Shuts the host down as its own `poweroff` does; whether it is off within [`SHUT_WAIT`].
+    pub(crate) fn shut_down(&self) -> bool {
         // systemd-nspawn hands this on to the host's init as an orderly end.
         let is_nspawn = |pid: &i32| {
             fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "systemd-nspawn")
@@ -138,11 +138,11 @@ impl HostCgroups {
         let start = Instant::now();
         while !self.processes().is_empty() {
             if start.elapsed() > SHUT_WAIT {
-                return Err(SHUT_WAIT);
+                return false;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
+        true
     }
 
     /// Removes the host's cgroups, which have to be empty of processes.

@@ -226,7 +226,11 @@ pub enum LabError {
         most: usize,
     },
     /// A host that was to be shut down runs on.
-    #[error("host {host} has not shut down within {} s; `haflow lab kill {host}` cuts its power", .waited.as_secs())]
+    #[error(
+        "host {host} has not shut down within {} s, so no snapshot was taken; it may go off later: `haflow lab kill \
+         {host}` cuts its power, and `haflow lab boot {host}` starts it again",
+        .waited.as_secs()
+    )]
     NoShutdown {
         /// The host.
         host: String,

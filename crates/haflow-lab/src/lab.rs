@@ -319,12 +319,14 @@ impl Lab {
     ) -> Result<Snapshot> {
         snapshot::check_free(name, replace)?;
         self.on(host, |parts, host| {
-            let _lock = snapshot::lock(progress)?;
-            snapshot::check_free(name, replace)?;
             let begun = Instant::now();
-            let upper = parts.rootfs(host).upper();
+            let rootfs = parts.rootfs(host);
+            rootfs.check()?;
+            let upper = rootfs.upper();
             let login_key = files::read_if_there(&parts.key().with_extension("pub"))?.unwrap_or_default();
             parts.while_off(host, progress, || {
+                let _lock = snapshot::lock(progress)?;
+                snapshot::check_free(name, replace)?;
                 progress(Progress::Copying { host: host.name.clone(), snapshot: name.to_owned() });
                 let taken = snapshot::take(name, &Taken { host, upper: &upper, login_key: &login_key, part })?;
                 let (name, bytes) = (name.to_owned(), taken.bytes());

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    cgroup::HostCgroups,
+    cgroup::{HostCgroups, SHUT_WAIT},
     error::{LabError, Result},
     files, machine,
     names::Names,
@@ -121,7 +121,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Does something while a host is off: one that runs is shut down for it and booted again, also
-    /// where what was to be done has failed.
+    /// where what was to be done has failed. A host that doesn't shut down is left to itself.
     pub(crate) fn while_off<T>(
         &self,
         host: &SavedHost,
@@ -134,7 +134,9 @@ impl<'a> Parts<'a> {
         }
         let cut = self.network().is_unplugged(host.index);
         progress(Progress::ShuttingDown { host: host.name.clone() });
-        cgroups.shut_down().map_err(|waited| LabError::NoShutdown { host: host.name.clone(), waited })?;
+        if !cgroups.shut_down() {
+            return Err(LabError::NoShutdown { host: host.name.clone(), waited: SHUT_WAIT });
+        }
         let outcome = act();
         let booted = self.bring_up(host, progress);
         if cut {

@@ -75,7 +75,9 @@ impl Recipe<'_> {
         let lab = Lab::up(lab, &[HOST.to_owned()], self.suite, progress)?;
         let mut command = Command::new("ssh");
         command.args(["-o", "BatchMode=yes"]).args(lab.ssh_args(HOST)?).args(["sh", "-e"]);
-        run_command(&format!("make snapshot {name}"), &mut command, self.script)?;
+        // Read whole before it runs, and nothing in it reads the rest of it.
+        let script = format!("{{\n{}\n}} </dev/null\n", self.script);
+        run_command(&format!("make snapshot {name}"), &mut command, &script)?;
         lab.take(HOST, name, true, Some(self.part), progress)
     }
 

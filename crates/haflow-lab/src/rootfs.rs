@@ -76,7 +76,6 @@ impl Rootfs {
         let first = files::read_if_there(&machine_id)?.unwrap_or_default().trim().is_empty();
         if first {
             files::write(&self.file("etc/hostname")?, format!("{}\n", host.name), 0o644)?;
-            files::write(&machine_id, fresh_id()? + "\n", 0o444)?;
         }
         // A host that has taken its name servers into its own hands keeps them.
         if let Ok(resolv) = self.file("etc/resolv.conf")
@@ -99,7 +98,16 @@ impl Rootfs {
             let owner = fs::symlink_metadata(&ssh).map_err(LabError::io("look at", &ssh))?;
             lchown(&keys, Some(owner.uid()), Some(owner.gid())).map_err(LabError::io("give away", &keys))?;
         }
-        Ok(())
+        // Last, since it says that all of this was done.
+        if first { files::write(&machine_id, fresh_id()? + "\n", 0o444) } else { Ok(()) }
+    }
+
+    /// Refuses where the host has made a link of something that makes it this host: that could neither be taken
+    /// out of a snapshot nor be written again.
+    pub(crate) fn check(&self) -> Result<()> {
+        let of_host = ["etc/machine-id", "etc/hostname", "etc/ssh/ssh_host_ed25519_key"].map(str::to_owned);
+        let keys = HOMES.map(|home| format!("{home}/.ssh/authorized_keys"));
+        of_host.iter().chain(&keys).try_for_each(|name| self.file(name).map(drop))
     }
 
     /// A file of the host's that is to be read or written: a plain one, or none yet, with only directories on
@@ -219,7 +227,10 @@ mod tests {
         fs::write(machine.path().join("shadow"), "secret").unwrap();
         std::os::unix::fs::symlink(machine.path().join("shadow"), root.join("etc/hosts")).unwrap();
         std::os::unix::fs::symlink(machine.path(), root.join("etc/ssh")).unwrap();
-        for name in ["etc/hosts", "etc/ssh/shadow", "etc/ssh/new", "etc/real"] {
+        fs::create_dir(root.join("root")).unwrap();
+        std::os::unix::fs::symlink(machine.path(), root.join("root/.ssh")).unwrap();
+        assert!(rootfs.check().is_err());
+        for name in ["etc/hosts", "etc/ssh/shadow", "etc/ssh/new", "etc/real", "root/.ssh/authorized_keys"] {
             assert!(matches!(rootfs.file(name), Err(LabError::HostFile { .. })), "{name}");
         }
         assert!(rootfs.write_hosts(&[(Ipv4Addr::LOCALHOST, "a")]).is_err());

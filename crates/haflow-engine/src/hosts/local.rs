@@ -32,11 +32,16 @@ pub(crate) async fn lane(host: &Host, user: Option<&str>) -> Result<Lane, Unreac
     let failed = |why: String| {
         let (step, hint) = match user {
             Some(user) => (Stage::Sudo, format!("let `sudo -n -u {user} sh` work here, or run haflow as {user}")),
-            None => (Stage::Shell, "haflow needs a POSIX `sh` and `setsid` (util-linux) on this machine".to_owned()),
+            None => (Stage::Shell, "haflow needs a POSIX `sh` on this machine".to_owned()),
         };
         Unreachable { stage: step, message: format!("no shell for {name} on this machine: {why}"), hint: Some(hint) }
     };
-    let mut child = shell.spawn().map_err(|error| failed(error.to_string()))?;
+    // What isn't there is `setsid`: only that is looked for here.
+    let mut child = shell.spawn().map_err(|error| Unreachable {
+        stage: Stage::Shell,
+        message: format!("no shell for {name} on this machine: `setsid` doesn't start: {error}"),
+        hint: Some("haflow needs `setsid` (util-linux) here for tasks on this machine".to_owned()),
+    })?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
         unreachable!("all three are piped");

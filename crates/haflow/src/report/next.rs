@@ -12,9 +12,10 @@ use std::fmt::Write as _;
 pub(crate) struct Advice {
     /// The ids of the tasks of which only a person can tell whether they were done.
     pub(crate) acts: BTreeSet<String>,
-    /// The command of a new run, and that of a plan.
-    pub(crate) run: String,
-    pub(crate) plan: String,
+    /// The command with which all begins anew: a run's, or that of a new plan where one is applied.
+    pub(crate) anew: String,
+    /// Whether a plan is applied.
+    pub(crate) planned: bool,
     /// Whether this run can't be resumed.
     pub(crate) fresh: bool,
 }
@@ -27,7 +28,7 @@ pub(super) fn next(story: &Story, state: &State, run: &str, advice: &Advice) -> 
     }
     let mut page = Page::new(story.look);
     page.blank();
-    let mut say = |why: &str, command: &str| {
+    let say = |page: &mut Page, why: &str, command: &str| {
         page.lines(Tone::Plain, why);
         page.line(&[(Tone::Plain, "    "), (Tone::Strong, command)]);
     };
@@ -40,12 +41,13 @@ pub(super) fn next(story: &Story, state: &State, run: &str, advice: &Advice) -> 
     };
     let failed = tasks().find(|(_, outcome)| matches!(outcome, Outcome::Failed { .. }));
     if let Some((task, _)) = failed {
-        say("what is behind the failure:", &format!("haflow why {run} {}", shell_words::quote(&task.id)));
+        say(&mut page, "what is behind the failure:", &format!("haflow why {run} {}", shell_words::quote(&task.id)));
     }
     if advice.fresh {
         say(
+            &mut page,
             "the tasks were declared without the facts of hosts that couldn't be reached; once they can be:",
-            &advice.run,
+            &advice.anew,
         );
         return Some(page);
     }
@@ -54,13 +56,18 @@ pub(super) fn next(story: &Story, state: &State, run: &str, advice: &Advice) -> 
         .map(|(task, _)| task.id.as_str())
         .collect();
     let drifted = tasks().any(|(_, outcome)| matches!(outcome, Outcome::Failed { failure } if failure.drifted));
-    if drifted && doubtful.is_empty() {
+    if drifted {
+        if !doubtful.is_empty() {
+            page.lines(Tone::Plain, "nobody knows whether what is in doubt was done: look on the host first");
+        }
         // A resumed run is held to the same plan.
-        say("things have moved since the plan; make a new one, and apply that:", &format!("{} -o FILE", advice.plan));
+        say(&mut page, "things have moved since the plan; make a new one, then `haflow apply new.plan`:", &advice.anew);
         return Some(page);
     }
     if failed.is_some() {
-        say("to change a param or the playbook, begin a new run; `resume` keeps both:", &advice.run);
+        let what = if advice.planned { "make a new plan" } else { "begin a new run" };
+        let why = format!("to change a param or the playbook, {what}; `resume` keeps both:");
+        say(&mut page, &why, &advice.anew);
     }
     let mut command = format!("haflow resume {run}");
     for task in &doubtful {
@@ -76,6 +83,6 @@ pub(super) fn next(story: &Story, state: &State, run: &str, advice: &Advice) -> 
     } else {
         "to go on:"
     };
-    say(why, &command);
+    say(&mut page, why, &command);
     Some(page)
 }

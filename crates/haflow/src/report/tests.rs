@@ -123,7 +123,7 @@ impl Tale {
 
     fn tell(&self, timed: bool, options: Options) -> String {
         let run = "haflow run site.rhai".into();
-        self.advised(timed, options, Advice { run, ..Advice::default() })
+        self.advised(timed, options, Advice { anew: run, ..Advice::default() })
     }
 
     fn advised(&self, timed: bool, options: Options, advice: Advice) -> String {

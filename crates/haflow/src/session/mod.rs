@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) inventory: Inventory,
     /// How long it took so far to connect, to read facts and to lock: not how long others were waited for.
     pub(crate) connecting: Cell<Duration>,
+    /// Whether a plan is applied.
+    pub(crate) planned: bool,
     /// The commands of a run and of a plan of the same.
     commands: [String; 2],
 }
@@ -135,6 +137,7 @@ impl Session {
             playbook: playbook.playbook.display().to_string(),
             inventory,
             connecting: Cell::new(connecting),
+            planned: false,
             commands: ["run", "plan"].map(|command| asked.command(command)),
         })
     }
@@ -190,9 +193,10 @@ impl Session {
     /// What is to be known to say how a run of this goes on.
     fn advice(&self) -> Advice {
         let acts = self.declared.graph.tasks().filter(|(_, task)| task.action.always_runs().is_some());
-        let [run, plan] = self.commands.clone();
+        let [run, plan] = &self.commands;
+        let anew = if self.planned { format!("{plan} -o new.plan") } else { run.clone() };
         let fresh = !self.declared.unreached.is_empty();
-        Advice { acts: acts.map(|(_, task)| task.id()).collect(), run, plan, fresh }
+        Advice { acts: acts.map(|(_, task)| task.id()).collect(), anew, planned: self.planned, fresh }
     }
 
     /// Does `work` while its events are told, and kept where there is a journal. The session's last use. The

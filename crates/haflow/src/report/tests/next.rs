@@ -11,8 +11,9 @@ fn what_to_type_next_can_be_pasted() {
     let doubt = || Outcome::InDoubt { why: "it was killed".into() };
     let mut tale = Tale::new(&["web1"], 2);
     tale.finished(&act, 10, doubt()).finished(&other, 10, doubt()).end();
-    let [run, plan] = ["run", "plan"].map(|command| format!("haflow {command} p.rhai -i 'in v.toml'"));
-    let advice = Advice { acts: [act.id.clone(), other.id].into(), run: run.clone(), plan: plan.clone(), fresh: false };
+    let run = "haflow run p.rhai -i 'in v.toml'".to_owned();
+    let advice =
+        Advice { acts: [act.id.clone(), other.id.clone()].into(), anew: run.clone(), planned: false, fresh: false };
     let command = r"haflow resume 01HF --again 'web1/act:job 1' --again 'web1/act:it'\''s'";
     assert_eq!(last(&tale, advice.clone()), command);
     assert_eq!(shell_words::split(command).unwrap()[4], act.id);
@@ -31,8 +32,23 @@ fn what_to_type_next_can_be_pasted() {
     drifted.drifted = true;
     let mut tale = Tale::new(&["web1"], 1);
     tale.finished(&act, 10, Outcome::Failed { failure: Box::new(drifted) }).end();
-    let text = tale.advised(false, options, advice.clone());
-    assert!(text.ends_with(&format!("\n    {plan} -o FILE\n")) && !text.contains("resume"), "{text}");
+    let plan = "haflow plan p.rhai -o new.plan".to_owned();
+    let planned = Advice { anew: plan.clone(), planned: true, ..advice.clone() };
+    let text = tale.advised(false, options, planned.clone());
+    assert!(text.ends_with(&format!("then `haflow apply new.plan`:\n    {plan}\n")), "{text}");
+    assert!(!text.contains("resume") && !text.contains("haflow run"), "{text}");
+    // Also where something is in doubt besides, which is said first.
+    let mut tale = Tale::new(&["web1"], 2);
+    let mut drifted = failure();
+    drifted.drifted = true;
+    tale.finished(&act, 10, Outcome::Failed { failure: Box::new(drifted) }).finished(&other, 10, doubt()).end();
+    let text = tale.advised(false, options, planned.clone());
+    assert!(text.contains("look on the host first") && text.ends_with(&format!("\n    {plan}\n")), "{text}");
+    // An approved plan isn't gone past by a run.
+    let mut tale = Tale::new(&["web1"], 1);
+    tale.finished(&act, 10, Outcome::Failed { failure: Box::new(failure()) }).end();
+    let text = tale.advised(false, options, planned);
+    assert!(text.contains(&plan) && !text.contains("haflow run"), "{text}");
     let mut tale = Tale::new(&["web1"], 1);
     tale.finished(&act, 10, Outcome::Ok).end();
     assert!(!tale.advised(false, options, advice).contains("haflow "), "all is done");

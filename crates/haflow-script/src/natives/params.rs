@@ -5,6 +5,7 @@ use crate::calls::options::Options;
 use crate::calls::register::Natives;
 use crate::calls::values::{from_value, shown, text, to_value, type_word};
 use crate::errors::problem::{Problem, Raise};
+use crate::place::complete;
 use crate::request::{Note, NoteKind, ParamDecl, ParamType};
 use crate::session::Session;
 use haflow_model::{Diagnostic, Value, nearest};
@@ -147,9 +148,14 @@ fn malformed(name: &str, given: &str, kind: ParamType) -> Problem {
         ParamType::Map => "a map in JSON, such as {\"a\": 1}",
     };
     Problem::new(format!("param `{name}` was given as `{given}`, and wants {wanted}")).help(match second(given) {
-        Some(other) => format!("each param has a `-e` of its own: -e {name}=… -e {other}=…"),
+        Some(other) => each_its_own(name, other),
         None => format!("give it as -e {name}=…"),
     })
+}
+
+/// How several params are given.
+fn each_its_own(name: &str, other: &str) -> String {
+    format!("each param has a `-e` of its own: -e {name}=… -e {other}=…")
 }
 
 /// The name of another param in a value, where somebody gave several in one `-e`, as Ansible takes them.
@@ -170,10 +176,11 @@ pub(crate) fn several_in_one(session: &Session) -> Option<Diagnostic> {
         let Some(given) = session.given.get(&param.name) else { continue };
         let Some(other) = second(given) else { continue };
         let name = &param.name;
-        let help = format!("each param has a `-e` of its own: -e {name}=… -e {other}=…");
+        let help = each_its_own(name, other);
         if state.params.iter().any(|known| known.name == other && !known.given) {
             let message = format!("the value of param `{name}` has another param in it, `{other}`");
-            return Some(Diagnostic::new(message).help(help));
+            let help = format!("{help}; if ` {other}=` belongs to the value, give `{other}` too");
+            return Some(complete(Diagnostic::new(message).at(param.place.clone(), "").help(help), &state.sources));
         }
         let text =
             format!("the value of param `{name}` has ` {other}=` in it; if that was to be another param: {help}");
@@ -194,11 +201,11 @@ fn not_one_of(name: &str, value: &Value, one_of: &[Value], given: bool) -> Probl
     let shown = plain(value);
     let whose = if given { "was given as" } else { "has the default" };
     let problem = Problem::new(format!("param `{name}` {whose} `{shown}`, which isn't one of {}", join(one_of)));
+    if let Some(other) = second(&shown).filter(|_| given) {
+        return problem.help(each_its_own(name, other));
+    }
     let texts: Vec<String> = one_of.iter().map(plain).collect();
     match nearest(&shown, texts.iter().map(String::as_str)) {
-        _ if let Some(other) = second(&shown).filter(|_| given) => {
-            problem.help(format!("each param has a `-e` of its own: -e {name}=… -e {other}=…"))
-        }
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None => problem.help(format!("give it as -e {name}={}", texts.first().map_or("", String::as_str))),
     }

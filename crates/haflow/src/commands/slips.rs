@@ -29,6 +29,10 @@ const ELSEWHERE: [(&[&str], &str); 16] = [
 /// What is wrong with the command line; of an option that people know from elsewhere it says what that is
 /// here.
 pub(super) fn named(mut error: clap::Error) -> clap::Error {
+    // Other commands haven't got what these options are called here.
+    if !std::env::args().nth(1).is_some_and(|command| ["run", "plan", "check"].contains(&&*command)) {
+        return error;
+    }
     let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(unknown))) => unknown.clone(),
         _ => return error,
@@ -38,6 +42,8 @@ pub(super) fn named(mut error: clap::Error) -> clap::Error {
     if let Some((_, here)) = ELSEWHERE.iter().find(|(names, _)| names.contains(&name)) {
         let told = ContextValue::StyledStrs(vec![StyledStr::from(*here)]);
         error.remove(ContextKind::SuggestedArg);
+        // It would name options that clap takes for meant.
+        error.remove(ContextKind::Usage);
         error.insert(ContextKind::Suggested, told);
     }
     error

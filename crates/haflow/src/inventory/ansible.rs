@@ -244,7 +244,7 @@ pub(super) fn connection(
         if let Some((value, at)) = vars.remove(name)
             && connection.port.is_none()
         {
-            connection.port = text(file, name, value, at)?.map(|word| port(file, name, &word)).transpose()?;
+            connection.port = text(file, name, value, at)?.map(|word| file.port(name, &word)).transpose()?;
         }
     }
     let user = vars.get("ansible_become_user").cloned();
@@ -332,13 +332,6 @@ fn text(file: &File, name: &str, value: Value, at: At) -> Result<Option<Word>, D
             .help("write the value itself, or use an executable that runs `ansible-inventory --list`"));
     }
     Ok(Some(Word { text, at }))
-}
-
-fn port(file: &File, name: &str, word: &Word) -> Result<u16, Diagnostic> {
-    word.text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| {
-        file.wrong(word.at, format!("`{name}` is `{}`, which is no port", word.text), "")
-            .help("a port is a number from 1 to 65535")
-    })
 }
 
 fn truth(file: &File, value: &Value, at: At) -> Result<bool, Diagnostic> {

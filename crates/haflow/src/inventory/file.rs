@@ -33,6 +33,14 @@ pub(super) struct File {
 }
 
 impl File {
+    /// The port that a word is, of what is called `name`.
+    pub(super) fn port(&self, name: &str, word: &Word) -> Result<u16, Diagnostic> {
+        word.text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| {
+            self.wrong(word.at, format!("`{name}` is `{}`, which is no port", word.text), "")
+                .help("a port is a number from 1 to 65535")
+        })
+    }
+
     pub(super) fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
         let text = text.into();
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();

@@ -24,6 +24,8 @@ use file::{At, File};
 use haflow_model::{Diagnostic, Inventory};
 use raw::Raw;
 use resolve::Folders;
+#[cfg(fuzzing)]
+pub(crate) use ssh_arguments::OWN;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! A run as its journal tells it: what became of its tasks, and the graph that was run.
 
 use super::input::Linked;
-use haflow_model::{Course, EdgeKind, Event, HostName, Outcome, Record, State, about};
+use haflow_model::{Course, EdgeKind, Event, HostName, Outcome, Record, State, about, courses};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 /// A run as its journal tells it, whether it has ended or not.
@@ -16,18 +16,12 @@ pub(crate) struct History<'k> {
     pub(crate) began: u64,
     /// Whether it begins nothing new after the first failure.
     pub(crate) fail_fast: bool,
-    tales: HashMap<&'k str, Tale<'k>>,
+    courses: BTreeMap<&'k str, Course<'k>>,
+    /// All events about each task.
+    records: HashMap<&'k str, Vec<&'k Record>>,
     unreachable: BTreeMap<&'k HostName, &'k Record>,
     interrupted: Option<u64>,
     first_failure: Option<(&'k str, u64)>,
-}
-
-/// What is told of one task.
-#[derive(Default)]
-struct Tale<'k> {
-    /// All events about it.
-    records: Vec<&'k Record>,
-    course: Course<'k>,
 }
 
 /// A state in a word.
@@ -76,7 +70,8 @@ impl<'k> History<'k> {
             alive,
             fail_fast,
             began: records.first().map_or(0, |record| record.at),
-            tales: HashMap::new(),
+            courses: courses(records),
+            records: HashMap::new(),
             unreachable: BTreeMap::new(),
             interrupted: None,
             first_failure: None,
@@ -85,9 +80,7 @@ impl<'k> History<'k> {
             history.take(record);
         }
         if !alive {
-            for tale in history.tales.values_mut() {
-                tale.course.die();
-            }
+            history.courses.values_mut().for_each(Course::die);
         }
         history
     }
@@ -95,9 +88,6 @@ impl<'k> History<'k> {
     fn take(&mut self, record: &'k Record) {
         match &record.event {
             Event::RunResumed { .. } => {
-                for tale in self.tales.values_mut() {
-                    tale.course.resume();
-                }
                 self.unreachable.clear();
                 (self.interrupted, self.first_failure) = (None, None);
             }
@@ -111,20 +101,18 @@ impl<'k> History<'k> {
             _ => {}
         }
         if let Some(task) = about(&record.event) {
-            let tale = self.tales.entry(&task.id).or_default();
-            tale.records.push(record);
-            tale.course.take(record);
+            self.records.entry(&task.id).or_default().push(record);
         }
     }
 
     /// What is told of a task.
     pub(crate) fn records(&self, task: &str) -> &[&'k Record] {
-        self.tales.get(task).map_or(&[], |tale| &tale.records)
+        self.records.get(task).map_or(&[], Vec::as_slice)
     }
 
     /// How far a task got.
     pub(crate) fn state(&self, task: &str) -> State<'k> {
-        self.tales.get(task).map_or(State::Waiting, |tale| tale.course.state)
+        self.courses.get(task).map_or(State::Waiting, |course| course.state)
     }
 
     /// That a host couldn't be reached, where that was told.
@@ -148,7 +136,7 @@ impl<'k> History<'k> {
             State::Ended(Outcome::Skipped { because: Some(because), .. }, _) => because == task,
             _ => false,
         };
-        self.tales.values().filter(|tale| because(tale.course.state)).count()
+        self.courses.values().filter(|course| because(course.state)).count()
     }
 
     /// The task that ended last of those before a node, through barriers; `None` if not all have.

@@ -239,7 +239,7 @@ impl<'t> Settings<'t> {
             let line = String::from_utf8_lossy(trim(bare(self.line(*more)))).into_owned();
             return Err(format!(
                 "after `{}` come a blank line and `{line}`, which is further in: some programs read that as more of \
-                 its value, others as a setting; remove the blank line, or what it is further in by",
+                 its value, others as a setting; remove the blank line, or the indentation",
                 String::from_utf8_lossy(key)
             ));
         }

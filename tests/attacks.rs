@@ -21,6 +21,15 @@ useradd -m -s /bin/sh bob
 const VICTIMS: &str =
     "find /etc/victims /etc/shadow /dev/null -exec stat -c '%n %u %g %a %F %h %Z' {} + -type f -exec sha256sum {} +";
 
+/// What fails wasn't planned as certain to succeed.
+#[track_caller]
+fn wrongly_certain_of_none(planned: &Told, ran: &Told) {
+    for failed in ran.of("task_finished").filter(|event| event["outcome"] == "failed") {
+        let plan = planned.of("task_planned").find(|event| event["task"] == failed["task"]).expect("it was planned");
+        assert!(plan["decision"] == "failed" || !plan["assumed"].is_null(), "{plan}\n{failed}");
+    }
+}
+
 struct Host(World);
 
 impl Host {
@@ -45,17 +54,25 @@ impl Host {
         self.0.told(command, "attack.rhai", &[])
     }
 
-    /// The task fails with these words, shows nothing of a victim, in a plan neither, and leaves all victims
-    /// as they were.
+    /// The task fails with these words, as its plan says, shows nothing of a victim, in a plan neither, and
+    /// leaves all victims as they were.
     #[track_caller]
     fn refuses(&self, task: &str, words: &str) {
+        let [planned, ran] = self.fails(task, words);
+        wrongly_certain_of_none(&planned, &ran);
+    }
+
+    /// The same where a plan doesn't foresee it.
+    #[track_caller]
+    fn fails(&self, task: &str, words: &str) -> [Told; 2] {
         let before = self.sh(VICTIMS);
         let planned = self.told("plan", task);
         let ran = self.told("run", task);
         let failed = ran.of("task_finished").find_map(|event| event["failure"]["message"].as_str());
         let message = failed.unwrap_or_else(|| panic!("{task} didn't fail: {:?}", ran.ran));
         assert!(message.contains(words), "{task}: {message}");
-        self.untouched(task, &before, &[planned, ran]);
+        self.untouched(task, &before, &[&planned, &ran]);
+        [planned, ran]
     }
 
     /// The same of several tasks at once, each with options.
@@ -76,7 +93,8 @@ impl Host {
             let message = finished["failure"]["message"].as_str().unwrap_or_else(|| panic!("{task}: {finished}"));
             assert!(message.contains(words), "{task}: {message}");
         }
-        self.untouched(&playbook, &before, &[planned, ran]);
+        self.untouched(&playbook, &before, &[&planned, &ran]);
+        wrongly_certain_of_none(&planned, &ran);
     }
 
     /// The task does its work, and does nothing else.
@@ -85,12 +103,12 @@ impl Host {
         let before = self.sh(VICTIMS);
         let planned = self.told("plan", task);
         let ran = self.told("run", task).exits(0);
-        self.untouched(task, &before, &[planned, ran]);
+        self.untouched(task, &before, &[&planned, &ran]);
         assert_eq!(self.told("run", task).exits(0).count("changed"), 0, "{task}: a second run changes something");
     }
 
     #[track_caller]
-    fn untouched(&self, task: &str, before: &str, told: &[Told]) {
+    fn untouched(&self, task: &str, before: &str, told: &[&Told]) {
         assert_eq!(self.sh(VICTIMS), before, "{task}: a victim was changed");
         for told in told {
             assert!(
@@ -181,6 +199,10 @@ fn no_name_in_a_users_folder_stands_for_another_file() {
     host.refuses(r#"line(node, "/home/bob/private", "x");"#, "/home/bob/private can't be edited");
     host.does(r#"file(node, "/home/bob/private", #{ content: "new\n" });"#);
     assert_eq!(host.sh("stat -c '%U %a' /home/bob/private"), "root 600");
+    // With its content he gets a new one, and what may have been moved there goes to nobody.
+    host.sh("ln /home/bob/private /etc/kept-private");
+    host.does(r#"file(node, "/home/bob/private", #{ content: "new\n", owner: "bob", mode: "0640" });"#);
+    assert_eq!(host.sh("stat -c '%U %a %h' /home/bob/private /etc/kept-private"), "bob 640 1\nroot 600 1");
     // What everybody sees is worked on as anywhere.
     host.bob("echo one > open");
     host.does(r#"line(node, "/home/bob/open", "two");"#);
@@ -298,7 +320,7 @@ fn a_key_goes_into_the_users_own_file_only() {
     );
     // A home is made where a link of bob's lies.
     host.bob("ln -s /etc/victims/home newhome; ln -s /etc/victims way");
-    host.refuses(r#"user(node, "carol", #{ home: "/home/bob/way/carol" });"#, "there is a link at /home/bob/way");
+    host.refuses(r#"user(node, "carol", #{ home: "/home/bob/way/carol" });"#, "/home/bob/way is a link on the way");
     host.sh("userdel carol 2>/dev/null || :; useradd -M -d /home/bob/newhome dave");
     let before = host.sh(VICTIMS);
     let _ = host.told("run", r#"user(node, "dave", #{ create_home: true });"#);
@@ -366,7 +388,7 @@ fn files_in_roots_own_folders_are_written_as_they_should() {
     host.sh(
         "mkdir /etc/bm; echo old > /etc/bm/whole; cp /etc/bm/whole /srv/over; mount --bind /srv/over /etc/bm/whole",
     );
-    host.refuses(r#"file(node, "/etc/bm/whole", #{ content: "x\n" });"#, "something is mounted at /etc/bm/whole");
+    host.fails(r#"file(node, "/etc/bm/whole", #{ content: "x\n" });"#, "something is mounted at /etc/bm/whole");
     assert_eq!(host.sh("ls -A /etc/bm"), "whole");
     // A19: two names for one number.
     host.sh("useradd -o -u 0 -M toor; groupadd -o -g 0 wheel");
@@ -389,8 +411,8 @@ fn files_in_roots_own_folders_are_written_as_they_should() {
     host.does(r#"folder(node, "/srv/domains", #{ group: "70001", mode: "0755" });"#);
     assert_eq!(host.sh("stat -c '%g %a' /srv/domain /srv/domains"), "70001 640\n70001 755");
     // A parent that isn't there.
-    host.refuses(r#"file(node, "/srv/u2/deep/x.conf", #{ content: "x" });"#, "there is no folder /srv/u2/deep");
-    host.refuses(r#"file(node, "/etc/passwd/x.conf", #{ content: "x" });"#, "/etc/passwd isn't a folder");
+    host.fails(r#"file(node, "/srv/u2/deep/x.conf", #{ content: "x" });"#, "there is no folder /srv/u2/deep");
+    host.fails(r#"file(node, "/etc/passwd/x.conf", #{ content: "x" });"#, "/etc/passwd isn't a folder");
     // Owner and mode stay where they aren't given, also set-user-id.
     host.sh("printf a > /etc/kept; chown bob:users /etc/kept; chmod 4751 /etc/kept");
     host.does(r#"file(node, "/etc/kept", #{ content: "b" });"#);

@@ -181,7 +181,10 @@ fn a_host_is_fine_that_cannot_resolve_anothers_name() {
     let ran = Ran::from(world.command(&["hosts", "-i", "inventory.toml"]).output().expect("it runs"));
     assert_eq!(ran.exit, 0, "{ran:?}");
     assert!(ran.stdout.contains("it can't resolve nowhere.invalid\n"), "{ran:?}");
-    assert!(ran.stdout.contains("2 hosts, 2 fine, 0 with something in the way; 2 can't resolve the names"), "{ran:?}");
+    assert!(
+        ran.stdout.contains("2 hosts, 2 fine, 0 with something in the way; 2 hosts can't resolve the names"),
+        "{ran:?}"
+    );
 }
 
 /// What runs here as another user could type into the terminal of who runs haflow.

@@ -66,8 +66,10 @@ pub enum LabError {
         source: io::Error,
     },
     /// The state of a lab doesn't read as one.
-    #[error("{} is not a lab's state ({why}); `haflow lab down` removes the lab", .path.display())]
+    #[error("{} is not a lab's state ({why}); `haflow lab --name {name} down` removes the lab", .path.display())]
     State {
+        /// The lab.
+        name: String,
         /// The state file.
         path: PathBuf,
         /// What is wrong with it.

@@ -66,14 +66,21 @@ impl Lab {
         Saved::read(name)?.map(Self::look).transpose()
     }
 
-    /// All labs of this machine, by name. One whose state is damaged is left out; `down` removes it.
+    /// All labs of this machine, by name; what is wrong with one that can't be read.
     ///
     /// # Errors
     /// If this isn't Linux or the user not root, or the labs can't be listed.
-    pub fn list() -> Result<Vec<Self>> {
+    pub fn list() -> Result<Vec<Result<Self>>> {
+        Ok(Self::names()?.iter().filter_map(|name| Self::find(name).transpose()).collect())
+    }
+
+    /// The names of all labs of this machine, also of those that can't be read.
+    ///
+    /// # Errors
+    /// If this isn't Linux or the user not root, or the labs can't be listed.
+    pub fn names() -> Result<Vec<String>> {
         tools::basics()?;
-        let found = state::names()?.into_iter().filter_map(|name| Saved::read(&name).ok().flatten());
-        found.map(Self::look).collect()
+        state::names()
     }
 
     /// Brings up a lab with these hosts: makes what doesn't exist, boots what isn't running and leaves
@@ -146,7 +153,7 @@ impl Lab {
     /// The first thing of a lab is its state: from then on `down` knows what to remove.
     fn create(name: &str, progress: Report<'_>) -> Result<Saved> {
         let _lock = Lock::take("labs", "another lab to be made", progress)?;
-        let others: Vec<Saved> = Self::list()?.into_iter().map(|lab| lab.saved).collect();
+        let others: Vec<Saved> = Self::list()?.into_iter().flatten().map(|lab| lab.saved).collect();
         let taken: Vec<_> = others.iter().map(|other| other.range).collect();
         let range = network::choose_range(name, &taken)?;
         let free = |id: &String| others.iter().all(|other| other.id != *id);

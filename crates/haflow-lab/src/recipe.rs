@@ -53,7 +53,6 @@ impl Recipe<'_> {
         let _lock =
             Lock::take(&format!("prepare-{key}"), &format!("another haflow that makes snapshot {name}"), progress)?;
         if let Ok(Some(found)) = Snapshot::find(name)
-            && found.fits()
             && found.age() < self.max_age
         {
             return Ok(found);
@@ -83,7 +82,7 @@ impl Recipe<'_> {
 
     /// Removes what the same part has left and nobody has made anew.
     fn drop_old(&self, name: &str, progress: Report<'_>) -> Result<()> {
-        for old in Snapshot::list()? {
+        for old in Snapshot::list()?.into_iter().flatten() {
             let ours = old.part() == Some(self.part) && old.name() != name;
             if ours && (old.age() >= self.max_age || !old.fits()) {
                 Snapshot::remove(old.name(), progress)?;

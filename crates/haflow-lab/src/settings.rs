@@ -55,7 +55,6 @@ fn remembered() -> Result<BTreeMap<String, String>> {
 
 fn write(were: &BTreeMap<String, String>) -> Result<()> {
     let path = state::settings_file();
-    let json = serde_json::to_string(were);
-    let json = json.map_err(|err| LabError::State { path: path.clone(), why: err.to_string() })?;
+    let json = serde_json::to_string(were).expect("texts are data");
     files::write(&path, json + "\n", 0o600)
 }

@@ -62,27 +62,30 @@ impl Snapshot {
     pub fn find(name: &str) -> Result<Option<Self>> {
         tools::basics()?;
         names::check("snapshot", name)?;
-        let path = file(name);
-        let Some(text) = files::read_if_there(&path)? else {
+        let Some(text) = files::read_if_there(&file(name))? else {
             return Ok(None);
         };
-        let damaged = |why: String| LabError::SnapshotDamaged { name: name.to_owned(), path: path.clone(), why };
-        let kept: Kept = serde_json::from_str(&text).map_err(|err| damaged(err.to_string()))?;
-        let found = Self { name: name.to_owned(), kept };
-        found.layers().check().map_err(|err| damaged(err.to_string()))?;
+        let found = Self::read(name, &text)?;
         match found.layers().dirs().iter().find(|dir| !dir.is_dir()) {
-            Some(dir) => Err(damaged(format!("{} is gone", dir.display()))),
+            Some(dir) => Err(damaged(name, format!("{} is gone", dir.display()))),
             None => Ok(Some(found)),
         }
     }
 
-    /// All snapshots of this machine, by name. One that is damaged is left out.
+    fn read(name: &str, text: &str) -> Result<Self> {
+        let kept: Kept = serde_json::from_str(text).map_err(|err| damaged(name, err.to_string()))?;
+        let found = Self { name: name.to_owned(), kept };
+        found.layers().check().map_err(|err| damaged(name, err.to_string()))?;
+        Ok(found)
+    }
+
+    /// All snapshots of this machine, by name; what is wrong with one that is damaged.
     ///
     /// # Errors
     /// If this isn't Linux or the user not root, or the snapshots can't be listed.
-    pub fn list() -> Result<Vec<Self>> {
+    pub fn list() -> Result<Vec<Result<Self>>> {
         tools::basics()?;
-        Ok(names()?.iter().filter_map(|name| Self::find(name).ok().flatten()).collect())
+        Ok(names()?.iter().filter_map(|name| Self::find(name).transpose()).collect())
     }
 
     /// Removes a snapshot, also a damaged one. What hosts stand on stays until their labs are down.
@@ -202,13 +205,8 @@ pub(crate) fn take(name: &str, taken: &Taken<'_>) -> Result<Snapshot> {
         part: taken.part.map(str::to_owned),
     });
     let written = kept.and_then(|kept| {
-        let json = serde_json::to_string_pretty(&kept);
-        let damaged = |err: serde_json::Error| LabError::SnapshotDamaged {
-            name: name.into(),
-            path: file(name),
-            why: err.to_string(),
-        };
-        files::write(&file(name), json.map_err(damaged)? + "\n", 0o600)?;
+        let json = serde_json::to_string_pretty(&kept).expect("a snapshot is data");
+        files::write(&file(name), json + "\n", 0o600)?;
         Ok(Snapshot { name: name.to_owned(), kept })
     });
     // What was replaced goes, or what was copied for nothing; the reason matters more than what is left.
@@ -248,8 +246,12 @@ pub(crate) fn collect() -> Result<()> {
     }
     let mut dirs: Vec<String> = used.into_iter().map(|layers| layers.dir).collect();
     for name in names()? {
-        let text = files::read_if_there(&file(&name))?.unwrap_or_default();
-        dirs.extend(serde_json::from_str::<Kept>(&text).map(|kept| kept.dir));
+        let Some(text) = files::read_if_there(&file(&name))? else { continue };
+        match Snapshot::read(&name, &text) {
+            Ok(found) => dirs.push(found.kept.dir),
+            // Nobody knows which layers are its. Removing it makes the way free.
+            Err(_) => return Ok(()),
+        }
     }
     for entry in entries()? {
         if entry.strip_suffix(".json").is_some() || dirs.contains(&entry) {
@@ -268,6 +270,10 @@ pub(crate) fn collect() -> Result<()> {
 /// The lock of all snapshots, taken after a lab's own.
 pub(crate) fn lock(progress: Report<'_>) -> Result<Lock> {
     Lock::take("snapshots", "another haflow that works on the snapshots", progress)
+}
+
+fn damaged(name: &str, why: String) -> LabError {
+    LabError::SnapshotDamaged { name: name.to_owned(), path: file(name), why }
 }
 
 fn none(name: &str) -> LabError {

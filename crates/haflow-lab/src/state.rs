@@ -64,8 +64,7 @@ impl Saved {
 
     pub(crate) fn write(&self) -> Result<()> {
         let path = file(&self.name);
-        let json = serde_json::to_string_pretty(self);
-        let json = json.map_err(|err| LabError::State { path: path.clone(), why: err.to_string() })?;
+        let json = serde_json::to_string_pretty(self).expect("a lab is data");
         files::write(&path, json + "\n", 0o600)
     }
 
@@ -75,7 +74,7 @@ impl Saved {
         let Some(text) = files::read_if_there(&path)? else {
             return Ok(None);
         };
-        parse(&text, name).map(Some).map_err(|why| LabError::State { path, why })
+        parse(&text, name).map(Some).map_err(|why| LabError::State { name: name.to_owned(), path, why })
     }
 }
 

@@ -9,7 +9,7 @@
 # folder, which nobody else can take away.
 #
 # All names begin with pin_. Public: pin_write, pin_own, pin_folder, pin_copy, pin_remove, pin_read, pin_see,
-# pin_trusted; each is a shell of its own.
+# pin_foresee, pin_trusted; each is a shell of its own.
 pin_never_over=
 unset TIME_STYLE QUOTING_STYLE
 pin_newline='
@@ -71,7 +71,7 @@ pin_link() {
     pin_judge
     [ "$pin_trust" = yes ] || pin_refuse \
         "${PWD%/}/$1 is a link on the way to $pin_path, and no link is followed there: $pin_says" \
-        "name the place itself, or let the task run as that user, with the option \`user\`"
+        "name the place itself, or let the task run as the folder's owner, with the option \`user\`"
     pin_target=$(readlink -n -- "./$1" && echo .) || pin_refuse "the link ${PWD%/}/$1 can't be read"
     pin_target=${pin_target%.}
 }
@@ -80,7 +80,7 @@ pin_link() {
 pin_refuse_link() {
     [ "$pin_trust" = yes ] || pin_refuse \
         "there is a link at $1, where $2 is wanted, and no link is followed there: $pin_says" \
-        "the option \`follow: true\` doesn't help there: name the place itself, or let the task run as that user, with \
+        "the option \`follow: true\` doesn't help there: name the place itself, or let the task run as the folder's owner, with \
 the option \`user\`"
     pin_refuse "there is a link at $1, where $2 is wanted" \
         "the option \`follow: true\` works through it, if nobody else could have made it"
@@ -424,7 +424,38 @@ pin_may() {
     case $pin_kind/$pin_mode in directory/*[57] | regular*/*[4567]) return 0 ;; esac
     # What is one's own is one's own to open, but root has what is others'.
     if [ ! -O / ] && [ -O "./$pin_name" ]; then return 0; fi
-    pin_is_as_asked "$@" || pin_refuse_foreign
+    pin_is_as_asked "$@" || pin_refuse_foreign "$@"
+}
+
+# The same of what is in the folder ./$pin_name, after pin_judge, which is the working directory by now: it
+# may be others', who would no longer be its owner's guests.
+pin_may_within() {
+    if [ "$pin_uid" != "$pin_owner" ] && { [ -O / ] || [ ! -O . ]; } && [ -n "$(ls -A .)" ]; then
+        pin_is_as_asked "$@" || pin_refuse_foreign "$@"
+    fi
+}
+
+# Ends where ./$pin_name, after pin_judge, can't get owner $1, group $2 and mode $3.
+pin_may_set() {
+    [ "$pin_there" = yes ] || return 0
+    case $pin_kind in
+        'symbolic link') pin_refuse_link "$pin_path" 'a file or folder' ;;
+        directory)
+            [ "$pin_trust" = no ] || return 0
+            pin_may "$@"
+            (pin_into "$pin_name" || exit 0; pin_may_within "$@") || exit $?
+            ;;
+        regular*)
+            [ "$pin_trust" = no ] || return 0
+            if [ "${1:-$pin_user}:${2:-$pin_group}" = "$pin_user:$pin_group" ] &&
+                [ $((0${3:-$pin_mode})) -eq $((0$pin_mode)) ]; then return 0; fi
+            pin_hard_links_are_safe || pin_refuse \
+                "the file $pin_path may be a hard link to another one, so its owner and mode stay as they are: $pin_says" \
+                "give it its content too: then it becomes a new file"
+            pin_may "$@"
+            ;;
+        *) [ "$pin_trust" = yes ] || pin_refuse "there is a $pin_kind at $pin_path: $pin_says" ;;
+    esac
 }
 
 # Whether ./$pin_name, after pin_judge, belongs to owner $1 and group $2, and opens to no more than mode $3.
@@ -435,8 +466,10 @@ pin_is_as_asked() {
 }
 
 pin_refuse_foreign() {
+    set -- "${1:-$pin_user}" "${2:+:$2}"
     pin_refuse "the $pin_kind $pin_path belongs to $pin_user and may be another one that was moved there, so it isn't \
-given away or opened to others: $pin_says" "look whose it is, and take it away; then haflow makes a new one"
+given away or opened to others: $pin_says" "look what it is: \`chown $1$2 $pin_path\` gives it away if it's the one \
+that is meant; else take it away, and haflow makes a new one"
 }
 
 # Gives $1, which nobody else can swap, owner, group and mode, where they are given. A changed owner clears
@@ -542,10 +575,7 @@ pin_set_folder() {
         pin_seen=$(stat -c '%d:%i %u %g %a' .) || exit 1
         [ "$pin_seen" = "$pin_inode $pin_uid $pin_gid $pin_mode" ] ||
             pin_refuse "$pin_path was changed while it was looked at"
-        # What is in it may be others', who would no longer be its owner's guests.
-        if [ "$pin_uid" != "$pin_owner" ] && { [ -O / ] || [ ! -O . ]; } && [ -n "$(ls -A .)" ]; then
-            pin_is_as_asked "$@" || pin_refuse_foreign
-        fi
+        pin_may_within "$@"
         pin_strip .
     fi
     pin_set . "$@"
@@ -556,28 +586,21 @@ pin_attributes() {
     pin_enter "$1"
     pin_judge "$pin_name"
     [ "$pin_there" = yes ] || pin_refuse "there is nothing at $1"
-    case $pin_kind in
-        directory)
-            shift
-            pin_set_folder "$@"
-            return
-            ;;
-        'symbolic link') pin_refuse_link "$1" 'a file or folder' ;;
-    esac
-    if [ "$pin_trust" = yes ]; then
-        pin_set "./$pin_name" "$2" "$3" "$4"
+    shift
+    if [ "$pin_kind" = directory ]; then
+        pin_set_folder "$@"
         return
     fi
-    case $pin_kind in regular*) ;; *) pin_refuse "there is a $pin_kind at $1: $pin_says" ;; esac
-    pin_hard_links_are_safe || pin_refuse \
-        "the file $1 may be a hard link to another one, so its owner and mode stay as they are: $pin_says" \
-        "give it its content too: then it becomes a new file"
-    pin_may "$2" "$3" "$4"
+    pin_may_set "$@"
+    if [ "$pin_trust" = yes ]; then
+        pin_set "./$pin_name" "$@"
+        return
+    fi
     pin_begin
     pin_new=./old
     pin_hold
     pin_strip ./old
-    pin_set ./old "$2" "$3" "$4"
+    pin_set ./old "$@"
     pin_tidy
 }
 
@@ -653,16 +676,19 @@ pin_mounted() {
     done 2>/dev/null </proc/self/mountinfo
 }
 
-# Nothing is left at $1. A system's own folders stay, whatever they are called, and what is mounted.
+# Ends where the folder ./$pin_name stays: one of the system's own, whatever it is called, and what is mounted.
+pin_may_take() {
+    pin_seen=$(pin_system "./$pin_name")
+    [ -z "$pin_seen" ] || pin_refuse "$pin_path is $pin_seen, which belongs to the system and isn't removed"
+    pin_seen=$(pin_mounted "${PWD%/}/$pin_name") || :
+    [ -z "$pin_seen" ] ||
+        pin_refuse "something is mounted at $pin_seen, so nothing of $pin_path is removed" "unmount it first"
+}
+
+# Nothing is left at $1.
 pin_take() {
     pin_find "$1" || return 0
-    if [ -d "./$pin_name" ] && [ ! -L "./$pin_name" ]; then
-        pin_seen=$(pin_system "./$pin_name")
-        [ -z "$pin_seen" ] || pin_refuse "$1 is $pin_seen, which belongs to the system and isn't removed"
-        pin_seen=$(pin_mounted "${PWD%/}/$pin_name") || :
-        [ -z "$pin_seen" ] ||
-            pin_refuse "something is mounted at $pin_seen, so nothing of $1 is removed" "unmount it first"
-    fi
+    if [ -d "./$pin_name" ] && [ ! -L "./$pin_name" ]; then pin_may_take; fi
     pin_seen=$(rm -rf -- "./$pin_name" 2>&1) || pin_stuck
     sync -- . || exit 1
 }
@@ -704,6 +730,15 @@ pin_see() (
 
 # pin_remove PATH: see pin_take.
 pin_remove() ( pin_take "$@" )
+
+# pin_foresee PATH OWNER GROUP MODE: ends with a message where pin_own or pin_folder would, for what others may
+# have put there.
+pin_foresee() (
+    pin_find "$1" || exit 0
+    pin_judge "$pin_name"
+    shift
+    pin_may_set "$@"
+)
 
 # pin_trusted PATH: ends with a message where somebody else may write in the folder of PATH.
 pin_trusted() (

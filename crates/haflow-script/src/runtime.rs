@@ -3,7 +3,7 @@
 use crate::calls::register::Natives;
 use crate::errors::diagnose;
 use crate::limits::{MAX_CALLS, MAX_ELEMENTS, MAX_EXPRESSION_DEPTH, MAX_TEXT};
-use crate::modules::escapes::{warn_of_escapes, warn_of_unfilled};
+use crate::modules::escapes::warn_of_escapes;
 use crate::modules::{Modules, Resolver};
 use crate::natives::{self, params};
 use crate::place::{Site, complete, straightened};
@@ -65,7 +65,6 @@ pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<(Declared, Optio
     ast.set_source(&*file);
     modules.check(&engine, &ast, &file)?;
     warn_of_escapes(session, text, &file);
-    warn_of_unfilled(session, text, &file);
     engine.run_ast(&ast).map_err(|error| failed(&engine, error))?;
     let stop = session.state().stop.take();
     if let Some(stop) = stop {

@@ -6,6 +6,7 @@
 
 use crate::error::Error;
 use crate::kept::{Before, digests, hash, private_folder, state_folder, sync_folder};
+use crate::report;
 use crate::secrets::marks::Marks;
 use crate::session::{Asked, Session};
 use haflow_model::{Assumed, Decision, Graph, Inventory, Node, NodeId, Place, Plan, Planned, Secrets, Value};
@@ -202,9 +203,9 @@ impl Saved {
         }
         let what = format!(
             "it was made {} ago, at {}, and may be {} old at most",
-            told(age),
+            report::age(age.unsigned_abs()),
             self.made.strftime("%Y-%m-%d %H:%M UTC"),
-            told(most)
+            report::age(most.unsigned_abs())
         );
         Err(refused(path, &what, "plan again, or allow it more with `--max-age`"))
     }
@@ -362,16 +363,6 @@ fn refused(path: &Path, what: &str, help: &str) -> Error {
 fn used(path: &Path, run: &str) -> Error {
     let what = format!("it was applied already, by run {}", run.trim());
     refused(path, &what, "a plan is applied once: plan again to see what is left")
-}
-
-fn told(duration: SignedDuration) -> String {
-    let minutes = duration.as_mins();
-    match minutes {
-        0 => format!("{} s", duration.as_secs()),
-        1..120 => format!("{minutes} min"),
-        120..2880 => format!("{} h", minutes / 60),
-        _ => format!("{} days", minutes / 1440),
-    }
 }
 
 fn named(facts: &RecordedFacts) -> BTreeMap<String, BTreeMap<String, Value>> {

@@ -6,24 +6,21 @@ use crate::request::{Note, NoteKind};
 use crate::session::Session;
 use std::sync::Arc;
 
-/// Everybody writes `\n` between backticks once, and gets a backslash and an n in a file.
+/// Everybody writes `\n` between backticks once, and gets a backslash and an n in a file. And whoever knows
+/// templates, or backticks, writes a value into double quotes once, and gets what is written.
 pub(crate) fn warn_of_escapes(session: &Session, text: &str, file: &Arc<str>) {
+    let warn = |place, text| session.state().notes.push(Note { kind: NoteKind::Warn, place, text });
     for place in literal_escapes(text, file) {
-        let text =
-            "`\\n` and the like are two characters between backticks: break the line there, or write … + \"\\n\""
-                .to_owned();
-        session.state().notes.push(Note { kind: NoteKind::Warn, place, text });
+        let told =
+            "`\\n` and the like are two characters between backticks: break the line there, or write … + \"\\n\"";
+        warn(place, told.to_owned());
     }
-}
-
-/// Whoever knows templates, or backticks, writes a value into double quotes once, and gets what is written.
-pub(crate) fn warn_of_unfilled(session: &Session, text: &str, file: &Arc<str>) {
     for (place, what) in unfilled(text, file) {
         let name = what.trim_matches(['{', '}', '$']).split('|').next().unwrap_or_default().trim();
-        let text = format!(
+        let told = format!(
             "`{what}` stays as it is in double quotes: write `…${{{name}}}…` between backticks; a text in #\"…\"# \
              isn't warned of"
         );
-        session.state().notes.push(Note { kind: NoteKind::Warn, place, text });
+        warn(place, told);
     }
 }

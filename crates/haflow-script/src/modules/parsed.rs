@@ -1,7 +1,7 @@
 //! Modules as they are before they run: found, read and parsed.
 
 use crate::errors::diagnose;
-use crate::modules::escapes::{warn_of_escapes, warn_of_unfilled};
+use crate::modules::escapes::warn_of_escapes;
 use crate::modules::jail;
 use crate::place::{Site, complete, straightened};
 use crate::session::Session;
@@ -88,7 +88,6 @@ impl Parser {
         })?;
         ast.set_source(&*file);
         warn_of_escapes(session, &text, &file);
-        warn_of_unfilled(session, &text, &file);
         Ok(Arc::new(Parsed { parts: vec![ParsedPart { file, ast }] }))
     }
 }

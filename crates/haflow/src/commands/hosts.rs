@@ -54,7 +54,10 @@ impl Hosts {
         if self.format == Told::Plain {
             let nameless = match reached.iter().filter(|reach| reach.lacks_names()).count() {
                 0 => String::new(),
-                hosts => format!("; {hosts} can't resolve the names of all others, which members of a cluster must"),
+                hosts => format!(
+                    "; {} can't resolve the names of all others, which only matters where they form a cluster",
+                    count(hosts, "host")
+                ),
             };
             say(&format!(
                 "{}, {} fine, {held_up} with something in the way{nameless}",

@@ -1,13 +1,12 @@
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::report::{say, size};
+use crate::report::{age, say, size, warn};
 use crate::session::{lab_line, lab_name};
 use clap::{Args, Subcommand};
 use haflow_lab::{Lab as Hosts, LabError, Progress, Snapshot};
 use haflow_model::nearest;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::Duration;
 
 /// Throwaway Debian hosts on this machine: booted with systemd, each with its own sshd, address and hostname.
 ///
@@ -127,8 +126,8 @@ impl Lab {
             }
             What::Down { all: false } => Hosts::down(&name, &tell)?,
             What::Down { all: true } => {
-                for lab in Hosts::list()? {
-                    Hosts::down(lab.name(), &tell)?;
+                for lab in Hosts::names()? {
+                    Hosts::down(&lab, &tell)?;
                 }
             }
             What::List => {
@@ -137,6 +136,13 @@ impl Lab {
                     say("no lab is there");
                 }
                 for lab in &labs {
+                    let lab = match lab {
+                        Ok(lab) => lab,
+                        Err(error) => {
+                            warn(&error.to_string());
+                            continue;
+                        }
+                    };
                     say(&format!(
                         "{} ({}){}",
                         lab.name(),
@@ -196,25 +202,20 @@ fn no_snapshot(error: LabError) -> Error {
     Error::Usage { message: format!("there is no snapshot `{name}`"), help }
 }
 
-fn print_snapshots(snapshots: &[Snapshot]) {
+fn print_snapshots(snapshots: &[Result<Snapshot, LabError>]) {
     if snapshots.is_empty() {
         say("no snapshot is there");
     }
-    let width = snapshots.iter().map(|snapshot| snapshot.name().len()).max().unwrap_or(0);
+    let width = snapshots.iter().flatten().map(|snapshot| snapshot.name().len()).max().unwrap_or(0);
     for snapshot in snapshots {
-        let (name, suite, age) = (snapshot.name(), snapshot.suite(), age(snapshot.age()));
-        say(&format!("{name:width$}  {suite:8}  {:>6}  {age} old", size(snapshot.bytes())));
+        match snapshot {
+            Ok(snapshot) => {
+                let (name, suite, age) = (snapshot.name(), snapshot.suite(), age(snapshot.age()));
+                say(&format!("{name:width$}  {suite:8}  {:>10}  {age} old", size(snapshot.bytes())));
+            }
+            Err(error) => warn(&error.to_string()),
+        }
     }
-}
-
-fn age(age: Duration) -> String {
-    let (number, unit) = match age.as_secs() {
-        seconds @ ..60 => (seconds, "second"),
-        seconds @ 60..3600 => (seconds / 60, "minute"),
-        seconds @ 3600..172_800 => (seconds / 3600, "hour"),
-        seconds => (seconds / 86_400, "day"),
-    };
-    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
 fn inventory(lab: &Hosts) -> String {

@@ -1,7 +1,7 @@
 //! Differences, for people.
 
 use super::page::{Page, Tone};
-use super::text::{clean, count, local, width};
+use super::text::{clean, count, local, size, width};
 use haflow_model::{Change, Diff, HostName, REDACTED, Value};
 
 /// How many lines of one difference are shown where not everything is asked for.
@@ -149,16 +149,6 @@ fn text(page: &mut Page, unified: &str, most: usize) {
 
 fn opaque((bytes, sha256): &(u64, String)) -> String {
     format!("{} (sha256 {sha256}…)", size(*bytes))
-}
-
-/// So many bytes, for people.
-#[expect(clippy::cast_precision_loss, reason = "one digit behind the point is shown")]
-pub(crate) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1000 => format!("{bytes} bytes"),
-        1000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
-    }
 }
 
 #[cfg(test)]

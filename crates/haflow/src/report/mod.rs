@@ -20,11 +20,10 @@ mod tests;
 mod text;
 mod why;
 
-pub(crate) use diff::size;
 pub(crate) use excerpt::diagnostic;
 pub(crate) use next::Advice;
 pub(crate) use teller::Teller;
-pub(crate) use text::count;
+pub(crate) use text::{age, count, size};
 pub(crate) use why::{of_plan, of_run, run_as_json};
 
 use haflow_model::{Event, Record, Sources};
@@ -220,6 +219,11 @@ pub(crate) fn clean(text: &str) -> String {
             None => text::clean(line).into_owned(),
         })
         .collect()
+}
+
+/// Says a warning about what was asked for.
+pub(crate) fn warn(text: &str) {
+    eprintln!("{}", clean(&format!("warning: {text}")));
 }
 
 /// Prints an answer on stdout. A reader that has seen enough (`| head`) isn't an error.

@@ -3,6 +3,7 @@
 use haflow_model::HostName;
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::Duration;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// One line of what somebody else wrote, so that it can't move the cursor, colour anything or hide: escape
@@ -108,6 +109,28 @@ pub(super) fn seconds(ms: u64) -> String {
     match ms / 1000 {
         s @ 0..60 => format!("{s} s"),
         _ => span(ms),
+    }
+}
+
+/// How long ago something was, for people: in one unit.
+pub(crate) fn age(age: Duration) -> String {
+    let minutes = age.as_secs() / 60;
+    match minutes {
+        0 => format!("{} s", age.as_secs()),
+        1..120 => format!("{minutes} min"),
+        120..2880 => format!("{} h", minutes / 60),
+        _ => format!("{} days", minutes / 1440),
+    }
+}
+
+/// So many bytes, for people.
+#[expect(clippy::cast_precision_loss, reason = "one digit behind the point is shown")]
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1000 => format!("{bytes} bytes"),
+        1000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) use playbook::Playbook;
 
 use crate::error::Error;
 use crate::journal::Journal;
-use crate::report::{Advice, Format, Options, Reporter, Teller};
+use crate::report::{Advice, Format, Options, Reporter, Teller, warn};
 use crate::secrets;
 use haflow_engine::facts::{self, FactError, Facts};
 use haflow_engine::{Events, Hosts, Interrupt, Told};
@@ -114,7 +114,7 @@ impl Session {
         if let Err(Error::Input(_)) = declared {
             // It may have to do with what is wrong, which speaks of these hosts as if they were known.
             for failure in &unreached {
-                place::warn(&format!("{}; facts of {} are made up", failure.why, failure.host));
+                warn(&format!("{}; facts of {} are made up", failure.why, failure.host));
             }
         }
         let mut declared = declared?;
@@ -245,7 +245,7 @@ fn warn_of(Unreached { failure, like }: &Unreached, graph: &Graph) {
         Some(like) => format!("as if it were like {like}"),
         None => "without its facts".to_owned(),
     };
-    place::warn(&format!("{why}; tasks of {host} are declared {declared}, and none of them runs"));
+    warn(&format!("{why}; tasks of {host} are declared {declared}, and none of them runs"));
     if let Some(hint) = hint
         && !graph.tasks().any(|(_, task)| task.host == *host)
     {

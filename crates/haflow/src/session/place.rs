@@ -3,7 +3,7 @@
 use super::playbook::Playbook;
 use crate::error::Error;
 use crate::inventory::{self, Read, Source};
-use crate::report::size;
+use crate::report::{size, warn};
 use clap::Args;
 use haflow_lab::{Lab, Progress};
 use haflow_model::{Host, Inventory};
@@ -181,9 +181,4 @@ pub(crate) fn lab_line(progress: &Progress) -> String {
         Progress::Preparing { name } => format!("lab: making snapshot {name}"),
         other => format!("lab: {other:?}"),
     }
-}
-
-/// Says a warning about what was asked for.
-pub(super) fn warn(text: &str) {
-    eprintln!("{}", crate::report::clean(&format!("warning: {text}")));
 }

@@ -5,6 +5,6 @@ case $kind in
   folder) pin_make "$path" "$owner" "$group" "$mode" ;;
   link) pin_symlink "$path" "$target" "$owner" "$group" ;;
   absent) pin_take "$path" ;;
-  present) pin_attributes "$path" "$owner" "$group" "$mode" ;;
+  file | present) pin_attributes "$path" "$owner" "$group" "$mode" ;;
 esac
 set +eu

@@ -53,6 +53,12 @@ pub(crate) struct Wanted<'a> {
     pub(crate) secret: bool,
 }
 
+/// The content that shall be there, and whether it is.
+struct Whole {
+    content: Zeroizing<Vec<u8>>,
+    same: bool,
+}
+
 impl Wanted<'_> {
     /// The script that shows what is at the path, and its variables.
     pub(crate) fn probe(&self) -> (&'static str, Variables) {
@@ -76,6 +82,8 @@ impl Wanted<'_> {
             ("follow", if self.file.follow { "yes" } else { "no" }.into()),
             ("owner", self.file.owner.clone().unwrap_or_default()),
             ("group", self.file.group.clone().unwrap_or_default()),
+            // Of a folder, chmod clears bits by five digits only.
+            ("mode", self.file.mode.map(|mode| format!("{mode:05o}")).unwrap_or_default()),
             ("show", show.into()),
             ("digest", digest),
             ("most", most.to_string()),
@@ -91,7 +99,8 @@ impl Wanted<'_> {
             FileState::Folder => ("folder", ""),
             FileState::Link(target) => ("link", target),
             FileState::Absent => ("absent", ""),
-            FileState::Content(_) | FileState::Present => ("present", ""),
+            FileState::Content(_) => ("file", ""),
+            FileState::Present => ("present", ""),
         }
     }
 
@@ -120,12 +129,12 @@ impl Wanted<'_> {
     }
 
     fn apply(&self, seen: &FileSeen) -> Result<(&'static str, Variables), Failure> {
-        let file = self.file;
-        let mut variables = Variables(vec![
-            // Of a folder, chmod clears bits by five digits only.
-            ("mode".into(), file.mode.map(|mode| format!("{mode:05o}")).unwrap_or_default()),
-        ]);
-        if let Some(content) = self.new_content(seen)? {
+        let mut variables = Variables(Vec::new());
+        // Where others may write, owner and mode aren't set of what is there: it may be another's by now.
+        let anew = seen.loose && seen.kind == Kind::File;
+        if let Some(Whole { content, same }) = self.wanted_content(seen)?
+            && (anew || !same)
+        {
             let (form, wanted) = printable(&content);
             variables.0.push(("wanted".into(), wanted));
             return Ok((form, variables));
@@ -137,13 +146,17 @@ impl Wanted<'_> {
 
     /// The content to write, if what is there differs from it.
     fn new_content(&self, seen: &FileSeen) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+        Ok(self.wanted_content(seen)?.filter(|whole| !whole.same).map(|whole| whole.content))
+    }
+
+    /// The content that shall be there, where there shall be one.
+    fn wanted_content(&self, seen: &FileSeen) -> Result<Option<Whole>, Failure> {
         let content = match (&self.file.state, self.content) {
             (FileState::Content(Content::Is(_)), Some(content)) => Zeroizing::new(content.variable().into_bytes()),
             (FileState::Content(Content::Edit(_)), _) => {
-                return Ok(match self.edited(seen)? {
-                    Some(edited) if !edited.same => Some(Zeroizing::new(edited.content.to_vec())),
-                    _ => None,
-                });
+                return Ok(self
+                    .edited(seen)?
+                    .map(|edited| Whole { content: Zeroizing::new(edited.content.to_vec()), same: edited.same }));
             }
             _ => return Ok(None),
         };
@@ -151,7 +164,7 @@ impl Wanted<'_> {
             return Err(refused(format!("the content of {} has a NUL byte, which a shell can't hold", self.file.path)));
         }
         let same = seen.kind == Kind::File && seen.detail == sha256(&content);
-        Ok((!same).then_some(content))
+        Ok(Some(Whole { content, same }))
     }
 
     /// What the edit makes of the text that is there; `None` where there is no file and none shall be made.
@@ -298,7 +311,7 @@ impl Wanted<'_> {
                 hint: Some(if seen.kind == Kind::Link && seen.loose {
                     format!(
                         "it leads to {}; others may write where it is, so no link is followed there: name the place \
-                         itself, or let the task run as that user, with the option `user`; `absent(host, \"{}\")` \
+                         itself, or let the task run as the folder's owner, with the option `user`; `absent(host, \"{}\")` \
                          takes the link away",
                         seen.detail, file.path
                     )

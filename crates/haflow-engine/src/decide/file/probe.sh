@@ -1,4 +1,5 @@
-# Prints what is at $path: a line KIND MODE UID GID SIZE OWNER:GROUP, a line with a link's target or the
+# Prints what is at $path: a line KIND MODE UID GID SIZE OWNER:GROUP, where KIND begins with `loose-` if others may
+# write where it is; a line with a link's target or the
 # content's digest, then the content where $show asks for it: `different` (than $digest) or `always`, up to
 # $most bytes; `never` leaves the digest out too. The shell can tell by itself, without a process, that
 # nothing is there, where it may look into the folder.
@@ -31,25 +32,25 @@ if [ -n "$group" ] && [ "$group" != "$pin_group" ] && [ "$group" != "$pin_gid" ]
   entry=${entry#*:*:}
   if [ "${entry%%:*}" = "$pin_gid" ]; then pin_group=$group; fi
 fi
+# A task that gives the content makes a new file where this would be refused.
+case $kind/$pin_kind in
+  folder/directory | present/directory | present/regular*) pin_may_set "$owner" "$group" "$mode" ;;
+esac
+[ "$pin_trust" = yes ] && loose= || loose=loose-
 seen="$pin_mode $pin_uid $pin_gid $pin_size $pin_user:$pin_group"
 case $pin_kind in
   'symbolic link')
-    # Where somebody else may have made it, none is followed.
-    if [ "$pin_trust" = yes ]; then word=link; else word=loose-link; fi
-    printf '%s %s\n' "$word" "$seen"
+    printf '%slink %s\n' "$loose" "$seen"
     readlink -- "./$pin_name"
     exit 0
     ;;
   directory)
-    if [ "$kind" = absent ]; then
-      system=$(pin_system "./$pin_name")
-      if [ -n "$system" ]; then pin_refuse "$path is $system, which belongs to the system and isn't removed"; fi
-    fi
-    printf 'folder %s\n-\n' "$seen"
+    if [ "$kind" = absent ]; then pin_may_take; fi
+    printf '%sfolder %s\n-\n' "$loose" "$seen"
     exit 0
     ;;
-  regular*) printf 'file %s\n' "$seen" ;;
-  *) printf 'other %s\n-\n' "$seen"; exit 0 ;;
+  regular*) printf '%sfile %s\n' "$loose" "$seen" ;;
+  *) printf '%sother %s\n-\n' "$loose" "$seen"; exit 0 ;;
 esac
 [ "$show" != never ] || { printf -- '-\n'; exit 0; }
 if [ "$pin_trust" = yes ]; then

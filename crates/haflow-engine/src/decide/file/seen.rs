@@ -18,7 +18,7 @@ pub(crate) struct FileSeen {
     pub(super) size: u64,
     /// A link's target, or the SHA-256 of a file's content in hex.
     pub(super) detail: String,
-    /// Whether somebody else may have made the link, so that it isn't followed.
+    /// Whether others may write where it is: no link is followed there, and what is there may be another's.
     pub(super) loose: bool,
     /// The content, where the probe was asked for it.
     pub(super) content: Option<Vec<u8>>,
@@ -69,22 +69,24 @@ impl Kind {
 impl FileSeen {
     /// As the probe prints it, without the content.
     pub(crate) fn line(&self) -> String {
-        let Self { kind, mode, owner, group, uid, gid, size, detail, loose, .. } = self;
+        self.line_of(self.size, self.loose)
+    }
+
+    /// The same without what may be another in the same state: the size, where the content is of no matter (a log
+    /// grows), and who may write where it is, which only a link's meaning hangs on.
+    pub(crate) fn state(&self) -> String {
+        let size = if self.detail == "-" { 0 } else { self.size };
+        self.line_of(size, self.loose && self.kind == Kind::Link)
+    }
+
+    fn line_of(&self, size: u64, loose: bool) -> String {
+        let Self { kind, mode, owner, group, uid, gid, detail, .. } = self;
         match kind {
             Kind::Absent => "absent\n-".into(),
             kind => {
-                let word = if *loose { "loose-link" } else { kind.word() };
-                format!("{word} {mode:o} {uid} {gid} {size} {owner}:{group}\n{detail}")
+                let loose = if loose { "loose-" } else { "" };
+                format!("{loose}{} {mode:o} {uid} {gid} {size} {owner}:{group}\n{detail}", kind.word())
             }
-        }
-    }
-
-    /// The same without the size where the content is of no matter: a log grows.
-    pub(crate) fn state(&self) -> String {
-        match (self.kind, self.detail.as_str()) {
-            (Kind::Absent, _) => self.line(),
-            (_, "-") => Self { size: 0, ..self.clone() }.line(),
-            _ => self.line(),
         }
     }
 }
@@ -100,11 +102,15 @@ pub(crate) fn parse(output: &Output) -> Result<FileSeen, Failure> {
     // Names may have blanks.
     let words: Vec<&str> = line().ok_or_else(odd)?.splitn(6, ' ').collect();
     let detail = line().ok_or_else(odd)?.to_owned();
-    let kind = match words[0] {
+    let (loose, word) = match words[0].strip_prefix("loose-") {
+        Some(word) => (true, word),
+        None => (false, words[0]),
+    };
+    let kind = match word {
         "absent" => return Ok(FileSeen::default()),
         "file" => Kind::File,
         "folder" => Kind::Folder,
-        "link" | "loose-link" => Kind::Link,
+        "link" => Kind::Link,
         "other" => Kind::Other,
         _ => return Err(odd()),
     };
@@ -123,7 +129,7 @@ pub(crate) fn parse(output: &Output) -> Result<FileSeen, Failure> {
         gid: gid.to_owned(),
         size,
         detail,
-        loose: words[0] == "loose-link",
+        loose,
         content: whole.then(|| rest.to_vec()),
         edited: None,
     })

@@ -152,8 +152,10 @@ fn go_through(world: &World, state: &'static State, wrong: &mut String) -> Row {
         tell("the state isn't seen, or wasn't made");
     }
     let unknown = row.unknown.len();
+    let updating = std::env::var_os("UPDATE_GOLDEN").is_some();
     match kind {
-        Kind::Bare | Kind::Silent if unknown * 5 <= row.tasks => {}
+        Kind::Bare | Kind::Silent
+            if unknown * 5 <= row.tasks && (updating || unknown <= unknown_on_the_page(state)) => {}
         Kind::Converged => tell_what_is_left(&plan, &mut tell),
         _ if unknown == 0 => {}
         _ => {
@@ -174,6 +176,14 @@ fn go_through(world: &World, state: &'static State, wrong: &mut String) -> Row {
         [row.right, row.wrong.len(), row.assumed_right, row.otherwise.len(), unknown].map(|count| count.to_string());
     world.step(&format!("{playbook}, {name}: {} tasks, {}", row.tasks, counts.join(" ")));
     row
+}
+
+/// How many decisions of a state the page says are unknown.
+fn unknown_on_the_page(state: &State) -> usize {
+    let page = fs::read_to_string(PAGE).unwrap_or_default();
+    let row = page.lines().find(|line| line.starts_with(&cells(state)));
+    let last = row.and_then(|row| row.trim_end_matches([' ', '|']).rsplit('|').next());
+    last.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Tells what a plan for converged hosts shouldn't say.

@@ -92,18 +92,20 @@ const HEAD: &str = "\
 <!-- Written by a test: UPDATE_GOLDEN=1 cargo test -p haflow --test it fidelity -->
 # Fidelity: how true plans are
 
-Three lab hosts are taken through the states below. In each, a playbook is planned and then run, and what the plan said is
-compared with what the run did, task by task. To do it again, as root on Linux:
+Three lab hosts are taken through the states below. In each, a playbook is planned and then run, and what the
+plan said is compared with what the run did, task by task. To do it again, as root on Linux:
 
     UPDATE_GOLDEN=1 cargo test -p haflow --test it fidelity -- --nocapture
 
 Without `UPDATE_GOLDEN=1` the page isn't written, a sample of the states is measured (all with
-`HAFLOW_TEST_ALL=1`), and the test fails where a certain decision was wrong, where more than a fifth of
-the decisions on bare hosts, or any on drifted ones, is unknown, or where a plan for converged hosts says anything but up to date.
+`HAFLOW_TEST_ALL=1`), and the test fails where a certain decision was wrong, where more of the decisions on
+bare hosts are unknown than the table says or than a fifth, where any on drifted ones is, or where a plan for
+converged hosts says anything but up to date.
 
-*Up to date* fits ok, *change* and *act* fit changed, and *failed*, *skipped* and *unreachable* fit themselves. A gate that is planned
-*act* would be waited for, and fits ok and failed; *unknown* fits anything. A decision is certain where nothing before the task
-would change what it was made from, and assumed otherwise; only a certain one can be wrong.
+*Up to date* fits ok, *change* and *act* fit changed, and *failed*, *skipped* and *unreachable* fit
+themselves. A gate that is planned *act* would be waited for, and fits ok and failed; *unknown* fits anything.
+A decision is certain where nothing before the task would change what it was made from, and assumed otherwise;
+only a certain one can be wrong.
 
 ";
 

@@ -66,7 +66,7 @@ impl<'t> Ready<'t> {
         let named = |text: &str, name: &str| {
             let ways = ["$", "${", "${#"].map(|sign| format!("{sign}{name}"));
             // In arithmetic a name alone is enough.
-            ways.iter().any(|way| text.contains(way)) || text.contains("$((") && text.contains(name)
+            ways.iter().any(|way| text.contains(way)) || arithmetic(text).any(|inner| inner.contains(name))
         };
         let uses = |name: &str| match &task.action {
             Action::Ensure(Ensure { probe, .. }) => {
@@ -121,5 +121,31 @@ impl<'t> Ready<'t> {
             }),
             _ => None,
         }
+    }
+}
+
+/// What is between `$((` and its `))` in a shell's text, each to the end where nothing closes it.
+fn arithmetic(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("$((").map(|(at, open)| {
+        let inner = &text[at + open.len()..];
+        let mut depth = 2;
+        let end = inner.find(|c| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            depth == 0
+        });
+        &inner[..end.unwrap_or(inner.len())]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_ends_with_its_own_brackets() {
+        let inner = |text| arithmetic(text).collect::<Vec<_>>();
+        assert_eq!(inner("a $((b + 1)) c $(( (d)*(e) )) f $((g"), ["b + 1)", " (d)*(e) )", "g"]);
+        assert_eq!(inner("$(( 1 + $((n)) ))"), [" 1 + $((n)) )", "n)"]);
+        assert_eq!(inner("echo $(cookie)"), [""; 0]);
     }
 }

@@ -102,8 +102,15 @@ pin_find() {
 # Says of the working directory whether it is trusted ($pin_trust) and else why not ($pin_says); whose it is
 # ($pin_owner), if it is one user's only; and of ./$1, if that is given, what it is. All of it by one process.
 pin_judge() {
-    pin_of=${1-}
-    set -- /
+    pin_stat ${1:+"./$1"}
+    pin_weigh
+}
+
+# Sets $pin_seen to what pin_weigh reads: a line for each folder from / to the working directory, $pin_depth of
+# them, one for that directory itself, and one for each of the paths.
+pin_stat() {
+    pin_paths=$#
+    set -- "$@" /
     pin_dir=
     pin_left=${PWD#/}
     while [ -n "$pin_left" ]; do
@@ -111,8 +118,18 @@ pin_judge() {
         set -- "$@" "$pin_dir"
         case $pin_left in */*) pin_left=${pin_left#*/} ;; *) pin_left= ;; esac
     done
-    pin_depth=$#
-    pin_seen=$(stat -c '%u %g %a %d:%i %h %s %F:%U:%G' -- "$@" . ${pin_of:+"./$pin_of"} 2>/dev/null) || :
+    pin_depth=$(($# - pin_paths))
+    set -- "$@" .
+    while [ "$pin_paths" -gt 0 ]; do
+        set -- "$@" "$1"
+        shift
+        pin_paths=$((pin_paths - 1))
+    done
+    pin_seen=$(stat -c '%u %g %a %d:%i %h %s %F:%U:%G' -- "$@" 2>/dev/null) || :
+}
+
+# Says what pin_judge says, from $pin_seen with a line for at most one path.
+pin_weigh() {
     case $- in *f*) pin_glob=f ;; *) pin_glob= ;; esac
     pin_ifs=$IFS
     set -f

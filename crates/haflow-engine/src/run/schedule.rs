@@ -36,6 +36,17 @@ impl<'g> Schedule<'g> {
         None
     }
 
+    /// Whether a node waits for one of these and for nothing else.
+    pub(crate) fn waits_for_these_only(&self, id: NodeId, these: &[NodeId]) -> bool {
+        let before = self.graph.before(id).filter(|edge| these.contains(&edge.from)).count();
+        before > 0 && self.waiting[id.index()] as usize == before && self.barred[id.index()].is_none()
+    }
+
+    /// Takes a node that may run, as [`Schedule::next`] would; `false` where it may not, or has been taken.
+    pub(crate) fn take(&mut self, id: NodeId) -> bool {
+        self.ready.remove(&id)
+    }
+
     /// `id` has ended. If what depends on it may not run, those tasks are returned, each with the task that
     /// bars it.
     pub(crate) fn finish(&mut self, id: NodeId, satisfied: bool) -> Vec<(NodeId, NodeId)> {

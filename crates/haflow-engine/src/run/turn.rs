@@ -26,6 +26,14 @@ pub(crate) struct Promised<'p> {
     pub(crate) planned: &'p Planned,
 }
 
+impl Promised<'_> {
+    /// Whether a task may go on from what was seen, by the plan.
+    pub(super) fn holds(&self, events: &Events, task: &Ready<'_>, seen: &Seen) -> Result<(), Box<Failure>> {
+        let now = events.redacted(decide(task, seen));
+        drift::check(self.salt, self.planned, task, seen, &now)
+    }
+}
+
 /// What is known of a task before its turn.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Before<'p> {
@@ -33,6 +41,17 @@ pub(crate) struct Before<'p> {
     pub(crate) promised: Option<Promised<'p>>,
     /// What the run did about it before it was resumed.
     pub(crate) past: Option<&'p Past>,
+    /// It has begun in a chain that didn't hold.
+    pub(crate) in_chain: Option<InChain>,
+}
+
+/// How a task began in a chain that didn't hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InChain {
+    /// When it was told to have begun.
+    pub(super) at: Instant,
+    /// Whether it may have changed its thing.
+    pub(super) touched: bool,
 }
 
 /// How often a task goes on after its lane broke. After that the task itself is what breaks its lanes.
@@ -64,8 +83,8 @@ impl Worker<'_> {
     /// Runs a task, and says how long that took without the time for which it queued. `ahead` is what was
     /// seen of it before its turn.
     pub(crate) async fn task(&self, task: &Ready<'_>, ahead: Option<Seen>, known: Before<'_>) -> (Ended, Duration) {
-        let mut turn =
-            Turn { worker: self, task, applying: false, failed: None, started: None, queued: Duration::ZERO };
+        let started = known.in_chain.map(|in_chain| in_chain.at);
+        let mut turn = Turn { worker: self, task, applying: false, failed: None, started, queued: Duration::ZERO };
         let ended = match turn.steps(ahead, known).await {
             Ok(ended) => ended,
             Err(trouble) => (turn.outcome(trouble), None),
@@ -160,10 +179,10 @@ impl Turn<'_> {
         let mut seen = self.sight(ahead).await?;
         // What is applied is what was planned, on what was planned from: also where a second look was needed.
         // What was begun already is no longer what was planned from.
+        let touched = before.in_chain.is_some_and(|in_chain| in_chain.touched);
         let keep = |seen: &Sight| match before.promised {
-            Some(Promised { salt, planned }) if before.past.is_none() => {
-                let now = worker.events.redacted(decide(task, seen.seen()));
-                drift::check(salt, planned, task, seen.seen(), &now).map_err(Trouble::Failed)
+            Some(promised) if before.past.is_none() && !touched => {
+                promised.holds(worker.events, task, seen.seen()).map_err(Trouble::Failed)
             }
             _ => Ok(()),
         };
@@ -172,7 +191,7 @@ impl Turn<'_> {
             return Ok((Outcome::Ok, Some(Known::read(value, read.secret))));
         }
         let mut first = None;
-        let (mut vain, mut begun) = (0, false);
+        let (mut vain, mut begun) = (0, touched);
         loop {
             let diff = match decide(task, seen.seen()) {
                 // What the run did before it died has changed it, and what that triggers hasn't acted.

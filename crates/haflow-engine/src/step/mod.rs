@@ -10,6 +10,7 @@ pub(crate) mod trouble;
 use crate::decide::decide;
 use crate::decide::failure::failed;
 use crate::decide::file;
+use crate::decide::file::chain::{self, Came, NewFile};
 use crate::decide::in_words::differing;
 use crate::decide::known::{Known, Variables};
 use crate::decide::ready::Ready;
@@ -223,6 +224,48 @@ async fn apply_file(
     let after = seen_after(lane.filters(), task, &output, kill).await?;
     // What was printed is the look's, and has the digest of the content, which may be a secret.
     Ok(Some(Applied { output: Output { stdout: Vec::new(), ..output }, after }))
+}
+
+/// The new file of a task that can come into its folder with others, by what was seen of it.
+pub(crate) fn new_file<'a>(task: &'a Ready<'_>, seen: &Seen) -> Option<NewFile<'a>> {
+    match (task.file(), seen) {
+        (Some(wanted), Seen::File(seen)) => NewFile::of(wanted, seen),
+        _ => None,
+    }
+}
+
+/// What an attempt to apply several tasks together did.
+pub(crate) enum Together {
+    /// What each did, and what there is after it.
+    Applied(Vec<Applied>),
+    /// Nothing.
+    Apart,
+    /// Some may be done, each of them whole.
+    Unknown,
+}
+
+/// Makes the new files of several tasks, all of which go with one another, and looks at each: one round trip.
+pub(crate) async fn apply_together(
+    lane: &mut Lent<'_>,
+    tasks: &[&Ready<'_>],
+    files: &[NewFile<'_>],
+    kill: &CancellationToken,
+) -> Result<Together, Trouble> {
+    let (text, variables) = chain::together(files);
+    let script = Script { text: &text, variables: &variables.0, process: Process::Pinned };
+    let timeout = tasks.iter().map(|task| task.task.policy.timeout).min().unwrap_or_default();
+    let output = lane.run(script, timeout, kill).await?;
+    let shown = match chain::came(&output, tasks.len()) {
+        Came::Together(shown) => shown,
+        Came::Apart => return Ok(Together::Apart),
+        Came::Unknown => return Ok(Together::Unknown),
+    };
+    let mut applied = Vec::new();
+    for (task, shown) in tasks.iter().zip(shown) {
+        let after = seen_after(lane.filters(), task, &shown, kill).await?;
+        applied.push(Applied { output: Output { stdout: Vec::new(), ..shown }, after });
+    }
+    Ok(Together::Applied(applied))
 }
 
 /// What there is after an apply.

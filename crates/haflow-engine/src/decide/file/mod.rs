@@ -1,5 +1,6 @@
 //! The file action: what is at a path, how it differs from what is wanted, and the scripts in between.
 
+pub(crate) mod chain;
 mod content;
 pub(crate) mod edit;
 pub(crate) mod seen;
@@ -17,7 +18,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-const PROBE: &str = include_str!("probe.sh");
+/// Prints what is at the path, after it was judged.
+const SHOW: &str = include_str!("show.sh");
+const PROBE: &str = concat!(include_str!("probe.sh"), include_str!("show.sh"));
 const WRITE: &str = include_str!("write.sh");
 /// The same where the content comes as `printf %b` reads it. The dot keeps line breaks at the end.
 const WRITE_BYTES: &str = concat!(

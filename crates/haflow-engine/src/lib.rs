@@ -3,7 +3,7 @@
 //! A graph comes in, events go out. Nothing here knows a playbook's language, prints, or asks whether this is
 //! a dry run: [`plan()`] stops where [`execute()`] would begin.
 //!
-//! The rooms, from the bottom to the top; none imports one above it, which `tests/tidy.rs` keeps:
+//! The rooms, from the bottom to the top; none imports one above it, which `tests/it/offline/tidy.rs` keeps:
 //!
 //! - `random`, `shell`, `cut`, `clock`: leaves
 //! - `events`: the only way outward, where secrets are taken out

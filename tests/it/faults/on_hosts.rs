@@ -2,12 +2,12 @@
 //! clocks are wrong. The task that it befalls says so, nothing else is stopped, and the run that is resumed
 //! converges.
 //!
-//! `HAFLOW_TEST_ALL=1 cargo test -p haflow --test it faults_hosts` injects all of it; otherwise a sample is
+//! `HAFLOW_TEST_ALL=1 cargo test -p haflow --test it on_hosts` injects all of it; otherwise a sample is
 //! drawn.
 
+use super::connections::ended;
+use super::killed::{JOINS, joining};
 use crate::common::{all, draw, skipped};
-use crate::faults::ended;
-use crate::faults_killed::{JOINS, joining};
 use crate::server::until;
 use crate::world::World;
 

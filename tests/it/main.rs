@@ -1,7 +1,8 @@
 //! Tests of the whole program: one binary, so that those that mostly wait for hosts run beside each other,
 //! and haflow is linked once.
 //!
-//! `cargo test -p haflow --test it lock` runs those of one file. What would take too long for every run is
+//! `cargo test -p haflow --test it lock` runs those of one file, and `faults::` those of one
+//! folder: a folder says what its tests need. What would take too long for every run is
 //! sampled or left out; each such test says so on stderr, and `HAFLOW_TEST_ALL=1` runs all of it.
 
 mod common;
@@ -16,34 +17,8 @@ mod transcript;
 #[path = "common/world.rs"]
 mod world;
 
-mod apply;
-mod apt;
-mod attacks;
-mod attacks_lock;
-mod bad_input;
 mod faults;
-mod faults_hosts;
-mod faults_killed;
-mod fidelity;
-mod field;
-mod golden;
-mod guide;
-mod hostile;
 mod lab;
-mod local;
-mod lock;
-mod logins;
-mod openstack;
-mod own;
-mod plan;
-mod rabbit_config;
-mod refusals;
-mod resume;
-mod rpm;
-mod rpm_rabbit;
-mod secrets;
-mod ssh;
-mod sshd;
-mod terminal;
-mod tidy;
-mod why;
+mod loopback;
+mod offline;
+mod stdlib;

@@ -2,7 +2,7 @@
 //! work, and begun twice at once.
 //!
 //! A sample in every run. All of it:
-//! `cargo test -p haflow --test it faults_killed -- --include-ignored --nocapture`.
+//! `cargo test -p haflow --test it killed -- --include-ignored --nocapture`.
 
 use crate::common::{Ran, all, clean, draw, skipped};
 use crate::events::Told;

@@ -1,7 +1,7 @@
 //! What goes wrong between haflow and the hosts of a lab: networks are cut, connections killed, names
 //! unknown. What is told is true, what can go on does, and nothing is done twice.
 //!
-//! `HAFLOW_TEST_ALL=1 cargo test -p haflow --test it faults` injects all of it; otherwise a sample is drawn.
+//! `HAFLOW_TEST_ALL=1 cargo test -p haflow --test it connections` injects all of it; otherwise a sample is drawn.
 
 use crate::common::{Ran, draw};
 use crate::events::{Told, haflow};

@@ -73,7 +73,9 @@ fn no_room_imports_one_above_it() {
             let room = file.split(['/', '.']).next().unwrap_or_default();
             (room != "lib").then(|| {
                 rooms.iter().position(|named| *named == room).unwrap_or_else(|| {
-                    panic!("{krate}/src/{file} is in no room that tests/tidy.rs knows: where does it belong?")
+                    panic!(
+                        "{krate}/src/{file} is in no room that tests/it/offline/tidy.rs knows: where does it belong?"
+                    )
                 })
             })
         };

@@ -1,0 +1,8 @@
+//! What goes wrong: connections, hosts, haflow itself; and what others make go wrong.
+
+mod attacks;
+mod attacks_lock;
+mod connections;
+mod hostile;
+mod killed;
+mod on_hosts;

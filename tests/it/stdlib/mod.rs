@@ -1,0 +1,8 @@
+//! What stdlib's modules do on real hosts, with real packages.
+
+mod apt;
+mod openstack;
+mod rabbit_config;
+mod refusals;
+mod rpm;
+mod rpm_rabbit;

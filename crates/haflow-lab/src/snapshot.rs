@@ -33,12 +33,12 @@ const MOST_LAYERS: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     name: String,
-    kept: Kept,
+    kept: Description,
 }
 
 /// A snapshot as it is written down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
+struct Description {
     suite: String,
     base: PathBuf,
     /// What the base was like: the layers fit no other.
@@ -73,7 +73,7 @@ impl Snapshot {
     }
 
     fn read(name: &str, text: &str) -> Result<Self> {
-        let kept: Kept = serde_json::from_str(text).map_err(|err| damaged(name, err.to_string()))?;
+        let kept: Description = serde_json::from_str(text).map_err(|err| damaged(name, err.to_string()))?;
         let found = Self { name: name.to_owned(), kept };
         found.layers().check().map_err(|err| damaged(name, err.to_string()))?;
         Ok(found)
@@ -194,7 +194,7 @@ pub(crate) fn take(name: &str, taken: &Taken<'_>) -> Result<Snapshot> {
     let dir = format!("kept-{}", names::hex(format!("{name} {}", identity::fresh_id()?), 12));
     let path = Path::new(SNAPSHOTS_DIR).join(&dir);
     let outcome = copy(&from, &path, taken.login_key);
-    let kept = outcome.map(|bytes| Kept {
+    let kept = outcome.map(|bytes| Description {
         suite: host.suite.clone(),
         base: host.base.clone(),
         fingerprint,

@@ -14,15 +14,16 @@
 //! | 5 | `modules` | modules found, parsed, checked and run; which files may be read |
 //! | 4 | `calls` | what every native uses: registration, the call, options, values and handles |
 //! | 3 | `errors` | what is wrong with a script, and the interpreter's errors in plain words |
-//! | 2 | `session` | one declaration so far, why it stops, what stands in for facts that nobody knows |
+//! | 2 | `declaration` | one declaration so far, why it stops, what stands in for facts that nobody knows |
 //! | 1 | `request` | what goes into a declaration, and what comes out |
 //! | 1 | `reference` | what the natives and modules are for, as text |
 //! | 1 | `stdlib` | the list of the modules that are embedded |
 //! | 1 | `limits` | what a script may do, and how much |
-//! | 1 | `place` | where in a text something is; the session needs it too, so it isn't in `errors` |
+//! | 1 | `place` | where in a text something is; the declaration needs it too, so it isn't in `errors` |
 //! | 1 | `label`, `sized` | names of one line; files that aren't too large |
 
 mod calls;
+mod declaration;
 mod errors;
 mod label;
 mod limits;
@@ -32,7 +33,6 @@ mod place;
 mod reference;
 mod request;
 mod runtime;
-mod session;
 mod sized;
 mod stdlib;
 
@@ -46,11 +46,11 @@ pub use request::{
 };
 pub use stdlib::{Called, Module, Part, stdlib};
 
+use declaration::guess::{self, Guess, Guessed};
+use declaration::{Declaration, Message};
 use errors::slips;
 use haflow_model::{Diagnostic, Host, HostName, Inventory, Place};
 use jiff::Timestamp;
-use session::guess::{self, Guess, Guessed};
-use session::{Message, Session};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -110,16 +110,16 @@ fn declare_with(
     let folder = playbook.parent().unwrap_or(Path::new("")).to_owned();
     let (ask, asked) = channel();
     let done = Done(ask.clone());
-    let mut session = Session::new(name.clone(), folder, inventory, params.clone(), now, interrupt, ask);
-    session.guess = guess;
-    let session = Arc::new(session);
+    let mut declaration = Declaration::new(name.clone(), folder, inventory, params.clone(), now, interrupt, ask);
+    declaration.guess = guess;
+    let declaration = Arc::new(declaration);
     thread::scope(|scope| {
         // A thread of its own, for its stack, and because the interpreter takes nothing that is borrowed.
         let script = thread::Builder::new().name("playbook".to_owned()).stack_size(limits::STACK).spawn_scoped(
             scope,
             move || {
                 let _done = done;
-                runtime::run(&session, &text)
+                runtime::run(&declaration, &text)
             },
         );
         let script = script.map_err(|error| {

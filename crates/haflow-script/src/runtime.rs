@@ -1,6 +1,9 @@
 //! The interpreter: how it is set up, and one run of it.
 
 use crate::calls::register::Natives;
+use crate::declaration::guess::Guessed;
+use crate::declaration::stop::Stop;
+use crate::declaration::{Declaration, stand_ins};
 use crate::errors::diagnose;
 use crate::limits::{MAX_CALLS, MAX_ELEMENTS, MAX_EXPRESSION_DEPTH, MAX_TEXT};
 use crate::modules::escapes::warn_of_escapes;
@@ -8,16 +11,13 @@ use crate::modules::{Modules, Resolver};
 use crate::natives::{self, params};
 use crate::place::{Site, complete, straightened};
 use crate::request::{DeclareError, Declared};
-use crate::session::guess::Guessed;
-use crate::session::stop::Stop;
-use crate::session::{Session, stand_ins};
 use crate::stdlib::{Called, stdlib};
 use haflow_model::Diagnostic;
 use rhai::{Engine, EvalAltResult, OptimizationLevel, Position};
 use std::sync::Arc;
 
 /// An interpreter with all native functions and the stdlib.
-pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), Box<EvalAltResult>> {
+pub(crate) fn engine(declaration: &Arc<Declaration>) -> Result<(Engine, Arc<Modules>), Box<EvalAltResult>> {
     let mut engine = Engine::new();
     engine
         .set_strict_variables(true)
@@ -30,18 +30,18 @@ pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), B
         .disable_symbol("eval");
     engine.set_optimization_level(OptimizationLevel::None);
     engine.on_print(|_| {}).on_debug(|_, _, _| {});
-    let watched = session.clone();
+    let watched = declaration.clone();
     engine.on_progress(move |_| watched.progress().map(Stop::token));
     // No `on_map_missing_property`: it is called for `map[new] = value` as well, which must work.
-    natives::register(&mut Natives { engine: &mut engine, session });
-    let modules = Arc::new(Modules::new(session.clone()));
+    natives::register(&mut Natives { engine: &mut engine, declaration });
+    let modules = Arc::new(Modules::new(declaration.clone()));
     engine.set_module_resolver(Resolver(modules.clone()));
     // A module calls others by their names, which the interpreter wants to know before their functions.
     for module in stdlib() {
         engine.register_static_module(module.name, rhai::Module::new().into());
     }
     for module in stdlib() {
-        let nowhere = Site::new(session.playbook.clone(), Position::NONE);
+        let nowhere = Site::new(declaration.playbook.clone(), Position::NONE);
         let loaded = modules.load(&engine, module.name, nowhere)?;
         if module.called == Called::Plainly {
             engine.register_global_module(loaded.clone());
@@ -52,37 +52,37 @@ pub(crate) fn engine(session: &Arc<Session>) -> Result<(Engine, Arc<Modules>), B
 }
 
 /// Runs a playbook from its text to its graph.
-pub(crate) fn run(session: &Arc<Session>, text: &str) -> Result<(Declared, Option<Guessed>), DeclareError> {
-    session.add_source(&session.playbook, text);
-    let file = session.playbook.clone();
+pub(crate) fn run(declaration: &Arc<Declaration>, text: &str) -> Result<(Declared, Option<Guessed>), DeclareError> {
+    declaration.add_source(&declaration.playbook, text);
+    let file = declaration.playbook.clone();
     let failed = |engine: &Engine, error: Box<EvalAltResult>| {
-        declare_error(session, diagnose::why_ended(session, engine, *error, &file))
+        declare_error(declaration, diagnose::why_ended(declaration, engine, *error, &file))
     };
-    let (engine, modules) = engine(session).map_err(|error| failed(&Engine::new_raw(), error))?;
+    let (engine, modules) = engine(declaration).map_err(|error| failed(&Engine::new_raw(), error))?;
     let mut ast = engine
         .compile(&*straightened(text))
-        .map_err(|error| complete(diagnose::syntax(&error, &file, text), &session.state().sources))?;
+        .map_err(|error| complete(diagnose::syntax(&error, &file, text), &declaration.state().sources))?;
     ast.set_source(&*file);
     modules.check(&engine, &ast, &file)?;
-    warn_of_escapes(session, text, &file);
+    warn_of_escapes(declaration, text, &file);
     engine.run_ast(&ast).map_err(|error| failed(&engine, error))?;
-    let stop = session.state().stop.take();
+    let stop = declaration.state().stop.take();
     if let Some(stop) = stop {
-        return Err(declare_error(session, stop));
+        return Err(declare_error(declaration, stop));
     }
-    if let Some(diagnostic) = params::unknown_param(session).or_else(|| params::several_in_one(session)) {
+    if let Some(diagnostic) = params::unknown_param(declaration).or_else(|| params::several_in_one(declaration)) {
         return Err(diagnostic.into());
     }
-    let guessed = stand_ins::guessed(session);
-    Ok((seal(session)?, guessed))
+    let guessed = stand_ins::guessed(declaration);
+    Ok((seal(declaration)?, guessed))
 }
 
-fn seal(session: &Session) -> Result<Declared, DeclareError> {
-    let mut state = session.state();
+fn seal(declaration: &Declaration) -> Result<Declared, DeclareError> {
+    let mut state = declaration.state();
     let state = std::mem::take(&mut *state);
-    let unreached = stand_ins::unreached(session, &state);
+    let unreached = stand_ins::unreached(declaration, &state);
     let mut hosts = state.hosts;
-    if let Some(inventory) = &session.inventory {
+    if let Some(inventory) = &declaration.inventory {
         let place = |name| inventory.hosts.iter().position(|host| host.name == name);
         hosts.sort_by_cached_key(|host| place(host.name.clone()));
     }
@@ -100,13 +100,13 @@ fn seal(session: &Session) -> Result<Declared, DeclareError> {
     })
 }
 
-fn declare_error(session: &Session, stop: Stop) -> DeclareError {
-    let state = session.state();
+fn declare_error(declaration: &Declaration, stop: Stop) -> DeclareError {
+    let state = declaration.state();
     match stop {
         Stop::Diagnostic(diagnostic, _) if state.refused.as_ref() == Some(&diagnostic.message) => {
             DeclareError::Unreached {
                 diagnostic: Box::new(Arc::unwrap_or_clone(diagnostic)),
-                hosts: stand_ins::unreached(session, &state).into_iter().map(|host| host.failure).collect(),
+                hosts: stand_ins::unreached(declaration, &state).into_iter().map(|host| host.failure).collect(),
                 left_out: state.left_out.iter().cloned().collect(),
             }
         }

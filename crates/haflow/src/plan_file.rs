@@ -5,7 +5,7 @@
 //! from the recorded facts, and refuses to go on where anything has become another thing since.
 
 use crate::error::Error;
-use crate::kept::{Before, digests, hash, private_folder, state_folder, sync_folder};
+use crate::kept::{KeptEdge, digests, hash, private_folder, state_folder, sync_folder};
 use crate::report;
 use crate::secrets::marks::Marks;
 use crate::session::{Asked, Session};
@@ -78,7 +78,7 @@ pub(crate) struct SavedNode {
     pub(crate) place: Place,
     /// What comes right before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) after: Vec<Before>,
+    pub(crate) after: Vec<KeptEdge>,
     /// What was decided; a barrier has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) planned: Option<SavedTask>,
@@ -113,7 +113,7 @@ impl Saved {
                 node: id.0,
                 name,
                 place: place.clone(),
-                after: declared.graph.before(*id).map(|edge| Before { node: edge.from.0, kind: edge.kind }).collect(),
+                after: declared.graph.before(*id).map(|edge| KeptEdge { node: edge.from.0, kind: edge.kind }).collect(),
                 planned: planned.map(|Planned { decision, assumed, state, .. }| SavedTask { decision, assumed, state }),
             }
         };

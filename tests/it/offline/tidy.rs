@@ -29,7 +29,7 @@ const ROOMS: [(&str, &[&str]); 2] = [
             "place",
             "label",
             "sized",
-            "session",
+            "declaration",
             "errors",
             "calls",
             "modules",

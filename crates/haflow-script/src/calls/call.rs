@@ -1,9 +1,9 @@
 //! One call of a native function: where it is, and how it gives up.
 
+use crate::declaration::Declaration;
+use crate::declaration::stop::Stop;
 use crate::errors::problem::{Problem, Raise};
 use crate::place::{Site, Trace, complete, find_key};
-use crate::session::Session;
-use crate::session::stop::Stop;
 use haflow_model::{Diagnostic, Place};
 use rhai::{EvalAltResult, NativeCallContext};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// A call of a native function.
 pub(crate) struct Call<'a> {
     pub(crate) context: &'a NativeCallContext<'a>,
-    pub(crate) session: &'a Arc<Session>,
+    pub(crate) declaration: &'a Arc<Declaration>,
     /// The function's name.
     pub(crate) name: &'a str,
 }
@@ -19,12 +19,12 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     /// Where the call is.
     pub(crate) fn site(&self) -> Site {
-        Site::new(self.session.file(self.context.call_source()), self.context.call_position())
+        Site::new(self.declaration.file(self.context.call_source()), self.context.call_position())
     }
 
     /// The places that led to the call.
     pub(crate) fn trace(&self) -> Trace {
-        self.session.trace(self.site())
+        self.declaration.trace(self.site())
     }
 
     /// The error that the interpreter passes on.
@@ -35,12 +35,12 @@ impl Call<'_> {
             Raise::Stop(stop) => stop,
             Raise::Problem(problem) => self.diagnose(problem),
         };
-        self.session.raised(stop, self.context.call_position())
+        self.declaration.raised(stop, self.context.call_position())
     }
 
     fn diagnose(&self, problem: Problem) -> Stop {
         let trace = self.trace();
-        let state = self.session.state();
+        let state = self.declaration.state();
         let refined = |place: &Place| {
             let key = problem.option.as_ref()?;
             find_key(state.sources.get(&place.file)?, place, key)

@@ -16,7 +16,7 @@ pub(crate) fn check<'a>(
 ) -> Result<(), Problem> {
     let vars: Vec<String> = params.map(|name| format!("${name}")).collect();
     let key = format!("jq {}\n{filter}", vars.join(" "));
-    if call.session.state().checked.contains(&key) {
+    if call.declaration.state().checked.contains(&key) {
         return Ok(());
     }
     if filter.len() > LONGEST {
@@ -34,7 +34,7 @@ pub(crate) fn check<'a>(
             },
         )
     })?;
-    call.session.state().checked.insert(key);
+    call.declaration.state().checked.insert(key);
     Ok(())
 }
 

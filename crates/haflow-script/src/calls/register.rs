@@ -1,16 +1,16 @@
 //! Registration of native functions.
 
 use crate::calls::call::Call;
+use crate::declaration::Declaration;
 use crate::errors::problem::{Problem, Raise};
-use crate::session::Session;
 use rhai::{Dynamic, Engine, Variant};
 use std::any::TypeId;
 use std::sync::Arc;
 
-/// The engine that functions are registered with, and the session that they work on.
+/// The engine that functions are registered with, and the declaration that they work on.
 pub(crate) struct Natives<'a> {
     pub(crate) engine: &'a mut Engine,
-    pub(crate) session: &'a Arc<Session>,
+    pub(crate) declaration: &'a Arc<Declaration>,
 }
 
 /// A native function of `N` arguments.
@@ -41,18 +41,18 @@ impl Natives<'_> {
         name: &'static str,
         native: fn(&Call<'_>, Dynamic) -> Result<Dynamic, Raise>,
     ) {
-        let session = self.session.clone();
+        let declaration = self.declaration.clone();
         self.engine.register_raw_fn(format!("get${name}"), [TypeId::of::<T>()], move |context, args| {
-            let call = Call { context: &context, session: &session, name };
+            let call = Call { context: &context, declaration: &declaration, name };
             native(&call, args[0].flatten_clone()).map_err(|raise| call.raise(raise))
         });
     }
 
     /// Puts an error in the place of a function of the interpreter that must not be called.
     pub(crate) fn refused(&mut self, name: &'static str, types: &[TypeId]) {
-        let session = self.session.clone();
+        let declaration = self.declaration.clone();
         self.engine.register_raw_fn(name, types, move |context, _| {
-            let call = Call { context: &context, session: &session, name };
+            let call = Call { context: &context, declaration: &declaration, name };
             let problem = Problem::forbidden(name).unwrap_or_default();
             Err::<Dynamic, _>(call.raise(problem.into()))
         });
@@ -60,9 +60,9 @@ impl Natives<'_> {
 
     /// Adds a function of certain types.
     pub(crate) fn raw<const N: usize>(&mut self, name: &'static str, types: [TypeId; N], native: Native<N>) {
-        let session = self.session.clone();
+        let declaration = self.declaration.clone();
         self.engine.register_raw_fn(name, types, move |context, args| {
-            let call = Call { context: &context, session: &session, name };
+            let call = Call { context: &context, declaration: &declaration, name };
             // The first argument may be a variable of the script, which stays as it is.
             let args = std::array::from_fn(|index| match index {
                 0 => args[0].flatten_clone(),

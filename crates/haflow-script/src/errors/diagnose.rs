@@ -1,17 +1,17 @@
 //! Where the interpreter's errors are, and which calls led there.
 
+use crate::declaration::Declaration;
+use crate::declaration::stop::Stop;
 use crate::errors::explain::{explain, explain_syntax, raced};
 use crate::errors::problem::Problem;
 use crate::errors::slips;
 use crate::place::{Site, complete, offset, places_of, unclosed};
-use crate::session::Session;
-use crate::session::stop::Stop;
 use haflow_model::{Diagnostic, Place};
 use rhai::{Engine, EvalAltResult, ParseError, Position};
 use std::sync::Arc;
 
 /// Why a script ended, from the interpreter's error in `file`.
-pub(crate) fn why_ended(session: &Session, engine: &Engine, error: EvalAltResult, file: &Arc<str>) -> Stop {
+pub(crate) fn why_ended(declaration: &Declaration, engine: &Engine, error: EvalAltResult, file: &Arc<str>) -> Stop {
     let mut error = error;
     let mut file = file.clone();
     // Where each function was called from, outermost first.
@@ -21,75 +21,81 @@ pub(crate) fn why_ended(session: &Session, engine: &Engine, error: EvalAltResult
             EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {
                 calls.push((Site::new(file.clone(), position), name));
                 if !source.is_empty() {
-                    file = session.file(Some(&source));
+                    file = declaration.file(Some(&source));
                 }
                 *inner
             }
             EvalAltResult::ErrorInModule(_, inner, _) => *inner,
             EvalAltResult::ErrorRuntime(value, position) => match value.try_cast_result::<Stop>() {
-                Ok(stop) => return called(session, stop, &calls),
+                Ok(stop) => return called(declaration, stop, &calls),
                 Err(value) => {
-                    return placed(session, engine, &EvalAltResult::ErrorRuntime(value, position), &file, &calls);
+                    return placed(declaration, engine, &EvalAltResult::ErrorRuntime(value, position), &file, &calls);
                 }
             },
             EvalAltResult::ErrorTerminated(token, position) => match token.try_cast::<Stop>() {
                 Some(Stop::Operations) | None => {
-                    return placed(session, engine, &EvalAltResult::ErrorTooManyOperations(position), &file, &calls);
+                    return placed(
+                        declaration,
+                        engine,
+                        &EvalAltResult::ErrorTooManyOperations(position),
+                        &file,
+                        &calls,
+                    );
                 }
                 Some(stop) => return stop,
             },
-            other => return placed(session, engine, &other, &file, &calls),
+            other => return placed(declaration, engine, &other, &file, &calls),
         };
     }
 }
 
 /// Adds the call of the playbook's function that the playbook's line is in.
-fn called(session: &Session, stop: Stop, calls: &[(Site, String)]) -> Stop {
+fn called(declaration: &Declaration, stop: Stop, calls: &[(Site, String)]) -> Stop {
     let Stop::Diagnostic(diagnostic, Some(place)) = stop else { return stop };
     let elsewhere = |(site, function): &&(Site, String)| {
-        site.file == session.playbook && site.line != place.line && !function.starts_with("anon$")
+        site.file == declaration.playbook && site.line != place.line && !function.starts_with("anon$")
     };
     let Some((site, function)) = calls.iter().rev().find(elsewhere) else {
         return Stop::Diagnostic(diagnostic, None);
     };
     let diagnostic = Arc::unwrap_or_clone(diagnostic).at(site.clone().into(), format!("`{function}` is called here"));
-    complete(diagnostic, &session.state().sources).into()
+    complete(diagnostic, &declaration.state().sources).into()
 }
 
 fn placed(
-    session: &Session,
+    declaration: &Declaration,
     engine: &Engine,
     error: &EvalAltResult,
     file: &Arc<str>,
     calls: &[(Site, String)],
 ) -> Stop {
-    let problem = explain(session, engine, error, file);
+    let problem = explain(declaration, engine, error, file);
     let mut sites: Vec<(Site, String)> = calls.to_vec();
     if error.position() != Position::NONE {
         sites.push((Site::new(file.clone(), error.position()), String::new()));
     } else if let EvalAltResult::ErrorDataRace(what, _) = error
-        && let Some(site) = raced(what).and_then(|name| only_call(session, file, name))
+        && let Some(site) = raced(what).and_then(|name| only_call(declaration, file, name))
     {
         // The interpreter doesn't say where.
         sites.push((site, String::new()));
     }
-    with_labels(session, problem, &sites).into()
+    with_labels(declaration, problem, &sites).into()
 }
 
 /// The place of a name that a file has once.
-fn only_call(session: &Session, file: &Arc<str>, name: &str) -> Option<Site> {
-    let text = session.state().sources.get(file).cloned()?;
+fn only_call(declaration: &Declaration, file: &Arc<str>, name: &str) -> Option<Site> {
+    let text = declaration.state().sources.get(file).cloned()?;
     let mut places = places_of(&text, file, name).into_iter();
     let place = places.next()?;
     places.next().is_none().then_some(Site { file: place.file, line: place.line, column: place.column })
 }
 
 /// The playbook's line first, then the line of a module, then the call that led there.
-fn with_labels(session: &Session, problem: Problem, sites: &[(Site, String)]) -> Diagnostic {
+fn with_labels(declaration: &Declaration, problem: Problem, sites: &[(Site, String)]) -> Diagnostic {
     let mut diagnostic = Diagnostic::new(problem.message);
     diagnostic.help = problem.help;
     let innermost = sites.len().saturating_sub(1);
-    let of_playbook = sites.iter().rposition(|(site, _)| site.file == session.playbook);
+    let of_playbook = sites.iter().rposition(|(site, _)| site.file == declaration.playbook);
     match (of_playbook, sites.last()) {
         (Some(index), Some((inner, _))) => {
             let (site, function) = &sites[index];
@@ -105,15 +111,15 @@ fn with_labels(session: &Session, problem: Problem, sites: &[(Site, String)]) ->
             }
         }
         (None, Some((inner, _))) => {
-            let trace = session.trace(inner.clone());
+            let trace = declaration.trace(inner.clone());
             diagnostic = diagnostic.at(inner.clone().into(), "");
             if trace.place.line > 0 {
                 diagnostic = diagnostic.at(trace.place, "imported here");
             }
         }
-        (_, None) => diagnostic = diagnostic.at(Place::file(session.playbook.clone()), ""),
+        (_, None) => diagnostic = diagnostic.at(Place::file(declaration.playbook.clone()), ""),
     }
-    complete(diagnostic, &session.state().sources)
+    complete(diagnostic, &declaration.state().sources)
 }
 
 /// What is wrong with a text that can't be parsed.

@@ -1,10 +1,10 @@
 //! The interpreter's errors in plain words, with what to do about each.
 
+use crate::declaration::Declaration;
 use crate::errors::problem::Problem;
 use crate::limits::{MAX_CALLS, MAX_ELEMENTS, MAX_OPERATIONS, MAX_TEXT, MAX_TIME};
 use crate::place::{map_keys, variables};
 use crate::reference::natives::NATIVES;
-use crate::session::Session;
 use haflow_model::nearest;
 use rhai::{Engine, EvalAltResult, LexError, ParseErrorType};
 
@@ -16,11 +16,11 @@ const PROPERTIES: [(&str, &[&str]); 3] = [
 ];
 
 /// What an error of a running script means.
-pub(crate) fn explain(session: &Session, engine: &Engine, error: &EvalAltResult, file: &str) -> Problem {
-    let text = session.state().sources.get(file).cloned().unwrap_or_default();
+pub(crate) fn explain(declaration: &Declaration, engine: &Engine, error: &EvalAltResult, file: &str) -> Problem {
+    let text = declaration.state().sources.get(file).cloned().unwrap_or_default();
     match error {
         EvalAltResult::ErrorVariableNotFound(name, _) => unknown_variable(name, &text),
-        EvalAltResult::ErrorPropertyNotFound(name, _) => unknown_key(session, name, &text),
+        EvalAltResult::ErrorPropertyNotFound(name, _) => unknown_key(declaration, name, &text),
         EvalAltResult::ErrorDotExpr(text, _) => unknown_property(text),
         EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_function(engine, signature),
         EvalAltResult::ErrorModuleNotFound(name, _) => Problem::new(format!("there is no module `{name}`"))
@@ -167,17 +167,17 @@ fn unknown_variable(name: &str, text: &str) -> Problem {
     }
 }
 
-fn unknown_key(session: &Session, name: &str, text: &str) -> Problem {
+fn unknown_key(declaration: &Declaration, name: &str, text: &str) -> Problem {
     let problem = Problem::new(format!("the map has no key `{name}`"));
-    let vars = session.inventory.iter().flat_map(|inventory| &inventory.hosts).flat_map(|host| host.vars.keys());
-    let state = session.state();
+    let vars = declaration.inventory.iter().flat_map(|inventory| &inventory.hosts).flat_map(|host| host.vars.keys());
+    let state = declaration.state();
     let facts =
         state.facts.values().filter_map(|of_hosts| of_hosts.values().next()).filter_map(|fact| fact.as_object());
     let facts = facts.flat_map(|fact| fact.keys());
     let known = map_keys(text).into_iter().chain(vars.chain(facts).map(String::as_str));
     match nearest(name, known.filter(|known| *known != name)) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
-        None if session.inventory.is_none() => problem.help(format!(
+        None if declaration.inventory.is_none() => problem.help(format!(
             "`map.get(\"{name}\") ?? value` is that value where it isn't there, and `\"{name}\" in map` asks; \
              imagined hosts have no vars, an inventory's hosts may"
         )),

@@ -1,7 +1,7 @@
 //! What is wrong with a call, as native functions say it.
 
+use crate::declaration::stop::Stop;
 use crate::limits::forbidden;
-use crate::session::stop::Stop;
 use haflow_model::Place;
 use rhai::EvalAltResult;
 

@@ -5,9 +5,9 @@
 //! is how a task that the stdlib declares knows its line in the playbook. (The interpreter's debugger knows
 //! the calls too, but copies every argument for it: a loop that pushes to a list becomes quadratic.)
 
+use crate::declaration::Declaration;
+use crate::declaration::crossing::Crossing;
 use crate::place::Site;
-use crate::session::Session;
-use crate::session::crossing::Crossing;
 use rhai::{AST, Dynamic, EvalAltResult, FnAccess, FnPtr, FuncRegistration, GlobalRuntimeState, Module, RhaiFunc};
 use rhai::{ImmutableString, NativeCallContext, Shared};
 use std::any::TypeId;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// A function of a module, enclosed.
 struct Enclosed {
-    session: Arc<Session>,
+    declaration: Arc<Declaration>,
     name: ImmutableString,
     /// The module's file.
     file: ImmutableString,
@@ -24,7 +24,7 @@ struct Enclosed {
 }
 
 /// Adds to `outer` what a file of its module has, each function enclosed.
-pub(crate) fn enclose(session: &Arc<Session>, ast: &AST, inner: Module, file: &str, outer: &mut Module) {
+pub(crate) fn enclose(declaration: &Arc<Declaration>, ast: &AST, inner: Module, file: &str, outer: &mut Module) {
     let inner: Shared<Module> = inner.into();
     for (name, value) in inner.iter_var() {
         outer.set_var(name, value.clone());
@@ -33,8 +33,12 @@ pub(crate) fn enclose(session: &Arc<Session>, ast: &AST, inner: Module, file: &s
         if function.access != FnAccess::Public || function.this_type.is_some() {
             continue;
         }
-        let enclosed =
-            Enclosed { session: session.clone(), name: function.name.into(), file: file.into(), inner: inner.clone() };
+        let enclosed = Enclosed {
+            declaration: declaration.clone(),
+            name: function.name.into(),
+            file: file.into(),
+            inner: inner.clone(),
+        };
         FuncRegistration::new(function.name).with_params_info(&function.params).set_into_module_raw(
             outer,
             vec![TypeId::of::<Dynamic>(); function.params.len()],
@@ -53,11 +57,11 @@ pub(crate) fn enclose(session: &Arc<Session>, ast: &AST, inner: Module, file: &s
 
 impl Enclosed {
     fn call(&self, context: &NativeCallContext<'_>, args: &mut [&mut Dynamic]) -> Result<Dynamic, Box<EvalAltResult>> {
-        let site = Site::new(self.session.file(context.call_source()), context.call_position());
-        let _crossing = Crossing::at(&self.session, site);
+        let site = Site::new(self.declaration.file(context.call_source()), context.call_position());
+        let _crossing = Crossing::at(&self.declaration, site);
         let outside = context.global_runtime_state();
         for arg in args.iter_mut() {
-            keep_home(&self.session, arg, outside);
+            keep_home(&self.declaration, arg, outside);
         }
         let mut inside = outside.clone();
         // The main script stays, for the interpreter looks up its closures there.
@@ -73,14 +77,14 @@ impl Enclosed {
             context.call_position(),
         );
         let mut result = within.call_fn_raw(&self.name, false, false, args)?;
-        keep_home(&self.session, &mut result, &inside);
+        keep_home(&self.declaration, &mut result, &inside);
         Ok(result)
     }
 }
 
 /// Lets a function that leaves its file run as if it were still there: with its file's functions, imports and
 /// name.
-fn keep_home(session: &Arc<Session>, value: &mut Dynamic, home: &GlobalRuntimeState) {
+fn keep_home(declaration: &Arc<Declaration>, value: &mut Dynamic, home: &GlobalRuntimeState) {
     if !(value.is_fnptr() || value.is_array() || value.is_map()) {
         return;
     }
@@ -88,7 +92,7 @@ fn keep_home(session: &Arc<Session>, value: &mut Dynamic, home: &GlobalRuntimeSt
     value.deep_scan(|value| {
         if let Some(function) = value.clone().try_cast::<FnPtr>() {
             let home = shared.get_or_insert_with(|| Arc::new(home.clone())).clone();
-            if let Ok(bound) = bind(session.clone(), function, home) {
+            if let Ok(bound) = bind(declaration.clone(), function, home) {
                 *value = Dynamic::from(bound);
             }
         }
@@ -96,10 +100,14 @@ fn keep_home(session: &Arc<Session>, value: &mut Dynamic, home: &GlobalRuntimeSt
 }
 
 #[expect(deprecated, reason = "rhai marks what it may still change; its version is pinned")]
-fn bind(session: Arc<Session>, function: FnPtr, home: Arc<GlobalRuntimeState>) -> Result<FnPtr, Box<EvalAltResult>> {
+fn bind(
+    declaration: Arc<Declaration>,
+    function: FnPtr,
+    home: Arc<GlobalRuntimeState>,
+) -> Result<FnPtr, Box<EvalAltResult>> {
     FnPtr::from_fn("closure", move |context, args| {
-        let site = Site::new(session.file(context.call_source()), context.call_position());
-        let _crossing = Crossing::at(&session, site);
+        let site = Site::new(declaration.file(context.call_source()), context.call_position());
+        let _crossing = Crossing::at(&declaration, site);
         let mut global = (*home).clone();
         global.level = context.call_level() + 1;
         let within = NativeCallContext::new_with_all_fields(

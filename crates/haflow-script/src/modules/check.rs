@@ -1,11 +1,11 @@
 //! What can be known to be wrong with a script before it runs: calls of functions that aren't there.
 
+use crate::declaration::Declaration;
 use crate::errors::problem::Problem;
 use crate::errors::slips;
 use crate::modules::parsed::{Parsed, Parser};
 use crate::place::{Site, complete, find_function, offset};
 use crate::reference::natives::NATIVES;
-use crate::session::Session;
 use crate::stdlib::{Called, Module, stdlib};
 use haflow_model::{Diagnostic, Place, nearest};
 use rhai::{AST, ASTNode, Engine, Expr, FnAccess, FnCallExpr, Position, Stmt};
@@ -22,11 +22,11 @@ type Arities = BTreeMap<String, BTreeSet<usize>>;
 pub(crate) fn check(
     engine: &Engine,
     parser: &Parser,
-    session: &Session,
+    declaration: &Declaration,
     ast: &AST,
     file: &Arc<str>,
 ) -> Result<(), Diagnostic> {
-    let text = session.state().sources.get(file).cloned().unwrap_or_default();
+    let text = declaration.state().sources.get(file).cloned().unwrap_or_default();
     let mut checker = Checker {
         engine,
         parser,
@@ -38,8 +38,8 @@ pub(crate) fn check(
         keys: BTreeSet::new(),
         aliases: BTreeMap::new(),
     };
-    let result = checker.own_functions(ast, *file == session.playbook).and_then(|()| checker.calls(ast));
-    result.map_err(|diagnostic| complete(diagnostic, &session.state().sources))
+    let result = checker.own_functions(ast, *file == declaration.playbook).and_then(|()| checker.calls(ast));
+    result.map_err(|diagnostic| complete(diagnostic, &declaration.state().sources))
 }
 
 struct Checker<'a> {

@@ -10,15 +10,15 @@ use std::path::{Component, Path, PathBuf};
 pub(crate) fn beside(call: &Call<'_>, path: &str, what: &str) -> Result<(String, PathBuf), Problem> {
     let own = call.site().file;
     let caller = if own.starts_with(STDLIB_FOLDER) {
-        let state = call.session.state();
+        let state = call.declaration.state();
         let outer = state.crossings.iter().rev().find(|site| !site.file.starts_with(STDLIB_FOLDER));
-        outer.map_or_else(|| call.session.playbook.clone(), |site| site.file.clone())
+        outer.map_or_else(|| call.declaration.playbook.clone(), |site| site.file.clone())
     } else {
         own
     };
     let beside = Path::new(&*caller).parent().unwrap_or(Path::new(""));
     let name = beside.join(path);
-    let file = inside(&call.session.folder, beside, Path::new(path)).map_err(|why| {
+    let file = inside(&call.declaration.folder, beside, Path::new(path)).map_err(|why| {
         Problem::new(format!("the {what} `{path}` {why}")).help(format!("looked for as `{}`", name.display()))
     })?;
     Ok((name.display().to_string(), file))

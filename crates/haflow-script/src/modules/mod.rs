@@ -6,13 +6,13 @@ pub(crate) mod escapes;
 pub(crate) mod jail;
 mod parsed;
 
+use crate::declaration::Declaration;
+use crate::declaration::crossing::Crossing;
+use crate::declaration::stop::Stop;
 use crate::errors::diagnose;
 use crate::modules::boundary::enclose;
 use crate::modules::parsed::{Parsed, ParsedPart, Parser, locked};
 use crate::place::{Site, complete};
-use crate::session::Session;
-use crate::session::crossing::Crossing;
-use crate::session::stop::Stop;
 use crate::stdlib::STDLIB_FOLDER;
 use haflow_model::Diagnostic;
 use rhai::{AST, Engine, EvalAltResult, GlobalRuntimeState, ModuleResolver, Position, Scope, Shared};
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 
 /// Checks and runs modules, each once.
 pub(crate) struct Modules {
-    session: Arc<Session>,
+    declaration: Arc<Declaration>,
     parser: Parser,
     loaded: Mutex<BTreeMap<String, Shared<rhai::Module>>>,
     /// The files of the modules that are being run, outermost first.
@@ -30,15 +30,15 @@ pub(crate) struct Modules {
 }
 
 impl Modules {
-    pub(crate) fn new(session: Arc<Session>) -> Self {
-        let playbook = session.playbook.clone();
-        let parser = Parser::new(session.clone());
-        Self { session, parser, loaded: Mutex::default(), loading: Mutex::new(vec![playbook]) }
+    pub(crate) fn new(declaration: Arc<Declaration>) -> Self {
+        let playbook = declaration.playbook.clone();
+        let parser = Parser::new(declaration.clone());
+        Self { declaration, parser, loaded: Mutex::default(), loading: Mutex::new(vec![playbook]) }
     }
 
     /// Checks all calls in a file.
     pub(crate) fn check(&self, engine: &Engine, ast: &AST, file: &Arc<str>) -> Result<(), Diagnostic> {
-        check::check(engine, &self.parser, &self.session, ast, file)
+        check::check(engine, &self.parser, &self.declaration, ast, file)
     }
 
     /// The module of that name, run once.
@@ -51,7 +51,7 @@ impl Modules {
         let parsed = self
             .parser
             .parse(engine, name, &site)
-            .map_err(|diagnostic| self.session.raised(diagnostic.into(), Position::NONE))?;
+            .map_err(|diagnostic| self.declaration.raised(diagnostic.into(), Position::NONE))?;
         let loaded = locked(&self.loaded).get(&**parsed.file()).cloned();
         if let Some(module) = loaded {
             return Ok(module);
@@ -59,7 +59,7 @@ impl Modules {
         let begin = locked(&self.loading).iter().position(|file| file == parsed.file());
         if let Some(begin) = begin {
             let stop = self.circular(begin, parsed.file(), site);
-            return Err(self.session.raised(stop, Position::NONE));
+            return Err(self.declaration.raised(stop, Position::NONE));
         }
         locked(&self.loading).push(parsed.file().clone());
         let module = self.run(engine, &parsed, site);
@@ -70,18 +70,18 @@ impl Modules {
     }
 
     fn run(&self, engine: &Engine, parsed: &Parsed, site: Site) -> Result<rhai::Module, Box<EvalAltResult>> {
-        let _crossing = Crossing::at(&self.session, site);
+        let _crossing = Crossing::at(&self.declaration, site);
         let mut module = rhai::Module::new();
         module.set_id(&**parsed.file());
         for ParsedPart { file, ast } in &parsed.parts {
             if !file.starts_with(STDLIB_FOLDER) {
                 self.check(engine, ast, file)
-                    .map_err(|diagnostic| self.session.raised(diagnostic.into(), Position::NONE))?;
+                    .map_err(|diagnostic| self.declaration.raised(diagnostic.into(), Position::NONE))?;
             }
             let inner = rhai::Module::eval_ast_as_new(Scope::new(), ast, engine)
-                .map_err(|error| diagnose::why_ended(&self.session, engine, *error, file))
-                .map_err(|stop| self.session.raised(stop, Position::NONE))?;
-            enclose(&self.session, ast, inner, file, &mut module);
+                .map_err(|error| diagnose::why_ended(&self.declaration, engine, *error, file))
+                .map_err(|stop| self.declaration.raised(stop, Position::NONE))?;
+            enclose(&self.declaration, ast, inner, file, &mut module);
         }
         module.build_index();
         Ok(module)
@@ -97,7 +97,7 @@ impl Modules {
         let diagnostic = Diagnostic::new(format!("modules import each other in a circle: {}", chain.join(" → ")))
             .at(site.into(), "this closes the circle")
             .help("move what both need to a module of its own");
-        complete(diagnostic, &self.session.state().sources).into()
+        complete(diagnostic, &self.declaration.state().sources).into()
     }
 }
 
@@ -112,7 +112,7 @@ impl ModuleResolver for Resolver {
         path: &str,
         position: Position,
     ) -> Result<Shared<rhai::Module>, Box<EvalAltResult>> {
-        let site = Site::new(self.0.session.file(source), position);
+        let site = Site::new(self.0.declaration.file(source), position);
         self.0.load(engine, path, site)
     }
 

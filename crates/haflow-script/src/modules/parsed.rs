@@ -1,10 +1,10 @@
 //! Modules as they are before they run: found, read and parsed.
 
+use crate::declaration::Declaration;
 use crate::errors::diagnose;
 use crate::modules::escapes::warn_of_escapes;
 use crate::modules::jail;
 use crate::place::{Site, complete, straightened};
-use crate::session::Session;
 use crate::sized;
 use crate::stdlib::{Part, stdlib};
 use haflow_model::{Diagnostic, nearest};
@@ -33,13 +33,13 @@ impl Parsed {
 
 /// Finds and parses modules, each once.
 pub(crate) struct Parser {
-    session: Arc<Session>,
+    declaration: Arc<Declaration>,
     parsed: Mutex<BTreeMap<String, Arc<Parsed>>>,
 }
 
 impl Parser {
-    pub(crate) fn new(session: Arc<Session>) -> Self {
-        Self { session, parsed: Mutex::default() }
+    pub(crate) fn new(declaration: Arc<Declaration>) -> Self {
+        Self { declaration, parsed: Mutex::default() }
     }
 
     /// The module of that name, parsed. `site` is where it is asked for.
@@ -50,7 +50,7 @@ impl Parser {
         }
         let parsed = if let Some(module) = stdlib().iter().find(|module| module.name == name) {
             let parsed = |part: &'static Part| ParsedPart {
-                file: self.session.add_source(part.file, part.text),
+                file: self.declaration.add_source(part.file, part.text),
                 ast: embedded(engine, part),
             };
             Arc::new(Parsed { parts: module.parts.iter().map(parsed).collect() })
@@ -62,16 +62,16 @@ impl Parser {
     }
 
     fn parse_file(&self, engine: &Engine, name: &str, site: &Site) -> Result<Arc<Parsed>, Diagnostic> {
-        let session = &self.session;
+        let declaration = &self.declaration;
         let path = format!("{name}.rhai");
-        let file = session.folder.join(&path).display().to_string();
+        let file = declaration.folder.join(&path).display().to_string();
         let wrong = |message: String, help: String| {
             let diagnostic = Diagnostic::new(message).at(site.clone().into(), "").help(help);
-            complete(diagnostic, &session.state().sources)
+            complete(diagnostic, &declaration.state().sources)
         };
-        let real = jail::inside(&session.folder, &session.folder, Path::new(&path)).map_err(|why| {
+        let real = jail::inside(&declaration.folder, &declaration.folder, Path::new(&path)).map_err(|why| {
             let near = nearest(name, stdlib().iter().map(|module| module.name)).map(str::to_owned);
-            let help = match near.or_else(|| neighbour(&session.folder, name)) {
+            let help = match near.or_else(|| neighbour(&declaration.folder, name)) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => "a module is one of haflow's own, or a file in the playbook's folder".to_owned(),
             };
@@ -81,13 +81,13 @@ impl Parser {
             .map_err(|error| wrong(format!("failed to read the module `{name}`: {error}"), file.clone()))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| wrong(format!("the module `{name}` isn't UTF-8"), format!("save {file} as UTF-8")))?;
-        let file = session.add_source(&file, &text);
+        let file = declaration.add_source(&file, &text);
         let mut ast = engine.compile(&*straightened(&text)).map_err(|error| {
             let diagnostic = diagnose::syntax(&error, &file, &text).at(site.clone().into(), "imported here");
-            complete(diagnostic, &session.state().sources)
+            complete(diagnostic, &declaration.state().sources)
         })?;
         ast.set_source(&*file);
-        warn_of_escapes(session, &text, &file);
+        warn_of_escapes(declaration, &text, &file);
         Ok(Arc::new(Parsed { parts: vec![ParsedPart { file, ast }] }))
     }
 }

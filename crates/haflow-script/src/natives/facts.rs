@@ -10,12 +10,12 @@ use crate::calls::options::Options;
 use crate::calls::register::Natives;
 use crate::calls::task_options;
 use crate::calls::values::{HostHandle, from_value, text, to_value};
+use crate::declaration::Declaration;
+use crate::declaration::guess::Guessed;
+use crate::declaration::stand_ins::{in_order, lend, unreached, wait_for, why_unknown};
+use crate::declaration::stop::Stop;
 use crate::errors::problem::{Problem, Raise};
 use crate::request::{FactFailure, FactQuery, FactsRead, Unreached};
-use crate::session::Session;
-use crate::session::guess::Guessed;
-use crate::session::stand_ins::{in_order, lend, unreached, wait_for, why_unknown};
-use crate::session::stop::Stop;
 use crate::stdlib::is_embedded;
 use haflow_model::{Diagnostic, Host, HostName, Param, Value};
 use rhai::Dynamic;
@@ -59,7 +59,7 @@ fn own(call: &Call<'_>, [host, name, options]: [Dynamic; 3]) -> Result<Dynamic, 
         .map_err(|why| Problem::new(format!("option `assume` can't be that: {why}")).option("assume"))?;
     let otherwise = options.any("unreached");
     let same = (probe.clone(), format!("{params:?}"));
-    let mut state = call.session.state();
+    let mut state = call.declaration.state();
     if *state.fact_probes.entry(name.to_string()).or_insert_with(|| same.clone()) != same {
         return Err(Problem::new(format!("fact `{name}` is defined twice, with another probe or other params"))
             .help("a fact is read once for all hosts; give this one a name of its own")
@@ -77,49 +77,49 @@ fn known_or_read(
     name: &str,
     otherwise: Option<Dynamic>,
 ) -> Result<Dynamic, Raise> {
-    let session = call.session;
-    if let Some(value) = known(&session.state().known, name, &host.name) {
+    let declaration = call.declaration;
+    if let Some(value) = known(&declaration.state().known, name, &host.name) {
         return Ok(value);
     }
     let for_stdlib = is_embedded(&call.site().file);
-    let unknown = || session.state().is_unknown(&host.name);
+    let unknown = || declaration.state().is_unknown(&host.name);
     if unknown()
         && let Some(value) = otherwise.clone()
     {
         // The author of the fact has said what holds then.
         return Ok(value);
     }
-    let stand_in = session.state().stand_ins.get(name).and_then(|values| values.get(&host.name)).cloned();
+    let stand_in = declaration.state().stand_ins.get(name).and_then(|values| values.get(&host.name)).cloned();
     let value = if let Some(value) = stand_in {
         value
     } else {
         let query = query();
-        read(session, &query)?;
+        read(declaration, &query)?;
         if !unknown() {
-            return Ok(known(&session.state().known, name, &host.name).unwrap_or_default());
+            return Ok(known(&declaration.state().known, name, &host.name).unwrap_or_default());
         }
         if let Some(value) = otherwise {
             return Ok(value);
         }
-        stand_in_for(session, host, &query)?
+        stand_in_for(declaration, host, &query)?
     };
     if for_stdlib {
-        lend(session, &host.name, name);
+        lend(declaration, &host.name, name);
         return Ok(from_value(&value));
     }
     note_guess(call, &host.name);
-    Ok(from_value(&session.guess.of(name == FactQuery::Standard.name(), &value)))
+    Ok(from_value(&declaration.guess.of(name == FactQuery::Standard.name(), &value)))
 }
 
 /// Remembers where the playbook's own code asked first for a fact that nobody knows.
 fn note_guess(call: &Call<'_>, host: &HostName) {
     let trace = call.trace();
-    let message = format!("{}, and this line asks for its facts", why_unknown(call.session, host));
-    let mut diagnostic = Diagnostic::new(message).at(trace.place, "").help(wait_for(call.session, host));
+    let message = format!("{}, and this line asks for its facts", why_unknown(call.declaration, host));
+    let mut diagnostic = Diagnostic::new(message).at(trace.place, "").help(wait_for(call.declaration, host));
     if let Some(inner) = trace.declared_in {
         diagnostic = diagnostic.at(inner, "it is called here");
     }
-    call.session.state().guessed.get_or_insert(Guessed::at(diagnostic));
+    call.declaration.state().guessed.get_or_insert(Guessed::at(diagnostic));
 }
 
 fn known(facts: &BTreeMap<String, BTreeMap<HostName, Dynamic>>, name: &str, host: &HostName) -> Option<Dynamic> {
@@ -127,10 +127,10 @@ fn known(facts: &BTreeMap<String, BTreeMap<HostName, Dynamic>>, name: &str, host
 }
 
 /// Reads a fact of all hosts that the script has, at once: it will ask for the others next.
-fn read(session: &Session, query: &FactQuery) -> Result<(), Raise> {
+fn read(declaration: &Declaration, query: &FactQuery) -> Result<(), Raise> {
     let name = query.name();
     let hosts: Vec<Host> = {
-        let state = session.state();
+        let state = declaration.state();
         let known = state.facts.get(name);
         let missing =
             |host: &&Host| !known.is_some_and(|known| known.contains_key(&host.name)) && !state.is_unknown(&host.name);
@@ -140,8 +140,8 @@ fn read(session: &Session, query: &FactQuery) -> Result<(), Raise> {
         return Ok(());
     }
     let FactsRead { mut values, unreached, left_out } =
-        session.ask(query.clone(), hosts.clone()).map_err(|failures| Raise::Stop(Stop::Facts(failures)))?;
-    let mut state = session.state();
+        declaration.ask(query.clone(), hosts.clone()).map_err(|failures| Raise::Stop(Stop::Facts(failures)))?;
+    let mut state = declaration.state();
     for failure in unreached {
         state.unreached.insert(failure.host.clone(), Unreached { failure, like: None });
     }
@@ -160,17 +160,17 @@ fn read(session: &Session, query: &FactQuery) -> Result<(), Raise> {
 
 /// What stands in for a fact of a host that can't be reached: what the first host has that was read. Later
 /// questions get the same.
-fn stand_in_for(session: &Session, host: &Host, query: &FactQuery) -> Result<Value, Raise> {
+fn stand_in_for(declaration: &Declaration, host: &Host, query: &FactQuery) -> Result<Value, Raise> {
     let name = query.name();
-    let mut state = session.state();
-    let read = in_order(session, &state)
+    let mut state = declaration.state();
+    let read = in_order(declaration, &state)
         .find_map(|host| Some((host.name.clone(), state.facts.get(name)?.get(&host.name)?.clone())));
     let (like, mut value) = if let Some((like, value)) = read {
         (Some(like), value)
     } else if let Ok(value) = assumed(query, host) {
         (None, value)
     } else {
-        let failures = unreached(session, &state).into_iter().map(|host| host.failure).collect();
+        let failures = unreached(declaration, &state).into_iter().map(|host| host.failure).collect();
         return Err(Raise::Stop(Stop::Facts(failures)));
     };
     if *query == FactQuery::Standard {

@@ -4,10 +4,10 @@ use crate::calls::call::Call;
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
 use crate::calls::values::{HostHandle, from_value, shown, text};
+use crate::declaration::Declaration;
 use crate::errors::problem::{Problem, Raise};
 use crate::natives::facts;
 use crate::request::GroupNeed;
-use crate::session::Session;
 use haflow_model::{Host, Inventory, nearest};
 use rhai::{Dynamic, ImmutableString, Map};
 use std::sync::Arc;
@@ -52,12 +52,12 @@ fn group(call: &Call<'_>, [name, options]: [Dynamic; 2]) -> Result<Dynamic, Rais
     if need.lab < at_least {
         return Err(Problem::new("`lab` is fewer hosts than `at_least`").option("lab").into());
     }
-    let Some(inventory) = &call.session.inventory else {
-        let lab = note_need(call.session, need);
-        return Ok(hand_out(call.session, imagined(&name, lab)));
+    let Some(inventory) = &call.declaration.inventory else {
+        let lab = note_need(call.declaration, need);
+        return Ok(hand_out(call.declaration, imagined(&name, lab)));
     };
     let members = members(inventory, &name, at_least)?;
-    note_need(call.session, need);
+    note_need(call.declaration, need);
     let one_of = |count: usize| if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") };
     if members.is_empty() && at_least > 0 {
         return Err(Problem::new(format!("group `{name}` has no hosts"))
@@ -70,7 +70,7 @@ fn group(call: &Call<'_>, [name, options]: [Dynamic; 2]) -> Result<Dynamic, Rais
             .help("add hosts to it in the inventory")
             .into());
     }
-    Ok(hand_out(call.session, members))
+    Ok(hand_out(call.declaration, members))
 }
 
 /// A group that may be empty may be missing as well, unless the inventory has one of almost that name.
@@ -95,9 +95,9 @@ fn members(inventory: &Inventory, name: &str, at_least: usize) -> Result<Vec<Hos
 
 fn host(call: &Call<'_>, [name]: [Dynamic; 1]) -> Result<Dynamic, Raise> {
     let name = text(&name, "host")?;
-    let host = match &call.session.inventory {
+    let host = match &call.declaration.inventory {
         None => {
-            let state = call.session.state();
+            let state = call.declaration.state();
             let known = state.hosts.iter().find(|host| host.name.as_str() == &*name);
             known.cloned().unwrap_or_else(|| Host::named(&*name))
         }
@@ -109,32 +109,32 @@ fn host(call: &Call<'_>, [name]: [Dynamic; 1]) -> Result<Dynamic, Raise> {
             }
         })?,
     };
-    let mut state = call.session.state();
+    let mut state = call.declaration.state();
     if !state.named.contains(&host.name) {
         state.named.push(host.name.clone());
     }
     drop(state);
-    let mut handed = hand_out(call.session, vec![host]).cast::<rhai::Array>();
+    let mut handed = hand_out(call.declaration, vec![host]).cast::<rhai::Array>();
     Ok(handed.pop().unwrap_or_default())
 }
 
 fn hosts(call: &Call<'_>) -> Result<Dynamic, Raise> {
-    let session = call.session;
-    let hosts = if let Some(inventory) = &session.inventory {
+    let declaration = call.declaration;
+    let hosts = if let Some(inventory) = &declaration.inventory {
         if inventory.hosts.is_empty() {
             return Err(Problem::new("the inventory has no hosts").help("add hosts to it").into());
         }
         inventory.hosts.clone()
     } else {
-        let so_far = session.state().hosts.clone();
+        let so_far = declaration.state().hosts.clone();
         if so_far.is_empty() {
-            note_need(session, GroupNeed { name: "all".to_owned(), at_least: 1, lab: LAB, help: None });
+            note_need(declaration, GroupNeed { name: "all".to_owned(), at_least: 1, lab: LAB, help: None });
             imagined("host", LAB)
         } else {
             so_far
         }
     };
-    Ok(hand_out(session, hosts))
+    Ok(hand_out(declaration, hosts))
 }
 
 /// Makes up hosts that are called after their group.
@@ -144,8 +144,8 @@ fn imagined(name: &str, count: usize) -> Vec<Host> {
 }
 
 /// Notes what the playbook needs of a group. Returns how many hosts a lab boots for it.
-fn note_need(session: &Session, need: GroupNeed) -> usize {
-    let mut state = session.state();
+fn note_need(declaration: &Declaration, need: GroupNeed) -> usize {
+    let mut state = declaration.state();
     if let Some(known) = state.groups.iter_mut().find(|known| known.name == need.name) {
         known.at_least = known.at_least.max(need.at_least);
         known.lab = known.lab.max(need.lab);
@@ -158,8 +158,8 @@ fn note_need(session: &Session, need: GroupNeed) -> usize {
 }
 
 /// Gives hosts to the script, and remembers that it has them.
-fn hand_out(session: &Session, hosts: Vec<Host>) -> Dynamic {
-    let mut state = session.state();
+fn hand_out(declaration: &Declaration, hosts: Vec<Host>) -> Dynamic {
+    let mut state = declaration.state();
     let handles = hosts
         .into_iter()
         .map(|host| {

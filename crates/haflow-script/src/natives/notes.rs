@@ -5,9 +5,9 @@ use crate::calls::options::{as_map, truth, unknown_option};
 use crate::calls::register::Natives;
 use crate::calls::task_options::{BY_ITSELF, COMMON};
 use crate::calls::values::{shown, text, to_value, type_word};
+use crate::declaration::state::Lent;
 use crate::errors::problem::{Problem, Raise};
 use crate::request::{Note, NoteKind};
-use crate::session::state::Lent;
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use std::any::TypeId;
 
@@ -73,7 +73,7 @@ fn printed(call: &Call<'_>, value: Dynamic) -> Result<String, Raise> {
 
 fn note(call: &Call<'_>, kind: NoteKind, text: String) {
     let place = call.trace().place;
-    let mut state = call.session.state();
+    let mut state = call.declaration.state();
     // A call into the stdlib that has got a made-up value may speak of that as if it were known.
     if !state.lent.iter().any(Lent::is_made_up) {
         state.notes.push(Note { kind, place, text });

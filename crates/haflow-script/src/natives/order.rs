@@ -30,7 +30,7 @@ fn barrier(call: &Call<'_>, hosts: &Dynamic, name: &str) -> Result<Dynamic, Rais
     let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
     let place = call.trace().place;
     let name = label(name);
-    let node = call.session.state().draft.barrier(&name, &names, place);
+    let node = call.declaration.state().draft.barrier(&name, &names, place);
     Ok(Dynamic::from(TaskHandle { node, id: name.into(), prints: false }))
 }
 
@@ -39,16 +39,16 @@ fn batches(call: &Call<'_>, hosts: &Dynamic, size: usize, name: &str, body: &Dyn
     let hosts = values::hosts(hosts, call.name)?;
     let body = closure(call, body, "|node| …")?;
     let place = call.trace().place;
-    let outer = call.session.state().draft.set_floor(None);
-    call.session.state().draft.set_floor(outer);
+    let outer = call.declaration.state().draft.set_floor(None);
+    call.declaration.state().draft.set_floor(outer);
     let mut result = Ok(());
     for (number, batch) in hosts.chunks(size).enumerate() {
-        let first = call.session.state().draft.next_id();
+        let first = call.declaration.state().draft.next_id();
         result = batch.iter().try_for_each(|host: &HostHandle| run(call, &body, vec![Dynamic::from(host.clone())]));
         if result.is_err() {
             break;
         }
-        let mut state = call.session.state();
+        let mut state = call.declaration.state();
         let last = (number + 1) * size >= hosts.len();
         // A batch that declared nothing has nothing to wait for.
         if !last && state.draft.next_id() != first {
@@ -56,7 +56,7 @@ fn batches(call: &Call<'_>, hosts: &Dynamic, size: usize, name: &str, body: &Dyn
             state.draft.set_floor(Some(end));
         }
     }
-    call.session.state().draft.set_floor(outer);
+    call.declaration.state().draft.set_floor(outer);
     result.map(|()| Dynamic::UNIT)
 }
 
@@ -67,12 +67,12 @@ fn parallel(call: &Call<'_>, [branches]: [Dynamic; 1]) -> Result<Dynamic, Raise>
             .into());
     };
     let branches = branches.iter().map(|branch| closure(call, branch, "|| …")).collect::<Result<Vec<_>, _>>()?;
-    call.session.state().draft.open_parallel();
+    call.declaration.state().draft.open_parallel();
     for branch in &branches {
         run(call, branch, Vec::new())?;
-        call.session.state().draft.end_branch();
+        call.declaration.state().draft.end_branch();
     }
-    call.session.state().draft.close_parallel();
+    call.declaration.state().draft.close_parallel();
     Ok(Dynamic::UNIT)
 }
 

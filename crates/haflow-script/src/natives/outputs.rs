@@ -68,7 +68,7 @@ fn unknown_now(natives: &mut Natives<'_>) {
             .help("only `read` and `act` have one: declare a `read` after it")
             .into())
     });
-    // The interpreter swallows an error of to_string; the session remembers it, and the script ends at its
+    // The interpreter swallows an error of to_string; the declaration remembers it, and the script ends at its
     // next step.
     natives.method::<OutputHandle, 1>("to_string", |_, [output]| Err(only_later(&output, "put into a text").into()));
     for operator in ["==", "!=", "<", ">", "<=", ">=", "+", "-"] {
@@ -101,12 +101,12 @@ fn test(call: &Call<'_>, output: &Dynamic, test: Test) -> Result<Dynamic, Raise>
 
 pub(crate) fn check_regex(call: &Call<'_>, pattern: &str) -> Result<(), Problem> {
     let key = format!("regex {pattern}");
-    if call.session.state().checked.contains(&key) {
+    if call.declaration.state().checked.contains(&key) {
         return Ok(());
     }
     match regex::Regex::new(pattern) {
         Ok(_) => {
-            call.session.state().checked.insert(key);
+            call.declaration.state().checked.insert(key);
             Ok(())
         }
         Err(error) => {
@@ -130,7 +130,7 @@ fn after(call: &Call<'_>, [task, other]: [Dynamic; 2]) -> Result<Dynamic, Raise>
                 .help("name the task that it shall come after, or leave `after` out")
                 .into());
         }
-        call.session.state().draft.edge(from, to, EdgeKind::Order, place.clone());
+        call.declaration.state().draft.edge(from, to, EdgeKind::Order, place.clone());
     }
     Ok(task)
 }

@@ -4,10 +4,10 @@ use crate::calls::call::Call;
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
 use crate::calls::values::{from_value, shown, text, to_value, type_word};
+use crate::declaration::Declaration;
 use crate::errors::problem::{Problem, Raise};
 use crate::place::complete;
 use crate::request::{Note, NoteKind, ParamDecl, ParamType};
-use crate::session::Session;
 use haflow_model::{Diagnostic, Value, nearest};
 use rhai::Dynamic;
 
@@ -34,11 +34,11 @@ fn param(call: &Call<'_>, [name, default, options]: [Dynamic; 3]) -> Result<Dyna
     };
     let one_of = one_of(&mut options, kind)?;
     let help = options.text("help")?.map(Into::into);
-    let given = call.session.given.get(&*name);
+    let given = call.declaration.given.get(&*name);
     let value = match (given, &default) {
         (Some(given), _) => parse(given, kind).ok_or_else(|| malformed(&name, given, kind))?,
         (None, Some(default)) => default.clone(),
-        (None, None) if call.session.inventory.is_none() => placeholder(&name, kind, &one_of),
+        (None, None) if call.declaration.inventory.is_none() => placeholder(&name, kind, &one_of),
         (None, None) => return Err(missing(&name, kind, &one_of, help.as_deref()).into()),
     };
     if !one_of.is_empty() && !one_of.contains(&value) {
@@ -47,7 +47,7 @@ fn param(call: &Call<'_>, [name, default, options]: [Dynamic; 3]) -> Result<Dyna
     let result = from_value(&value);
     let place = call.trace().place;
     let decl = ParamDecl { name: name.into(), kind, default, help, one_of, value, given: given.is_some(), place };
-    let mut state = call.session.state();
+    let mut state = call.declaration.state();
     match state.params.iter().find(|known| known.name == decl.name) {
         Some(known) if known.default == decl.default && known.kind == decl.kind => Ok(result),
         Some(known) => Err(Problem::new(format!("param `{}` is taken twice, with another default", decl.name))
@@ -169,11 +169,11 @@ fn second(given: &str) -> Option<&str> {
 
 /// What is wrong where one value has another param of the playbook in it. Of what only reads like one, it is
 /// warned.
-pub(crate) fn several_in_one(session: &Session) -> Option<Diagnostic> {
-    let mut state = session.state();
+pub(crate) fn several_in_one(declaration: &Declaration) -> Option<Diagnostic> {
+    let mut state = declaration.state();
     let mut warned = Vec::new();
     for param in state.params.iter().filter(|param| param.given) {
-        let Some(given) = session.given.get(&param.name) else { continue };
+        let Some(given) = declaration.given.get(&param.name) else { continue };
         let Some(other) = second(given) else { continue };
         let name = &param.name;
         let help = each_its_own(name, other);
@@ -233,11 +233,11 @@ fn placeholder(name: &str, kind: ParamType, one_of: &[Value]) -> Value {
 }
 
 /// What is wrong if a param was given that the playbook doesn't take.
-pub(crate) fn unknown_param(session: &Session) -> Option<Diagnostic> {
-    let state = session.state();
+pub(crate) fn unknown_param(declaration: &Declaration) -> Option<Diagnostic> {
+    let state = declaration.state();
     let names: Vec<&str> = state.params.iter().map(|param| param.name.as_str()).collect();
-    let unknown = session.given.keys().find(|given| !names.contains(&given.as_str()))?;
-    let diagnostic = Diagnostic::new(format!("`{}` takes no param `{unknown}`", session.playbook));
+    let unknown = declaration.given.keys().find(|given| !names.contains(&given.as_str()))?;
+    let diagnostic = Diagnostic::new(format!("`{}` takes no param `{unknown}`", declaration.playbook));
     Some(match nearest(unknown, names.iter().copied()) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None if names.is_empty() => diagnostic.help("it takes none at all"),

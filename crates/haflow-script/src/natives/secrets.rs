@@ -15,7 +15,7 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.engine.register_type_with_name::<SecretHandle>("Secret");
     natives.add("secret", secret);
     natives.engine.register_fn("to_debug", |secret: &mut SecretHandle| word(&secret.0));
-    // The interpreter swallows an error of to_string; the session remembers it, and the script ends at its
+    // The interpreter swallows an error of to_string; the declaration remembers it, and the script ends at its
     // next step.
     natives.method::<SecretHandle, 1>("to_string", |_, [secret]| Err(refused(&secret, "put into a text").into()));
     for operator in ["==", "!=", "<", ">", "<=", ">=", "+", "-", "+="] {
@@ -36,7 +36,7 @@ fn secret(call: &Call<'_>, [name]: [Dynamic; 1]) -> Result<Dynamic, Raise> {
     name_of(&given)?;
     let name = given.to_string();
     let place = call.trace().place;
-    let mut state = call.session.state();
+    let mut state = call.declaration.state();
     if !state.secrets.iter().any(|need| need.name == name) {
         state.secrets.push(SecretNeed { name: name.clone(), place });
     }

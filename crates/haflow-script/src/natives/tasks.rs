@@ -5,10 +5,10 @@ use crate::calls::options::Options;
 use crate::calls::register::Natives;
 use crate::calls::task_options::{COMMON, Common, expect, params, probe, script, things, want};
 use crate::calls::values::{HostHandle, OutputHandle, TaskHandle};
+use crate::declaration::stop::Stop;
 use crate::errors::problem::{Problem, Raise};
 use crate::label::label;
 use crate::place::complete;
-use crate::session::stop::Stop;
 use haflow_model::{
     Act, Action, EdgeKind, Ensure, FileState, Gate, HostName, OutputRef, Param, Probe, Read, Scope, Task, Thing,
     Things, Value,
@@ -151,7 +151,7 @@ impl Head {
             declared_in: trace.declared_in,
         };
         let id = task.id();
-        let mut state = call.session.state();
+        let mut state = call.declaration.state();
         let node = match state.draft.task(task) {
             Ok(node) => node,
             Err(diagnostic) => {

@@ -3,11 +3,11 @@
 use crate::calls::call::Call;
 use crate::calls::register::Natives;
 use crate::calls::values::{SecretHandle, text, to_value, too_deep};
+use crate::declaration::stop::Stop;
 use crate::errors::problem::{Problem, Raise};
 use crate::limits::MAX_VALUE_DEPTH;
 use crate::modules::jail;
 use crate::place::complete;
-use crate::session::stop::Stop;
 use crate::sized;
 use haflow_model::{Diagnostic, Place, SecretPart, SecretText};
 use minijinja::syntax::SyntaxConfig;
@@ -48,14 +48,14 @@ fn template(call: &Call<'_>, [path, data]: [Dynamic; 2]) -> Result<Dynamic, Rais
     let path = text(&path, "template")?;
     let data = values(&data, "template")?;
     let (name, file) = jail::beside(call, &path, "template")?;
-    let mut state = call.session.state();
+    let mut state = call.declaration.state();
     let mut environment = state.templates.take().unwrap_or_else(environment);
     drop(state);
     let rendered = load(call, &mut environment, &name, &file).and_then(|()| {
         let rendered = environment.get_template(&name).and_then(|template| template.render(&data.values));
         rendered.map_err(|error| wrong(call, &error, Some(&name)))
     });
-    call.session.state().templates = Some(environment);
+    call.declaration.state().templates = Some(environment);
     Ok(data.blanks.filled(rendered?)?)
 }
 
@@ -191,7 +191,7 @@ fn load(call: &Call<'_>, environment: &mut Environment<'static>, name: &str, fil
     let source =
         sized::read(file).map_err(|error| Problem::new(format!("failed to read the template `{name}`: {error}")))?;
     let source = String::from_utf8(source).map_err(|_| Problem::new(format!("the template `{name}` isn't UTF-8")))?;
-    call.session.add_source(name, &source);
+    call.declaration.add_source(name, &source);
     environment.add_template_owned(name.to_owned(), source).map_err(|error| wrong(call, &error, Some(name)))
 }
 
@@ -231,6 +231,6 @@ fn wrong(call: &Call<'_>, error: &minijinja::Error, name: Option<&str>) -> Raise
         _ => None,
     };
     diagnostic.help = help.map(str::to_owned);
-    let diagnostic = complete(diagnostic, &call.session.state().sources);
+    let diagnostic = complete(diagnostic, &call.declaration.state().sources);
     Raise::Stop(Stop::Diagnostic(diagnostic.into(), Some(trace.place)))
 }

@@ -64,15 +64,15 @@ fn push_line(text: &mut String, line: &str) {
 #[cfg(test)]
 mod tests {
     use crate::calls::register::Natives;
+    use crate::declaration::Declaration;
     use crate::reference::natives::NATIVES;
-    use crate::session::Session;
     use rhai::Engine;
     use std::collections::BTreeSet;
     use std::sync::{Arc, mpsc::channel};
 
     #[test]
     fn every_native_function_is_documented() {
-        let session = Arc::new(Session::new(
+        let declaration = Arc::new(Declaration::new(
             "p".into(),
             "".into(),
             None,
@@ -82,7 +82,7 @@ mod tests {
             channel().0,
         ));
         let mut engine = Engine::new_raw();
-        crate::natives::register(&mut Natives { engine: &mut engine, session: &session });
+        crate::natives::register(&mut Natives { engine: &mut engine, declaration: &declaration });
         let internal = ["to_string", "to_debug", "debug", "sleep", "timestamp", "exit"];
         let registered: BTreeSet<String> = engine
             .collect_fn_metadata(None, |function| Some(function.metadata.name.to_string()), false)

@@ -17,12 +17,12 @@ pub(super) struct Hosts {
     #[command(flatten)]
     keys: HostKeys,
     /// How to tell it
-    #[arg(long, value_enum, default_value_t = Told::Plain)]
-    format: Told,
+    #[arg(long, value_enum, default_value_t = HostsFormat::Plain)]
+    format: HostsFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Told {
+enum HostsFormat {
     /// For people
     Plain,
     /// One JSON object a line
@@ -46,12 +46,12 @@ impl Hosts {
         let reached = runtime.block_on(reach_all(&hosts));
         for reach in &reached {
             match self.format {
-                Told::Json => say(&crate::json::text(&reach.to_json())),
-                Told::Plain => print!("{}", clean(&lines(reach))),
+                HostsFormat::Json => say(&crate::json::text(&reach.to_json())),
+                HostsFormat::Plain => print!("{}", clean(&lines(reach))),
             }
         }
         let held_up = reached.iter().filter(|reach| !reach.is_fine()).count();
-        if self.format == Told::Plain {
+        if self.format == HostsFormat::Plain {
             let nameless = match reached.iter().filter(|reach| reach.lacks_names()).count() {
                 0 => String::new(),
                 hosts => format!(

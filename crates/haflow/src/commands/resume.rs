@@ -2,7 +2,7 @@ use super::options::{Others, Output};
 use super::run;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::journal::{self, Input, Journal, Kept};
+use crate::journal::{self, Input, Journal, KeptRun};
 use crate::secrets::marks::Marks;
 use crate::session::{HostKeys, Session};
 use clap::Args;
@@ -138,7 +138,7 @@ fn done() -> Outcome {
 }
 
 /// Why a run isn't resumed.
-fn refused(kept: &Kept, input: &Input, what: &str) -> Error {
+fn refused(kept: &KeptRun, input: &Input, what: &str) -> Error {
     Error::Journal {
         message: format!("run {} isn't resumed: {what}; nothing was changed", kept.run),
         help: format!("begin a new run, which takes it as it is now: {}", input.asked.command("run")),
@@ -146,7 +146,7 @@ fn refused(kept: &Kept, input: &Input, what: &str) -> Error {
 }
 
 /// Refuses secrets that aren't what they were: what has ended has the old ones.
-fn same_secrets(kept: &Kept, input: &Input, secrets: &Secrets) -> Result<(), Error> {
+fn same_secrets(kept: &KeptRun, input: &Input, secrets: &Secrets) -> Result<(), Error> {
     match input.secrets.changed(&Marks::of(secrets, &kept.run)?) {
         Some(changed) if !changed.is_empty() => {
             Err(refused(kept, input, &format!("the value of {} changed since", changed.join(", "))))
@@ -156,7 +156,7 @@ fn same_secrets(kept: &Kept, input: &Input, secrets: &Secrets) -> Result<(), Err
 }
 
 /// Declares what was run, once more.
-fn declare(kept: &Kept, input: &Input) -> Result<Session, Error> {
+fn declare(kept: &KeptRun, input: &Input) -> Result<Session, Error> {
     std::env::set_current_dir(&input.folder).map_err(|source| Error::Io {
         doing: "go back to the folder of the run,",
         path: input.folder.clone(),

@@ -1,7 +1,7 @@
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::say;
-use crate::secrets::file::{self, File, Kept};
+use crate::secrets::file::{self, Contents, File};
 use crate::secrets::{command_text, guard, prompt};
 use clap::{Args, Subcommand};
 use rustix::fs::statfs;
@@ -140,7 +140,7 @@ fn edit(file: &File) -> Result<(), Error> {
     run_editor(&path)?;
     let edited = std::fs::read_to_string(&path).map(Zeroizing::new).map_err(failed)?;
     drop(folder);
-    let kept: Kept = file.parse(&edited).map_err(|error| match error {
+    let kept: Contents = file.parse(&edited).map_err(|error| match error {
         Error::Secret { message, help } => Error::Secret { message: message + "; nothing was kept", help },
         error => error,
     })?;

@@ -1,6 +1,6 @@
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::journal::{self, History, Kept};
+use crate::journal::{self, History, KeptRun};
 use crate::json;
 use crate::plan_file::{Saved, last};
 use crate::report::{self, Format, Options, count, say};
@@ -39,7 +39,7 @@ pub(super) struct Why {
 /// What the task is of.
 enum Of {
     Plan(PathBuf),
-    Run(Kept),
+    Run(KeptRun),
 }
 
 impl Why {
@@ -98,7 +98,7 @@ fn of_plan(plan: &Path, task: &str, format: Format, options: Options) -> Result<
     Ok(report::of_plan(&saved, node, &sources, options))
 }
 
-fn of_run(kept: &Kept, task: &str, format: Format, options: Options) -> Result<String, Error> {
+fn of_run(kept: &KeptRun, task: &str, format: Format, options: Options) -> Result<String, Error> {
     let input = kept.input()?;
     // Asked first: what is written before the run ends is read after.
     let alive = kept.is_running();

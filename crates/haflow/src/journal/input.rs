@@ -1,7 +1,7 @@
 //! What was run.
 
 use crate::error::Error;
-use crate::kept::{Before, hash};
+use crate::kept::{KeptEdge, hash};
 use crate::secrets::marks::Marks;
 use crate::session::asked::Asked;
 use haflow_engine::Settings;
@@ -65,7 +65,7 @@ pub(crate) struct Linked {
     pub(crate) place: Place,
     /// What comes right before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) after: Vec<Before>,
+    pub(crate) after: Vec<KeptEdge>,
 }
 
 fn linked(graph: &Graph, id: NodeId) -> Linked {
@@ -73,7 +73,7 @@ fn linked(graph: &Graph, id: NodeId) -> Linked {
         Node::Task(task) => (task.id(), false, &task.place),
         Node::Barrier(barrier) => (barrier.name.clone(), true, &barrier.place),
     };
-    let after = graph.before(id).map(|edge| Before { node: edge.from.0, kind: edge.kind }).collect();
+    let after = graph.before(id).map(|edge| KeptEdge { node: edge.from.0, kind: edge.kind }).collect();
     Linked { name, barrier, place: place.clone(), after }
 }
 
@@ -134,7 +134,7 @@ impl Input {
 
     /// The ids of the tasks whose outputs others use; `None` where that wasn't kept.
     pub(crate) fn used(&self) -> Option<BTreeSet<String>> {
-        let data = |before: &&Before| before.kind == EdgeKind::Data;
+        let data = |before: &&KeptEdge| before.kind == EdgeKind::Data;
         let used = self.nodes.iter().flat_map(|node| node.after.iter().filter(data));
         let names = used.filter_map(|before| Some(self.nodes.get(before.node as usize)?.name.clone()));
         (!self.nodes.is_empty()).then(|| names.collect())

@@ -15,5 +15,5 @@ pub(crate) use input::{Input, Linked};
 #[cfg(fuzzing)]
 pub(crate) use read::Reader;
 pub(crate) use read::{is_of, slim};
-pub(crate) use runs::{Kept, all, find};
+pub(crate) use runs::{KeptRun, all, find};
 pub(crate) use write::Journal;

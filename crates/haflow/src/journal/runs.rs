@@ -19,13 +19,13 @@ const MOST: usize = 200;
 
 /// A run that is kept.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct KeptRun {
     /// Its id.
     pub(crate) run: String,
     folder: PathBuf,
 }
 
-impl Kept {
+impl KeptRun {
     /// What was run.
     pub(crate) fn input(&self) -> Result<Input, Error> {
         let path = self.folder.join(INPUT);
@@ -81,28 +81,28 @@ fn folder() -> Result<PathBuf, Error> {
 }
 
 /// All runs, the newest first.
-pub(crate) fn all() -> Result<Vec<Kept>, Error> {
+pub(crate) fn all() -> Result<Vec<KeptRun>, Error> {
     let folder = folder()?;
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(Error::Io { doing: "list the runs in", path: folder, source }),
     };
-    let mut runs: Vec<Kept> = entries
+    let mut runs: Vec<KeptRun> = entries
         .filter_map(Result::ok)
         .filter(|entry| entry.path().join(EVENTS).is_file())
-        .filter_map(|entry| Some(Kept { run: entry.file_name().into_string().ok()?, folder: entry.path() }))
+        .filter_map(|entry| Some(KeptRun { run: entry.file_name().into_string().ok()?, folder: entry.path() }))
         .collect();
     // An id tells the second; within one the folder tells which came first, where its file system does.
-    let made = |kept: &Kept| std::fs::metadata(&kept.folder).and_then(|folder| folder.created()).ok();
+    let made = |kept: &KeptRun| std::fs::metadata(&kept.folder).and_then(|folder| folder.created()).ok();
     let second =
-        |kept: &Kept| kept.run.rsplit_once('-').map_or_else(|| kept.run.clone(), |(second, _)| second.to_owned());
+        |kept: &KeptRun| kept.run.rsplit_once('-').map_or_else(|| kept.run.clone(), |(second, _)| second.to_owned());
     runs.sort_by_cached_key(|kept| Reverse((second(kept), made(kept), kept.run.clone())));
     Ok(runs)
 }
 
 /// The run of that id, or the only one whose id has that in it; without one, and for `last`, the last run.
-pub(crate) fn find(asked: Option<&str>) -> Result<Kept, Error> {
+pub(crate) fn find(asked: Option<&str>) -> Result<KeptRun, Error> {
     let mut runs = all()?;
     let usage = |message: String, help: &str| Error::Usage { message, help: help.into() };
     let Some(asked) = asked.filter(|asked| *asked != "last") else {

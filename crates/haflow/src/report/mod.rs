@@ -27,7 +27,7 @@ pub(crate) use text::{age, count, size};
 pub(crate) use why::{of_plan, of_run, run_as_json};
 
 use haflow_model::{Event, Record, Sources};
-use page::Look;
+use page::Layout;
 use screen::Screen;
 use state::State;
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -115,7 +115,7 @@ impl Reporter {
         let timed = matches!(sink, Sink::Lines(_));
         Self {
             state: State::default(),
-            story: Story { look: Look { color, width, verbose }, sources, timed },
+            story: Story { look: Layout { color, width, verbose }, sources, timed },
             sink,
             advice: None,
         }

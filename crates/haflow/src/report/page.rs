@@ -16,7 +16,7 @@ pub(super) enum Tone {
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct Layout {
     pub(super) color: bool,
     /// Columns.
     pub(super) width: usize,
@@ -26,14 +26,14 @@ pub(super) struct Look {
 /// Finished lines.
 #[derive(Debug)]
 pub(super) struct Page {
-    pub(super) look: Look,
+    pub(super) look: Layout,
     /// Blanks before each line.
     pub(super) indent: usize,
     text: String,
 }
 
 impl Page {
-    pub(super) fn new(look: Look) -> Self {
+    pub(super) fn new(look: Layout) -> Self {
         Self { look, indent: 0, text: String::new() }
     }
 
@@ -86,7 +86,7 @@ impl Page {
 }
 
 /// The text in the colour of its tone.
-pub(super) fn paint(look: Look, tone: Tone, text: &str) -> String {
+pub(super) fn paint(look: Layout, tone: Tone, text: &str) -> String {
     let style = match tone {
         _ if !look.color || text.is_empty() => return text.to_owned(),
         Tone::Plain => return text.to_owned(),

@@ -5,7 +5,7 @@
 //! isn't written into them. So indicatif makes the bar's line, and it is put here: by itself indicatif fills
 //! lines up to the width with blanks, and rests at their end.
 
-use super::page::Look;
+use super::page::Layout;
 use super::state::State;
 use super::story::rows;
 use super::text::{seconds, width};
@@ -130,7 +130,7 @@ impl Screen {
     }
 
     /// Shows the state.
-    pub(super) fn draw(&mut self, state: &State, now: u64, look: Look) {
+    pub(super) fn draw(&mut self, state: &State, now: u64, look: Layout) {
         if state.start.is_none() || state.total == 0 || state.ended {
             return;
         }

@@ -2,7 +2,7 @@
 
 use super::diff::diff;
 use super::excerpt::excerpt;
-use super::page::{Look, Page, Tone};
+use super::page::{Layout, Page, Tone};
 use super::state::{Running, State, Wrong};
 use super::text::{clean, count, cut, cut_middle, pad, seconds, span, width, wrap};
 use haflow_model::{Event, Failure, HostName, Outcome, Place, Record, Sources, TaskRef};
@@ -17,7 +17,7 @@ const WAITED_FOR: usize = 10;
 /// How events are told: with or without the time before each line.
 #[derive(Debug)]
 pub(super) struct Story {
-    pub(super) look: Look,
+    pub(super) look: Layout,
     pub(super) sources: Sources,
     pub(super) timed: bool,
 }

@@ -34,12 +34,12 @@ struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    records: VecDeque<(usize, Told)>,
+    records: VecDeque<(usize, Item)>,
     bytes: usize,
     closed: bool,
 }
 
-enum Told {
+enum Item {
     Record(Box<Record>),
     /// How many events weren't told.
     LeftOut(usize),
@@ -59,15 +59,15 @@ impl Waiting {
         let must = matches!(record.event, Event::RunFinished { .. } | Event::PlanFinished { .. } | Event::Interrupted);
         if must || self.bytes + size <= MOST_WAITING {
             self.bytes += size;
-            self.records.push_back((size, Told::Record(Box::new(record))));
-        } else if let Some((_, Told::LeftOut(number))) = self.records.back_mut() {
+            self.records.push_back((size, Item::Record(Box::new(record))));
+        } else if let Some((_, Item::LeftOut(number))) = self.records.back_mut() {
             *number += 1;
         } else {
-            self.records.push_back((0, Told::LeftOut(1)));
+            self.records.push_back((0, Item::LeftOut(1)));
         }
     }
 
-    fn next(&mut self) -> Option<Told> {
+    fn next(&mut self) -> Option<Item> {
         let (size, told) = self.records.pop_front()?;
         self.bytes -= size;
         Some(told)
@@ -141,8 +141,8 @@ fn tell(mut reporter: Reporter, queue: &Queue) {
         drop(waiting);
         queue.told.fetch_add(u64::from(next.is_some()), Ordering::Relaxed);
         match next {
-            Some(Told::Record(record)) => reporter.event(&record),
-            Some(Told::LeftOut(number)) => reporter.left_out(number),
+            Some(Item::Record(record)) => reporter.event(&record),
+            Some(Item::LeftOut(number)) => reporter.left_out(number),
             None => {}
         }
         if ticked.elapsed() >= TICK {
@@ -173,11 +173,11 @@ mod tests {
         }
         waiting.take(Record { at: 0, event: Event::Interrupted });
         assert!(waiting.bytes <= MOST_WAITING + 100);
-        let told: Vec<Told> = std::iter::from_fn(|| waiting.next()).collect();
+        let told: Vec<Item> = std::iter::from_fn(|| waiting.next()).collect();
         let (last, rest) = told.split_last().expect("there are some");
-        assert!(matches!(last, Told::Record(record) if record.event == Event::Interrupted));
+        assert!(matches!(last, Item::Record(record) if record.event == Event::Interrupted));
         let (left_out, records) = rest.split_last().expect("there are some");
-        let Told::LeftOut(number) = left_out else { panic!("some are left out") };
+        let Item::LeftOut(number) = left_out else { panic!("some are left out") };
         assert_eq!((records.len() + number, waiting.bytes), (100, 0));
     }
 }

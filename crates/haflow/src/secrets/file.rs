@@ -21,7 +21,7 @@ pub(crate) struct File {
 }
 
 /// What is in it, by name.
-pub(crate) type Kept = BTreeMap<String, Zeroizing<String>>;
+pub(crate) type Contents = BTreeMap<String, Zeroizing<String>>;
 
 impl File {
     pub(crate) fn new(path: PathBuf) -> Self {
@@ -46,7 +46,7 @@ impl File {
     }
 
     /// What is in it; `None` where there is no such file.
-    pub(crate) fn read(&self, stopped: &dyn Fn() -> bool) -> Result<Option<Kept>, Error> {
+    pub(crate) fn read(&self, stopped: &dyn Fn() -> bool) -> Result<Option<Contents>, Error> {
         self.text(stopped)?.map(|text| self.parse(&text)).transpose()
     }
 
@@ -82,8 +82,8 @@ impl File {
     }
 
     /// What such a text says.
-    pub(crate) fn parse(&self, text: &str) -> Result<Kept, Error> {
-        let kept: Kept = toml::from_str::<BTreeMap<String, String>>(text)
+    pub(crate) fn parse(&self, text: &str) -> Result<Contents, Error> {
+        let kept: Contents = toml::from_str::<BTreeMap<String, String>>(text)
             .map(|kept| kept.into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect())
             .map_err(|error| {
                 // Neither the line nor the message: both may hold a secret.
@@ -162,7 +162,7 @@ pub(crate) fn public() -> Result<String, Error> {
 }
 
 /// What is kept, as the text of the file.
-pub(crate) fn text(kept: &Kept) -> Zeroizing<String> {
+pub(crate) fn text(kept: &Contents) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(kept.values().map(|value| 6 * value.len() + 128).sum()));
     for (name, value) in kept {
         let value = Zeroizing::new(toml::Value::String(value.to_string()).to_string());
@@ -194,7 +194,7 @@ mod tests {
     fn what_is_kept_reads_back() {
         let values =
             ["plain", "it's \"quoted\"\nand\r\n\n$(more)\t\\ \u{1} ünïcödé 🦀", "'''\"\"\"", "\n", "trailing \n"];
-        let kept: Kept = values
+        let kept: Contents = values
             .iter()
             .enumerate()
             .map(|(at, value)| (format!("s{at}"), Zeroizing::new((*value).to_owned())))

@@ -94,7 +94,7 @@ impl Said<'_> {
         self.kept().is_some()
     }
 
-    fn kept(&self) -> Option<journal::Kept> {
+    fn kept(&self) -> Option<journal::KeptRun> {
         journal::find(Some(self.run)).ok().filter(|kept| kept.run == self.run)
     }
 }

@@ -47,20 +47,20 @@ fn pgp_key(call: &Call<'_>, [key, fingerprint, options]: [Dynamic; 3]) -> Result
         (Some(name), bytes)
     };
     let known = (bytes, pin, weak);
-    if let Some(armored) = call.session.state().pgp_keys.get(&known) {
+    if let Some(armored) = call.declaration.state().pgp_keys.get(&known) {
         return Ok(armored.clone().into());
     }
     let (bytes, pin, _) = &known;
-    let judged = packets(bytes).and_then(|bytes| judge(&bytes, Terms { pin, now: call.session.now, weak }));
+    let judged = packets(bytes).and_then(|bytes| judge(&bytes, Terms { pin, now: call.declaration.now, weak }));
     let armored = judged.map_err(|refusal| {
         let which = name.as_ref().map_or_else(|| "the key".to_owned(), |name| format!("the key `{name}`"));
         Problem::new(format!("{which} {}", refusal.what)).help(refusal.help).option("key")
     })?;
     if let Some(name) = name {
-        call.session.add_source(&name, &armored);
+        call.declaration.add_source(&name, &armored);
     }
     let armored = ImmutableString::from(armored);
-    call.session.state().pgp_keys.insert(known, armored.clone());
+    call.declaration.state().pgp_keys.insert(known, armored.clone());
     Ok(armored.into())
 }
 

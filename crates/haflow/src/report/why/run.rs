@@ -5,7 +5,7 @@ use crate::journal::{History, Linked, word};
 use crate::report::Options;
 use crate::report::diff::diff;
 use crate::report::excerpt::excerpt;
-use crate::report::page::{Look, Page, Tone};
+use crate::report::page::{Layout, Page, Tone};
 use crate::report::story::{Story, reasons};
 use crate::report::text::{count, local, local_names, span};
 use haflow_model::{EdgeKind, Event, HostName, Outcome, Record, Sources, State, Value};
@@ -21,7 +21,7 @@ const TIME: usize = 10;
 /// so.
 pub(crate) fn of_run(history: &History<'_>, node: &Linked, sources: Sources, options: Options) -> String {
     let Options { color, width, verbose } = options;
-    let look = Look { color, width, verbose };
+    let look = Layout { color, width, verbose };
     let mut page = Page::new(look);
     let host: HostName = node.name.split_once('/').map_or(node.name.as_str(), |(host, _)| host).into();
     let state = history.state(&node.name);

@@ -1,9 +1,9 @@
 //! What has been declared so far, and what is remembered meanwhile.
 
+use crate::declaration::guess::Guessed;
+use crate::declaration::stop::Stop;
 use crate::place::Site;
 use crate::request::{GroupNeed, Note, ParamDecl, RecordedFacts, SecretNeed, Unreached};
-use crate::session::guess::Guessed;
-use crate::session::stop::Stop;
 use haflow_model::{Draft, Host, HostName, NodeId, Probe, Sources, Value};
 use rhai::{Dynamic, ImmutableString};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

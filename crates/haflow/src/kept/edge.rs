@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Why a node comes after another one.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Before {
+pub(crate) struct KeptEdge {
     /// The number of the other one.
     pub(crate) node: u32,
     /// Why.

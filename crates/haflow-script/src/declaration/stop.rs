@@ -6,7 +6,7 @@ use rhai::Dynamic;
 use std::sync::Arc;
 
 /// Why a script ends before its end. It passes through the interpreter as an error of the script, so that the
-/// calls that led to it can be named; the session remembers it, so that no `try` catches it.
+/// calls that led to it can be named; the declaration remembers it, so that no `try` catches it.
 #[derive(Debug, Clone)]
 pub(crate) enum Stop {
     /// Something is wrong: a diagnostic that has its places already, and the playbook's call if it came from

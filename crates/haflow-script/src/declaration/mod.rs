@@ -6,12 +6,12 @@ pub(crate) mod stand_ins;
 pub(crate) mod state;
 pub(crate) mod stop;
 
+use crate::declaration::guess::Guess;
+use crate::declaration::state::State;
+use crate::declaration::stop::Stop;
 use crate::limits::{MAX_OPERATIONS, MAX_TIME};
 use crate::place::{Site, Trace};
 use crate::request::{FactFailure, FactQuery, FactsRead};
-use crate::session::guess::Guess;
-use crate::session::state::State;
-use crate::session::stop::Stop;
 use haflow_model::{Host, Inventory, Place};
 use jiff::Timestamp;
 use rhai::{Dynamic, EvalAltResult, Position};
@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One declaration under way.
-pub(crate) struct Session {
+pub(crate) struct Declaration {
     /// The playbook's file as places name it.
     pub(crate) playbook: Arc<str>,
     /// The folder that modules and templates are read from.
@@ -63,7 +63,7 @@ pub(crate) struct Ask {
     pub(crate) answer: Sender<Result<FactsRead, Vec<FactFailure>>>,
 }
 
-impl Session {
+impl Declaration {
     pub(crate) fn new(
         playbook: Arc<str>,
         folder: PathBuf,
@@ -122,7 +122,7 @@ impl Session {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// The error by which the script ends: the interpreter passes it on, and the session remembers it.
+    /// The error by which the script ends: the interpreter passes it on, and the declaration remembers it.
     #[expect(clippy::unnecessary_box_returns, reason = "it is what the interpreter takes")]
     pub(crate) fn raised(&self, stop: Stop, position: Position) -> Box<EvalAltResult> {
         self.stop(stop.clone());

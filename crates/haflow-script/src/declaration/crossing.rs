@@ -1,18 +1,18 @@
 //! Calls from one file into another.
 
+use crate::declaration::Declaration;
+use crate::declaration::stand_ins::returned;
 use crate::place::Site;
-use crate::session::Session;
-use crate::session::stand_ins::returned;
 use std::sync::Arc;
 
 /// A call from one file into another, until it is dropped.
-pub(crate) struct Crossing(Arc<Session>);
+pub(crate) struct Crossing(Arc<Declaration>);
 
 impl Crossing {
     /// Notes that one file calls into another at `site`.
-    pub(crate) fn at(session: &Arc<Session>, site: Site) -> Self {
-        session.state().crossings.push(site);
-        Self(session.clone())
+    pub(crate) fn at(declaration: &Arc<Declaration>, site: Site) -> Self {
+        declaration.state().crossings.push(site);
+        Self(declaration.clone())
     }
 }
 

@@ -23,7 +23,7 @@ pub use diagnostic::{Diagnostic, Label, Sources, nearest};
 pub use event::{Event, Failure, Outcome, PlanCounts, Record, RunCounts, TaskRef};
 pub use graph::{Barrier, Draft, Edge, EdgeKind, Graph, Node, NodeId};
 pub use inventory::{Host, HostName, Inventory, Transport};
-pub use pinned::{SYSTEM_FOLDERS, pinned};
+pub use pinned::{SYSTEM_FOLDERS, pinned, without_comments};
 pub use place::Place;
 pub use plan::{Assumed, Change, Decision, Diff, Plan, Planned};
 pub use secret::{REDACTED, Secret, SecretPart, SecretText, Secrets};

@@ -37,15 +37,16 @@ pub const SYSTEM_FOLDERS: [&str; 29] = [
 
 static PINNED: LazyLock<String> = LazyLock::new(|| {
     let mut text = format!("pin_system_folders='{}'\n", SYSTEM_FOLDERS.join(" "));
-    // It goes to each lane: without what is only for people.
-    for line in include_str!("pinned.sh").lines().map(str::trim_start) {
-        if !line.is_empty() && !line.starts_with('#') {
-            text.push_str(line);
-            text.push('\n');
-        }
-    }
+    text += &without_comments(include_str!("pinned.sh"));
     text
 });
+
+/// A shell's text without what is only for people: comments that are lines of their own, empty lines, and blanks
+/// before lines. In no text or here-document of it may there be any.
+pub fn without_comments(script: &str) -> String {
+    let lines = script.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
 
 /// The functions, as text that a script begins with. `pinned.sh` says what they do.
 pub fn pinned() -> &'static str {

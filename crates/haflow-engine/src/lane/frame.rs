@@ -125,7 +125,7 @@ impl Frame {
                 );
                 (format!("\n{delimiter}\n{FETCH}fi\n"), format!("{delimiter}\n{READ}"))
             }
-            Process::Forked | Process::Pinned => {
+            Process::Forked | Process::Taught(_) => {
                 text.push_str("(\n");
                 text.push_str(&begin);
                 ("\n) </dev/null 9<&-\n__haflow=$?\n".to_owned(), String::new())

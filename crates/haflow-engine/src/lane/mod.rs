@@ -10,7 +10,6 @@ use std::any::Any;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use zeroize::Zeroizing;
 
 /// Why a script's end isn't known.
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +72,8 @@ pub struct Lane {
     keeps: bool,
     /// Whether the host is locked for as long as this lane lives.
     pub(crate) locks: bool,
-    /// Whether it knows the functions of `pinned.sh`.
-    pinned: bool,
+    /// Whether it was taught the functions of [`Process::Taught`].
+    taught: bool,
     /// Keeps the connection open for as long as the lane lives.
     _guard: Box<dyn Any + Send>,
 }
@@ -115,7 +114,7 @@ impl Lane {
             boot: String::new(),
             keeps: false,
             locks: false,
-            pinned: false,
+            taught: false,
             _guard: Box::new(guard),
         };
         let hello = lane.frame();
@@ -178,24 +177,23 @@ impl Lane {
         };
         let encoded: Option<Vec<_>> = frames.iter().zip(scripts).map(encode).collect();
         let encoded = encoded.ok_or(LaneError::Unsendable)?;
-        // The functions of pinned.sh are long: a lane is taught them once. Within braces, as all that is
-        // sent: half of them are none.
-        let lesson = if !self.pinned && scripts.iter().any(|script| script.process == Process::Pinned) {
-            self.pinned = true;
-            format!("{{\n{}}}\n", haflow_model::pinned())
-        } else {
-            String::new()
-        };
-        let length = lesson.len() + encoded.iter().map(|frame| frame.len()).sum::<usize>();
-        let mut text = Zeroizing::new(String::with_capacity(length));
-        text.push_str(&lesson);
-        for frame in &encoded {
-            text.push_str(frame);
-        }
+        let lesson = scripts.iter().find_map(|script| match script.process {
+            Process::Taught(functions) if !self.taught => Some(functions),
+            _ => None,
+        });
+        self.taught |= lesson.is_some();
         // Written while the answer is read: neither side's buffers hold a large script and a large answer.
         let Self { stdin, stdout, stderr, .. } = self;
         let write = async {
-            stdin.write_all(text.as_bytes()).await?;
+            if let Some(functions) = lesson {
+                // Within braces, as all that is sent: half of them are none.
+                for text in ["{\n", functions, "}\n"] {
+                    stdin.write_all(text.as_bytes()).await?;
+                }
+            }
+            for frame in &encoded {
+                stdin.write_all(frame.as_bytes()).await?;
+            }
             stdin.flush().await
         };
         let read = async {

@@ -43,8 +43,9 @@ pub enum Process<'a> {
     Kept(&'a str),
     /// A fork of the lane's: for scripts whose syntax is known to be right.
     Forked,
-    /// The same, with the functions of `pinned.sh`, which the lane is taught once.
-    Pinned,
+    /// The same, with the functions of this text, which the lane is taught once. It is the same text for all
+    /// scripts of a lane.
+    Taught(&'a str),
     /// The lane's itself, which keeps what the script leaves: for what belongs to the lane.
     Lane,
 }

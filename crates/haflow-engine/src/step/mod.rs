@@ -44,7 +44,7 @@ fn probe<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
         Some(probe) => Some(Prepared { text: &probe.script, variables: task.variables(), process: Process::Own }),
         None => task.file().map(|wanted| {
             let (text, variables) = wanted.probe();
-            Prepared { text, variables, process: Process::Pinned }
+            Prepared { text, variables, process: Process::Taught(&file::FUNCTIONS) }
         }),
     }
 }
@@ -216,7 +216,7 @@ async fn apply_file(
         unreachable!("a file's look shows a file")
     };
     let (text, variables) = wanted.apply_and_probe(seen, matches!(sight, Sight::Before(_)))?;
-    let script = Script { text: &text, variables: &variables.0, process: Process::Pinned };
+    let script = Script { text: &text, variables: &variables.0, process: Process::Taught(&file::FUNCTIONS) };
     let output = lane.run(script, task.task.policy.timeout, kill).await?;
     if output.exit == 0 && output.stdout == file::MOVED {
         return Ok(None);
@@ -252,7 +252,7 @@ pub(crate) async fn apply_together(
     kill: &CancellationToken,
 ) -> Result<Together, Trouble> {
     let (text, variables) = chain::together(files);
-    let script = Script { text: &text, variables: &variables.0, process: Process::Pinned };
+    let script = Script { text: &text, variables: &variables.0, process: Process::Taught(&file::FUNCTIONS) };
     let timeout = tasks.iter().map(|task| task.task.policy.timeout).min().unwrap_or_default();
     let output = lane.run(script, timeout, kill).await?;
     let shown = match chain::came(&output, tasks.len()) {

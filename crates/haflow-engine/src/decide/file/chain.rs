@@ -2,7 +2,7 @@
 //! instead of one each.
 
 use super::seen::{FileSeen, Kind};
-use super::{SHORT, SHOW, Wanted};
+use super::{SHORT, Wanted};
 use crate::decide::digest::sha256;
 use crate::decide::known::Variables;
 use crate::lane::Output;
@@ -10,9 +10,7 @@ use haflow_model::{Content, FileState};
 use std::fmt::Write as _;
 use zeroize::Zeroizing;
 
-const CHAIN: &str = include_str!("chain.sh");
-
-/// What [`CHAIN`] prints where it isn't that simple.
+/// What `chain.sh` prints where it isn't that simple.
 const APART: &[u8] = b"apart\n";
 
 /// The longest content of a file in a chain, in bytes.
@@ -56,14 +54,14 @@ impl<'a> NewFile<'a> {
 /// The script that brings the files, which all go with one another, into their folder and shows each; and its
 /// variables.
 pub(crate) fn together(files: &[NewFile<'_>]) -> (String, Variables) {
-    let mut text = format!("{CHAIN}show_it() {{\n{SHOW}\n}}\nbegin\nset --\n");
+    let mut text = "file_chain_begin\nset --\n".to_owned();
     let first = files[0].wanted.file;
     let mut variables = vec![
         ("owner".to_owned(), first.owner.clone().unwrap_or_default()),
         ("group".to_owned(), first.group.clone().unwrap_or_default()),
         ("mode".to_owned(), first.mode.map(|mode| format!("{mode:o}")).unwrap_or_default()),
     ];
-    let mut shown = "end \"$@\"\nsee \"$@\"\nset +eu\nkind=file show=digest most=0\n".to_owned();
+    let mut shown = "file_chain_end \"$@\"\nfile_chain_see \"$@\"\nset +eu\nkind=file show=digest most=0\n".to_owned();
     for (n, file) in (1..).zip(files) {
         let content = file.wanted.content.expect("a new file has a content").variable();
         let short = if content.len() <= SHORT { content.len().to_string() } else { String::new() };
@@ -71,9 +69,9 @@ pub(crate) fn together(files: &[NewFile<'_>]) -> (String, Variables) {
         let of_file =
             [("path", file.wanted.file.path.clone()), ("digest", digest), ("short", short), ("wanted", content)];
         variables.extend(of_file.map(|(name, value)| (format!("{name}_{n}"), value)));
-        let _ = writeln!(text, "path=$path_{n} wanted=$wanted_{n}; put; set -- \"$@\" \"$stage/$pin_name\"");
+        let _ = writeln!(text, "path=$path_{n} wanted=$wanted_{n}; file_chain_put; set -- \"$@\" \"$stage/$pin_name\"");
         let _ = writeln!(shown, "path=$path_{n} content=$wanted_{n} digest=$digest_{n} short=$short_{n}");
-        shown += "show \"${files%%\"$pin_newline\"*}\"; files=${files#*\"$pin_newline\"}\n";
+        shown += "file_chain_show \"${files%%\"$pin_newline\"*}\"; files=${files#*\"$pin_newline\"}\n";
     }
     (text + &shown, Variables(variables))
 }

@@ -1,26 +1,26 @@
 # New files of one owner, group and mode come into one folder together: each is written beside it, all are synced,
 # and only then the first gets its name. Then each is shown as show.sh does it. Where it isn't that simple, `apart`
 # is printed, and nothing was changed. Where it fails, some may be there, each of them whole.
-set -eu
-pin_follow=no
-apart() { echo apart; exit 0; }
+file_chain_apart() { echo apart; exit 0; }
 # Writes $wanted for $path, and adds it to the names.
-put() {
+file_chain_put() {
   pin_name=${path##*/}
-  if [ -e "./$pin_name" ] || [ -L "./$pin_name" ]; then apart; fi
-  printf '%s' "$wanted" > "$stage/$pin_name" 2>/dev/null || apart
+  if [ -e "./$pin_name" ] || [ -L "./$pin_name" ]; then file_chain_apart; fi
+  printf '%s' "$wanted" > "$stage/$pin_name" 2>/dev/null || file_chain_apart
 }
 # Shows what is at $path, of which stat has printed $1.
-show() {
+file_chain_show() {
   pin_seen=$folders$1
   pin_weigh
   pin_name=${path##*/}
-  (show_it)
+  (file_show)
 }
-begin() {
-  pin_find "$path_1" || apart
+file_chain_begin() {
+  set -eu
+  pin_follow=no
+  pin_find "$path_1" || file_chain_apart
   pin_judge
-  if [ "$pin_trust" = no ] || pin_has_acl .; then apart; fi
+  if [ "$pin_trust" = no ] || pin_has_acl .; then file_chain_apart; fi
   stage=./.haflow-$$-new
   trap 'rm -rf -- "$stage"' EXIT
   trap 'exit 129' HUP INT TERM
@@ -36,7 +36,7 @@ begin() {
   set -C
 }
 # Gives the files their names.
-end() {
+file_chain_end() {
   if [ -n "$asked" ]; then
     if [ -n "$owner$group" ]; then chown -h -- "$owner${group:+:$group}" "$@"; fi
     chmod -- "$(printf '%04o' "$asked")" "$@"
@@ -49,7 +49,7 @@ end() {
   set +C
 }
 # Sets $folders to what stat prints of the folders, and $files to what it prints of these names.
-see() {
+file_chain_see() {
   for name; do
     set -- "$@" "./${name##*/}"
     shift

@@ -2,5 +2,5 @@
 # process.
 case $was in
   absent*) if [ -e "$path" ] || [ -L "$path" ]; then echo moved; exit 0; fi ;;
-  *) if [ "$(look)" != "$was" ]; then echo moved; exit 0; fi ;;
+  *) if [ "$(show=digest; file_look)" != "$was" ]; then echo moved; exit 0; fi ;;
 esac

@@ -13,25 +13,31 @@ use crate::decide::file::seen::{Edited, FileSeen, Kind};
 use crate::decide::known::{Known, Variables};
 use crate::filters::jq::{self, Input, Yield};
 use crate::filters::{Running, off_task};
-use haflow_model::{Change, Content, Decision, Diff, Edit, Failure, File, FileState, Value};
+use haflow_model::{Change, Content, Decision, Diff, Edit, Failure, File, FileState, Value, pinned, without_comments};
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use zeroize::Zeroizing;
 
-/// Prints what is at the path, after it was judged.
-const SHOW: &str = include_str!("show.sh");
-const PROBE: &str = concat!(include_str!("probe.sh"), include_str!("show.sh"));
-const WRITE: &str = include_str!("write.sh");
-/// The same where the content comes as `printf %b` reads it. The dot keeps line breaks at the end.
-const WRITE_BYTES: &str = concat!(
-    r#"wanted=$(printf '%b.' "$wanted"); wanted=${wanted%.}
-"#,
-    include_str!("write.sh")
-);
-const ATTRIBUTES: &str = include_str!("attributes.sh");
+/// The functions that the scripts below call: a lane is taught them once. `file_look` prints what is at the path,
+/// `file_show` the same after it was judged; `file_write` and `file_change` get there; `file_guard` ends the
+/// script with [`MOVED`] where what is at the path isn't what was seen.
+pub(crate) static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
+    let functions = [
+        ("file_look", concat!(include_str!("probe.sh"), "file_show\n")),
+        ("file_show", include_str!("show.sh")),
+        ("file_write", include_str!("write.sh")),
+        ("file_change", include_str!("attributes.sh")),
+        ("file_guard", include_str!("guard.sh")),
+    ];
+    let mut text = pinned().to_owned() + &without_comments(include_str!("chain.sh"));
+    for (name, body) in functions {
+        let _ = write!(text, "{name}() {{\n{}}}\n", without_comments(body));
+    }
+    text
+});
 
-/// Ends the script with [`MOVED`] where what is at the path isn't what was seen.
-const GUARD: &str = include_str!("guard.sh");
+/// Turns a content that comes as `printf %b` reads it into bytes. The dot keeps line breaks at the end.
+const BYTES: &str = "wanted=$(printf '%b.' \"$wanted\"); wanted=${wanted%.}\n";
 
 /// What the guard prints.
 pub(crate) const MOVED: &[u8] = b"moved\n";
@@ -65,7 +71,7 @@ struct Whole {
 impl Wanted<'_> {
     /// The script that shows what is at the path, and its variables.
     pub(crate) fn probe(&self) -> (&'static str, Variables) {
-        (PROBE, self.probed())
+        ("file_look", self.probed())
     }
 
     /// The variables of the probe.
@@ -122,16 +128,17 @@ impl Wanted<'_> {
     pub(crate) fn apply_and_probe(&self, seen: &FileSeen, guarded: bool) -> Result<(String, Variables), Failure> {
         let (apply, mut variables) = self.apply(seen)?;
         variables.0.append(&mut self.probed().0);
-        if guarded {
+        let guard = if guarded {
             variables.0.push(("was".into(), seen.line()));
-            let look = format!("look() (\nshow=digest\n{PROBE}\n)\n");
-            return Ok((format!("{look}{GUARD}{apply}{PROBE}"), variables));
-        }
+            "file_guard\n"
+        } else {
+            ""
+        };
         // The apply ends the shell where it fails (`set -e`).
-        Ok((format!("{apply}{PROBE}"), variables))
+        Ok((format!("{guard}{apply}file_look"), variables))
     }
 
-    fn apply(&self, seen: &FileSeen) -> Result<(&'static str, Variables), Failure> {
+    fn apply(&self, seen: &FileSeen) -> Result<(String, Variables), Failure> {
         let mut variables = Variables(Vec::new());
         // Where others may write, owner and mode aren't set of what is there: it may be another's by now.
         let anew = seen.loose && seen.kind == Kind::File;
@@ -144,7 +151,7 @@ impl Wanted<'_> {
         }
         let (_, target) = self.kind();
         variables.0.push(("target".into(), target.into()));
-        Ok((ATTRIBUTES, variables))
+        Ok(("file_change\n".into(), variables))
     }
 
     /// The content to write, if what is there differs from it.
@@ -439,9 +446,9 @@ fn refused(message: String) -> Failure {
 
 /// A content as a shell variable can hold it everywhere, and the script that writes it: what isn't UTF-8
 /// comes in octal digits.
-fn printable(content: &[u8]) -> (&'static str, String) {
+fn printable(content: &[u8]) -> (String, String) {
     if let Ok(text) = std::str::from_utf8(content) {
-        return (WRITE, text.to_owned());
+        return ("file_write\n".into(), text.to_owned());
     }
     let mut text = String::with_capacity(content.len() * 2);
     for chunk in content.utf8_chunks() {
@@ -450,7 +457,7 @@ fn printable(content: &[u8]) -> (&'static str, String) {
             let _ = write!(text, "\\0{byte:03o}");
         }
     }
-    (WRITE_BYTES, text)
+    (format!("{BYTES}file_write\n"), text)
 }
 
 /// An edit would show what whoever may write there can't read.

@@ -42,8 +42,8 @@ struct Spec {
     slow: bool,
     /// It is a branch of a `parallel`, together with those beside it that are too.
     branch: bool,
-    /// A barrier over all hosts comes before it.
-    barrier: bool,
+    /// A barrier over all hosts comes before it, or the end of a batch.
+    barrier: Option<bool>,
     after: Option<Index>,
     triggered_by: Option<Index>,
     uses: Option<Index>,
@@ -68,7 +68,7 @@ fn spec() -> impl Strategy<Value = Spec> {
         does,
         prop::bool::weighted(0.3),
         prop::bool::weighted(0.7),
-        prop::bool::weighted(0.1),
+        prop::option::weighted(0.2, any::<bool>()),
         some(0.3),
         some(0.2),
         some(0.3),
@@ -112,11 +112,16 @@ impl World {
         let mut does = BTreeMap::new();
         let mut branching = false;
         for (number, spec) in specs.iter().enumerate() {
-            if branching && (spec.barrier || !spec.branch) {
+            if branching && (spec.barrier.is_some() || !spec.branch) {
                 draft.close_parallel();
                 branching = false;
             }
-            if spec.barrier {
+            if spec.barrier == Some(true)
+                && let Some(first) = ids.get(ids.len() / 2)
+            {
+                let floor = draft.batch(*first, "batch", Place::file("p"));
+                draft.set_floor(Some(floor));
+            } else if spec.barrier.is_some() {
                 let hosts: Vec<HostName> = ["a", "b", "gone"].map(HostName::from).into();
                 draft.barrier("all", &hosts, Place::file("p"));
             }

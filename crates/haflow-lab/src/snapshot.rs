@@ -19,15 +19,12 @@ use crate::{
     error::{LabError, Result},
     files::{self, Lock},
     identity,
-    layers::{Layers, SNAPSHOTS_DIR},
+    layers::{Layers, MOST_LAYERS, SNAPSHOTS_DIR},
     names,
     progress::{Progress, Report},
     state::{self, Saved, SavedHost},
     tools,
 };
-
-/// How many snapshots may lie over one another: their paths have to fit into one mount's options.
-const MOST_LAYERS: usize = 16;
 
 /// The disk of a lab's host, kept for new hosts to start from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +72,7 @@ impl Snapshot {
     fn read(name: &str, text: &str) -> Result<Self> {
         let kept: Description = serde_json::from_str(text).map_err(|err| damaged(name, err.to_string()))?;
         let found = Self { name: name.to_owned(), kept };
-        found.layers().check().map_err(|err| damaged(name, err.to_string()))?;
+        found.layers().check().map_err(|why| damaged(name, why))?;
         Ok(found)
     }
 

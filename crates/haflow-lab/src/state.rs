@@ -88,7 +88,7 @@ fn parse(text: &str, name: &str) -> Result<Saved, String> {
     }
     for host in &saved.hosts {
         names::check("host", &host.name).map_err(|err| err.to_string())?;
-        host.snapshot.as_ref().map_or(Ok(()), Layers::check).map_err(|err| err.to_string())?;
+        host.snapshot.as_ref().map_or(Ok(()), Layers::check)?;
     }
     Ok(saved)
 }

@@ -162,7 +162,10 @@ fn what_cant_be_a_snapshots_is_refused_before_anything_is_made() {
     fs::write(&file, text.replace("/bookworm-", "/bookworm-gone-")).unwrap();
     let err = up(None).unwrap_err();
     assert!(err.to_string().contains("is gone"), "{err}");
-    for damage in ["{", &text.replace("kept-", "../kept-")] {
+    let none = text.replace("\"layers\": 1", "\"layers\": 0");
+    let many = text.replace("\"layers\": 1", "\"layers\": 4000000000");
+    for damage in ["{", &text.replace("kept-", "../kept-"), &none, &many] {
+        assert_ne!(damage, text);
         fs::write(&file, damage).unwrap();
         let err = up(None).unwrap_err();
         assert!(matches!(err, LabError::SnapshotDamaged { .. }), "{err}");

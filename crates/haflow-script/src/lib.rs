@@ -36,6 +36,7 @@ mod runtime;
 mod sized;
 mod stdlib;
 
+pub use errors::slips::function as known_elsewhere;
 pub use natives::facts::assumed_facts;
 pub use natives::secrets::name as secret_name;
 pub use reference::natives::NativeDoc;

@@ -11,6 +11,7 @@ pub(crate) struct Schedule<'g> {
     waiting: Vec<u32>,
     /// For each node that won't run: the failed task because of which.
     barred: Vec<Option<NodeId>>,
+    /// Tasks that may run.
     ready: BTreeSet<NodeId>,
 }
 
@@ -19,21 +20,19 @@ impl<'g> Schedule<'g> {
     pub(crate) fn new(graph: &'g Graph) -> Self {
         let ids = (0..graph.len()).map(NodeId::from_index);
         let waiting: Vec<u32> = ids.map(|id| u32::try_from(graph.before(id).count()).unwrap_or(u32::MAX)).collect();
-        let ready = (0..graph.len()).filter(|index| waiting[*index] == 0).map(NodeId::from_index).collect();
-        Self { graph, waiting, barred: vec![None; graph.len()], ready }
+        let first = (0..graph.len()).filter(|index| waiting[*index] == 0).map(NodeId::from_index);
+        let (ready, barriers): (BTreeSet<NodeId>, BTreeSet<NodeId>) = first.partition(|id| graph.task(*id).is_some());
+        let mut schedule = Self { graph, waiting, barred: vec![None; graph.len()], ready };
+        for barrier in barriers {
+            let skipped = schedule.finish(barrier, true);
+            debug_assert!(skipped.is_empty(), "nothing has failed yet");
+        }
+        schedule
     }
 
     /// The next task that may run, the first declared first, if there is one now.
     pub(crate) fn next(&mut self) -> Option<NodeId> {
-        while let Some(id) = self.ready.pop_first() {
-            if self.graph.task(id).is_some() {
-                return Some(id);
-            }
-            // A barrier has nothing to do.
-            let skipped = self.finish(id, true);
-            debug_assert!(skipped.is_empty(), "a barrier that is ready bars nothing");
-        }
-        None
+        self.ready.pop_first()
     }
 
     /// Whether a node waits for one of these and for nothing else.
@@ -60,12 +59,12 @@ impl<'g> Schedule<'g> {
                     self.barred[index].get_or_insert(bar);
                 }
                 if self.waiting[index] == 0 {
-                    match self.barred[index] {
-                        None => drop(self.ready.insert(edge.to)),
-                        Some(bar) => {
-                            if self.graph.task(edge.to).is_some() {
-                                skipped.push((edge.to, bar));
-                            }
+                    match (self.barred[index], self.graph.task(edge.to)) {
+                        (None, Some(_)) => drop(self.ready.insert(edge.to)),
+                        // A barrier has nothing to do. What comes after it may be barred by something else.
+                        (None, None) => ended.push((edge.to, None)),
+                        (Some(bar), task) => {
+                            skipped.extend(task.map(|_| (edge.to, bar)));
                             ended.push((edge.to, Some(bar)));
                         }
                     }
@@ -84,11 +83,18 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
+    /// A barrier is of all hosts, or, where its number is odd, the end of a batch of the tasks before it.
     fn graph(hosts: &[u8], extra: &[(usize, usize)], barriers: &[usize]) -> Graph {
         let mut draft = Draft::new();
         let mut tasks = Vec::new();
         for (index, host) in hosts.iter().enumerate() {
-            if barriers.contains(&index) {
+            if barriers.contains(&index) && index % 2 == 1 {
+                let first = tasks.len() / 2;
+                if let Some(first) = tasks.get(first) {
+                    let floor = draft.batch(*first, "batch", Place::file("p"));
+                    draft.set_floor(Some(floor));
+                }
+            } else if barriers.contains(&index) {
                 let all: Vec<_> = (0..4).map(|host: u8| format!("h{host}").into()).collect();
                 draft.barrier("all", &all, Place::file("p"));
             }

@@ -4,6 +4,7 @@ use crate::reference::{self, Page};
 use crate::report::say;
 use clap::Args;
 use haflow_model::nearest;
+use haflow_script::known_elsewhere;
 
 /// Show what a playbook can say: the native functions and the modules of stdlib, or one function.
 #[derive(Debug, Args)]
@@ -35,7 +36,9 @@ impl Docs {
             let near = known().find(|known| of_module(known)).or_else(|| nearest(&name, known()));
             return Err(Error::Usage {
                 message: format!("there is no page and no function `{name}`"),
-                help: near.map_or_else(|| "`haflow docs` lists them".into(), |near| format!("did you mean `{near}`?")),
+                help: known_elsewhere(&name)
+                    .or_else(|| near.map(|near| format!("did you mean `{near}`?")))
+                    .unwrap_or_else(|| "`haflow docs` lists them".into()),
             });
         };
         // The first line is for who edits the file.

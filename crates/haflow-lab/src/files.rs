@@ -38,6 +38,21 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>> {
     }
 }
 
+/// The text of a file of a host's, or nothing where there is no file. It may be in any encoding: each byte is the
+/// character of that number.
+pub(crate) fn read_any(path: &Path) -> Result<Option<String>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes.into_iter().map(char::from).collect())),
+        Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(LabError::io("read", path)(err)),
+    }
+}
+
+/// The bytes of what [`read_any`] has read.
+pub(crate) fn any_bytes(text: &str) -> Vec<u8> {
+    text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect()
+}
+
 /// Makes a directory and those above it.
 pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<()> {
     fs::create_dir_all(path).map_err(LabError::io("make", path))?;

@@ -63,13 +63,13 @@ pub(crate) fn strip(root: &Path, login_key: &str) -> Result<()> {
             continue;
         };
         let is_file = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file());
-        let Some(text) = (if is_file { files::read_if_there(&path)? } else { None }) else {
+        let Some(text) = (if is_file { files::read_any(&path)? } else { None }) else {
             continue;
         };
         match without(&text, login_key) {
             left if left.trim().is_empty() => remove(&path)?,
             // Written in place: its owner and mode stay.
-            left if left != text => fs::write(&path, left).map_err(LabError::io("write", &path))?,
+            left if left != text => fs::write(&path, files::any_bytes(&left)).map_err(LabError::io("write", &path))?,
             _ => {}
         }
     }

@@ -73,15 +73,16 @@ impl Rootfs {
     /// Makes a host of the mounted files: names, keys, name servers. What a host has already stays.
     pub(crate) fn personalize(&self, host: &SavedHost, login_key: &Path) -> Result<()> {
         let machine_id = self.file("etc/machine-id")?;
-        let first = files::read_if_there(&machine_id)?.unwrap_or_default().trim().is_empty();
+        let first = files::read_any(&machine_id)?.unwrap_or_default().trim().is_empty();
         if first {
             files::write(&self.file("etc/hostname")?, format!("{}\n", host.name), 0o644)?;
         }
         // A host that has taken its name servers into its own hands keeps them.
-        if let Ok(resolv) = self.file("etc/resolv.conf")
-            && files::read_if_there(&resolv)?.is_none_or(|text| text.starts_with(network::RESOLV_MARK))
-        {
-            files::write(&resolv, network::resolv_conf()?, 0o644)?;
+        if let Ok(resolv) = self.file("etc/resolv.conf") {
+            let (there, ours) = (files::read_any(&resolv)?, network::resolv_conf()?);
+            if there.is_none_or(|text| text != ours && text.starts_with(network::RESOLV_MARK)) {
+                files::write(&resolv, ours, 0o644)?;
+            }
         }
         for (name, mode) in [("ssh_host_ed25519_key", 0o600), ("ssh_host_ed25519_key.pub", 0o644)] {
             copy_if_missing(&self.dir.join(name), &self.file(&format!("etc/ssh/{name}"))?, mode)?;
@@ -127,9 +128,9 @@ impl Rootfs {
     /// Writes the lab's hosts into the host's /etc/hosts, beside whatever else it lists.
     pub(crate) fn write_hosts(&self, entries: &[(Ipv4Addr, &str)]) -> Result<()> {
         let path = self.file("etc/hosts")?;
-        let before = files::read_if_there(&path)?.unwrap_or_else(|| LOCALHOST.to_owned());
+        let before = files::read_any(&path)?.unwrap_or_else(|| LOCALHOST.to_owned());
         let after = merge_hosts(&before, entries);
-        if before == after { Ok(()) } else { files::write(&path, after, 0o644) }
+        if before == after { Ok(()) } else { files::write(&path, files::any_bytes(&after), 0o644) }
     }
 
     /// Unmounts the host's files.
@@ -143,19 +144,16 @@ const LOCALHOST: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-
 
 /// The text with our block in it replaced, or added at the end.
 fn merge_hosts(before: &str, entries: &[(Ipv4Addr, &str)]) -> String {
-    let mut out = String::new();
-    let mut inside = false;
-    for line in before.lines() {
-        match line {
-            HOSTS_BEGIN => inside = true,
-            HOSTS_END => inside = false,
-            _ if !inside => {
-                out.push_str(line);
-                out.push('\n');
-            }
-            _ => {}
-        }
-    }
+    let lines: Vec<&str> = before.lines().collect();
+    let begin = lines.iter().position(|line| *line == HOSTS_BEGIN);
+    let end = begin.and_then(|begin| Some(begin + lines[begin..].iter().position(|line| *line == HOSTS_END)?));
+    let ours = |at: usize| match (begin, end) {
+        (Some(begin), Some(end)) => (begin..=end).contains(&at),
+        // What follows half a block may be anybody's.
+        (begin, _) => begin == Some(at),
+    };
+    let others = (0..lines.len()).filter(|at| !ours(*at)).flat_map(|at| [lines[at], "\n"]);
+    let mut out: String = others.collect();
     out.push_str(HOSTS_BEGIN);
     out.push('\n');
     for (address, name) in entries {
@@ -192,11 +190,11 @@ fn copy_if_missing(from: &Path, to: &Path, mode: u32) -> Result<()> {
 /// Adds a public key to those that may log in, if it isn't among them.
 fn add_key(public: &Path, keys: &Path) -> Result<()> {
     let key = fs::read_to_string(public).map_err(LabError::io("read", public))?;
-    let have = files::read_if_there(keys)?.unwrap_or_default();
+    let have = files::read_any(keys)?.unwrap_or_default();
     if have.lines().any(|line| line.trim() == key.trim()) {
         return Ok(());
     }
-    files::write(keys, format!("{}\n{}\n", have.trim_end(), key.trim()), 0o600)
+    files::write(keys, files::any_bytes(&format!("{}\n{}\n", have.trim_end(), key.trim())), 0o600)
 }
 
 #[cfg(test)]
@@ -216,6 +214,17 @@ mod tests {
         assert_eq!(second.matches("10.1.2.10\ta\n").count(), 1);
         assert!(second.ends_with("10.1.2.11\tb\n# haflow lab: end\n"));
         assert_eq!(merge_hosts(&second, &[one, two]), second);
+        let half = merge_hosts("# haflow lab: begin\n192.0.2.1\tmirror\n", &[one]);
+        assert_eq!(half, "192.0.2.1\tmirror\n# haflow lab: begin\n10.1.2.10\ta\n# haflow lab: end\n");
+    }
+
+    #[test]
+    fn a_hosts_text_may_be_in_any_encoding() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hosts");
+        let bytes = b"10.9.9.9\tB\xfcro # latin-1\n\x85\xa0\n";
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(files::any_bytes(&files::read_any(&path).unwrap().unwrap()), bytes);
     }
 
     #[test]

@@ -317,6 +317,7 @@ pin_begin() {
     pin_acl=no
     if [ "$pin_trust" = yes ] && pin_has_acl .; then pin_acl=yes; fi
     if [ "$pin_trust" = yes ] && [ "$pin_acl" = no ]; then
+        pin_sweep
         pin_new=./.haflow-$$-new
         pin_out=./$pin_name
         pin_old=$pin_out
@@ -356,6 +357,15 @@ pin_begin() {
     pin_old=./old
     trap pin_tidy EXIT
     trap 'exit 129' HUP INT TERM
+}
+
+# Removes what was being made in the working directory, which is trusted, a day ago or before: a power cut left it.
+pin_sweep() {
+    for pin_line in ./.haflow-*-new; do
+        if [ -e "$pin_line" ] && [ -n "$(find "$pin_line" -maxdepth 0 -mmin +1440 2>/dev/null)" ]; then
+            rm -rf -- "$pin_line"
+        fi
+    done
 }
 
 # Holds what is at ./$pin_name as $pin_old.
@@ -545,13 +555,13 @@ pin_put() {
                             set -- "$1" '' '' "$4"
                         fi
                         ;;
-                    *) set -- "$1" '' "$3" "${4:-$pin_mode}" ;;
+                    *) set -- "$1" '' "$3" "${4:-$(pin_plain)}" ;;
                 esac
                 ;;
             *)
                 if [ "$pin_trust" = yes ]; then
                     pin_carry
-                    set -- "$1" "$2" "$3" "${4:-$pin_mode}"
+                    set -- "$1" "$2" "$3" "${4:-$(pin_plain)}"
                 else
                     # The old owner's ACL and mode aren't for the new one's file.
                     set -- "$1" "$2" "${3:-$pin_gid}" "${4:-$(printf '%04o' $((0$pin_mode & 0644)))}"
@@ -562,6 +572,11 @@ pin_put() {
     fi
     set +C
     pin_end
+}
+
+# Prints the mode that a file keeps which gets another owner or group: nobody asked that it runs as those.
+pin_plain() {
+    printf '%04o' $((0$pin_mode & 01777))
 }
 
 # Gives $pin_new owner, group, mode, ACL and extended attributes of $pin_old.
@@ -609,6 +624,7 @@ pin_attributes() {
         return
     fi
     pin_may_set "$@"
+    if [ -z "$3" ] && ! pin_is_as_asked "$1" "$2" ''; then set -- "$1" "$2" "$(pin_plain)"; fi
     if [ "$pin_trust" = yes ]; then
         pin_set "./$pin_name" "$@"
         return
@@ -727,7 +743,7 @@ pin_copy() (
     [ "$pin_there" = no ] || pin_refuse "there is a $pin_kind at $1 already"
     pin_begin
     umask 077
-    if [ -d "$5" ]; then cp -R -- "$5" "$pin_new"; else mkdir -- "$pin_new"; fi || exit 1
+    if [ -d "$5" ]; then cp -R --preserve=mode -- "$5" "$pin_new"; else mkdir -- "$pin_new"; fi || exit 1
     # The folder itself comes last: until then nobody else gets in.
     chmod -- "$4" "$pin_new" && chown -Rh -- "$2:$3" "$pin_new" || exit 1
     pin_end
@@ -779,6 +795,8 @@ pin_read() (
     if [ "${2-}" = any ] && { [ "$pin_trust" = yes ] || pin_hard_links_are_safe; }; then
         pin_raw 4194304
     else
-        pin_bytes 4194304 || pin_refuse "$1 isn't read: those who may write there can't read it themselves; $pin_says"
+        pin_bytes 4194304 || pin_refuse \
+            "$1 isn't read: those who may write there can't read it themselves; $pin_says, the file belongs to $pin_user" \
+            "look what it is: if it's the one that is meant, chown gives it to whom the folder belongs"
     fi
 )

@@ -318,6 +318,22 @@ fn a_key_goes_into_the_users_own_file_only() {
         host.sh("grep -c anna@desk /etc/keys/administrator; readlink ~root/.ssh/authorized_keys"),
         "1\n/etc/keys/administrator"
     );
+    // A home from which sshd takes no key; keys that are commented out; a user who is made by the same playbook.
+    host.sh("useradd -m erin; chmod 770 /home/erin; useradd -M fred; mkdir -m 700 /home/fred; useradd -m gina");
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1uYv7gq3yqTr6xGm1sWm6oQd7E2tO3n7qQxJ3J9a1b anna@desk";
+    host.refuses(&format!(r#"authorized_key(node, "erin", "{key}");"#), "others may write in /home/erin");
+    host.refuses(
+        &format!(r#"authorized_key(node, "fred", "{key}");"#),
+        "/home/fred, the home of fred, belongs to root",
+    );
+    assert_eq!(host.sh("ls -A /home/fred; ls -d /home/erin/.ssh 2>&1 | grep -c No"), "1");
+    host.sh(&format!("install -d -o gina -m 700 /home/gina/.ssh; echo '   # {key} revoked' > /home/gina/.ssh/authorized_keys; chown gina /home/gina/.ssh/*; chmod 600 /home/gina/.ssh/*"));
+    host.does(&format!(r#"authorized_key(node, "gina", "{key}");"#));
+    assert_eq!(host.sh("grep -c anna /home/gina/.ssh/authorized_keys"), "2");
+    let first =
+        host.told("plan", r#"user(node, "hugo"); file(node, "/home/hugo/own", #{ content: "x", user: "hugo" });"#);
+    assert_eq!((first.ran.exit, first.count("unknown"), first.count("unreachable")), (0, 1, 0), "{:?}", first.ran);
+    host.told("run", r#"user(node, "hugo"); file(node, "/home/hugo/own", #{ content: "x", user: "hugo" });"#).exits(0);
     // A home is made where a link of bob's lies.
     host.bob("ln -s /etc/victims/home newhome; ln -s /etc/victims way");
     host.refuses(r#"user(node, "carol", #{ home: "/home/bob/way/carol" });"#, "/home/bob/way is a link on the way");
@@ -394,6 +410,21 @@ fn files_in_roots_own_folders_are_written_as_they_should() {
     host.sh("useradd -o -u 0 -M toor; groupadd -o -g 0 wheel");
     host.does(r#"file(node, "/etc/twin.conf", #{ content: "x\n", owner: "toor", group: "wheel" });"#);
     host.does(r#"folder(node, "/srv/twin", #{ owner: "toor" });"#);
+    // What gets another owner or group isn't to run as those, and the plan says so.
+    host.sh("for f in su sg new; do echo x > /srv/$f; done; chown games /srv/su /srv/new; chgrp games /srv/sg; chmod 4755 /srv/su /srv/new; chmod 2755 /srv/sg");
+    for task in [
+        r#"file(node, "/srv/su", #{ owner: "root" });"#,
+        r#"file(node, "/srv/sg", #{ group: "root" });"#,
+        r#"file(node, "/srv/new", #{ content: "y\n", owner: "root" });"#,
+    ] {
+        assert!(host.told("plan", task).ran.stdout.contains(r#""field":"mode""#), "{task}");
+        host.does(task);
+    }
+    assert_eq!(host.sh("stat -c '%U:%G %a' /srv/su /srv/sg /srv/new"), "root:root 755\nroot:root 755\nroot:root 755");
+    // What a power cut left is swept after a day.
+    host.sh("mkdir -p /srv/left/.haflow-1-new /srv/left/.haflow-2-new; touch -d '2 days ago' /srv/left/.haflow-1-new");
+    host.told("run", r#"file(node, "/srv/left/one", #{ content: "y\n" });"#).exits(0);
+    assert_eq!(host.sh("ls -A /srv/left; rm -r /srv/left"), ".haflow-2-new\none");
     // A1, A2: a system's folder under another name.
     host.sh("ln -s / /srv/system; mkdir /mnt/etc; mount --bind /etc /mnt/etc");
     host.refuses(r#"absent(node, "/srv/system/etc");"#, "/srv/system/etc is /etc, which belongs to the system");

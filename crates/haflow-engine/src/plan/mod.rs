@@ -14,6 +14,7 @@ use crate::decide::when::passes;
 use crate::decide::{decide, drift};
 use crate::events::Events;
 use crate::hosts::Hosts;
+use crate::hosts::unreachable::Stage;
 use crate::plan::certainty::settle;
 use crate::plan::critical_path::critical_path;
 use crate::plan::look::{Look, Showed};
@@ -211,6 +212,11 @@ fn looked_at(task: &Ready<'_>, seen: Result<Seen, Trouble>, salt: &str, events: 
             decision => Showed::Seen(decision),
         },
         Err(Trouble::Failed(failure)) => failed(failure),
+        // The user may be made by a task before it; the host is there.
+        Err(Trouble::Unreachable(error)) if error.stage == Stage::Sudo && task.task.user.is_some() => {
+            let (message, hint) = (error.message.clone(), error.hint.clone());
+            failed(&Failure { message, hint, ..Failure::default() })
+        }
         Err(Trouble::Unreachable(error)) => Showed::Unreachable(error.message.clone()),
         Err(Trouble::Lost(why) | Trouble::Gone(why)) => Showed::Unreachable(format!("the connection was lost: {why}")),
         Err(Trouble::Killed(_) | Trouble::Closed | Trouble::NotKept) => {

@@ -1,7 +1,7 @@
 //! Differences, for people.
 
 use super::page::{Page, Tone};
-use super::text::{clean, count, local, size, width};
+use super::text::{count, literal, local, size, width};
 use haflow_model::{Change, Diff, HostName, REDACTED, Value};
 
 /// How many lines of one difference are shown where not everything is asked for.
@@ -130,17 +130,21 @@ fn short(line: &str) -> String {
 }
 
 fn text(page: &mut Page, unified: &str, most: usize) {
-    let count = unified.lines().count();
+    // Not `lines`, which takes a carriage return for a part of a line's end.
+    let lines = || unified.split_terminator('\n');
+    let count = lines().count();
     let shown = shown(count, most);
-    for line in unified.lines().take(shown) {
+    for line in lines().take(shown) {
         let tone = match line.as_bytes().first() {
             Some(b'+') => Tone::Good,
             Some(b'-') => Tone::Bad,
             Some(b'@' | b'\\') => Tone::Dim,
             _ => Tone::Plain,
         };
-        let line = if most == usize::MAX { line.to_owned() } else { short(line) };
-        page.line(&[(tone, &clean(&line))]);
+        let (sign, rest) = line.split_at(usize::from(line.starts_with(['+', '-', ' '])));
+        let line = format!("{sign}{}", literal(rest));
+        let line = if most == usize::MAX { line } else { short(&line) };
+        page.line(&[(tone, &line)]);
     }
     if shown < count {
         page.line(&[(Tone::Dim, &format!("… {} more lines (-v shows all)", count - shown))]);
@@ -159,6 +163,19 @@ mod tests {
     fn a_long_line_is_cut_by_characters() {
         assert_eq!(short(&"ü".repeat(200)), "ü".repeat(200));
         assert_eq!(short(&"ü".repeat(300_000)), "ü".repeat(200) + "… (299800 more characters, -v shows all)");
+    }
+
+    /// What is in a file that a playbook from elsewhere writes.
+    #[test]
+    fn no_line_of_a_file_is_hidden() {
+        let shown = |unified: &str| {
+            let mut page = Page::new(crate::report::page::Layout { color: false, width: 80, verbose: true });
+            text(&mut page, unified, usize::MAX);
+            page.into_text()
+        };
+        assert_eq!(shown("+* * root rm -rf /\r# tidy\n same\rx\n"), "+* * root rm -rf /␍# tidy\n same␍x\n");
+        assert_eq!(shown("-a\r\n+a\n-b\tc\n+b    c\n"), "-a␍\n+a\n-b→   c\n+b    c\n");
+        assert_eq!(shown("-a  \n+a\n+\x1b[8mx\n \n"), "-a␠␠\n+a\n+␛[8mx\n\n");
     }
 
     #[test]

@@ -16,10 +16,24 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     let text = anstream::adapter::strip_str(text).to_string();
     let text = text.trim_end_matches('\r');
     let text = text.rsplit('\r').next().unwrap_or(text);
+    Cow::Owned(visible(text, "    "))
+}
+
+/// One line of a file, of which nothing is left out: what can't be seen becomes a visible sign, also a tab and
+/// blanks at the end.
+pub(super) fn literal(text: &str) -> Cow<'_, str> {
+    let shown = text.trim_end_matches(' ');
+    if shown.len() == text.len() && !text.chars().any(harmful) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(visible(shown, "→   ") + "␠".repeat(text.len() - shown.len()).as_str())
+}
+
+fn visible(text: &str, tab: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\t' => clean.push_str("    "),
+            '\t' => clean.push_str(tab),
             '\n' => clean.push('⏎'),
             '\0'..='\x1f' => clean.extend(char::from_u32(0x2400 + u32::from(c))),
             c if harmful(c) => {
@@ -28,7 +42,7 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
             c => clean.push(c),
         }
     }
-    Cow::Owned(clean)
+    clean
 }
 
 /// Control characters, and those that change the direction of what follows or can't be seen.

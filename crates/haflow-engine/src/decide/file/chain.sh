@@ -21,6 +21,7 @@ file_chain_begin() {
   pin_find "$path_1" || file_chain_apart
   pin_judge
   if [ "$pin_trust" = no ] || pin_has_acl .; then file_chain_apart; fi
+  pin_sweep
   stage=./.haflow-$$-new
   trap 'rm -rf -- "$stage"' EXIT
   trap 'exit 129' HUP INT TERM

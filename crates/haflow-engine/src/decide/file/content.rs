@@ -26,7 +26,10 @@ pub(crate) fn changes(path: &str, kind: &str, was: &str, want: &str) -> Vec<Chan
     if let Some(fields) = fields.filter(|changes| !changes.is_empty()) {
         return cut::changes(fields);
     }
-    let diff = TextDiff::configure().timeout(LONGEST_SEARCH).diff_lines(was, want);
+    // A carriage return alone ends no line for anybody who reads the file or the difference.
+    let lines = |text| str::split_inclusive(text, '\n').collect::<Vec<&str>>();
+    let (was, want) = (lines(was), lines(want));
+    let diff = TextDiff::configure().timeout(LONGEST_SEARCH).newline_terminated(true).diff_slices(&was, &want);
     let unified = diff.unified_diff().context_radius(2).to_string();
     vec![Change::Text { unified: cut::unified(&unified) }]
 }

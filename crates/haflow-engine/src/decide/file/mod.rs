@@ -387,13 +387,25 @@ impl Wanted<'_> {
     fn attributes(&self, seen: &FileSeen) -> Vec<Change> {
         let there = seen.kind != Kind::Absent;
         let file = self.file;
-        let mut changes = Vec::new();
+        let mut changes = self.ownership(seen);
+        let plain = seen.mode & 0o1777;
+        if !changes.is_empty() && file.mode.is_none() && seen.kind == Kind::File && seen.mode != plain {
+            // It isn't to run as its new owner or group, which the kernel sees to as well (chown(2)).
+            let mode = |mode: u32| Some(format!("{mode:04o}"));
+            changes.insert(0, field("mode", mode(seen.mode), mode(plain)));
+        }
         if let Some(mode) = file.mode
             && seen.kind != Kind::Link
             && !(there && seen.mode == mode)
         {
-            changes.push(field("mode", there.then(|| format!("{:04o}", seen.mode)), Some(format!("{mode:04o}"))));
+            changes.insert(0, field("mode", there.then(|| format!("{:04o}", seen.mode)), Some(format!("{mode:04o}"))));
         }
+        changes
+    }
+
+    fn ownership(&self, seen: &FileSeen) -> Vec<Change> {
+        let (there, file) = (seen.kind != Kind::Absent, self.file);
+        let mut changes = Vec::new();
         for (name, wanted, named, number) in
             [("owner", &file.owner, &seen.owner, &seen.uid), ("group", &file.group, &seen.group, &seen.gid)]
         {

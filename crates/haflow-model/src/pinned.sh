@@ -323,7 +323,7 @@ pin_begin() {
         pin_old=$pin_out
         if [ -e "$pin_new" ] || [ -L "$pin_new" ]; then rm -rf -- "$pin_new"; fi
         trap pin_tidy EXIT
-        trap 'exit 129' HUP INT TERM
+        trap 'pin_tidy; exit 129' HUP INT PIPE TERM
         return
     fi
     pin_top=$PWD
@@ -356,7 +356,7 @@ pin_begin() {
     pin_out=../$pin_name
     pin_old=./old
     trap pin_tidy EXIT
-    trap 'exit 129' HUP INT TERM
+    trap 'pin_tidy; exit 129' HUP INT PIPE TERM
 }
 
 # Removes what was being made in the working directory, which is trusted, a day ago or before: a power cut left it.
@@ -378,7 +378,7 @@ pin_hold() {
 }
 
 pin_tidy() {
-    trap - EXIT HUP INT TERM
+    trap - EXIT HUP INT PIPE TERM
     if [ -z "$pin_stage" ]; then
         rm -rf -- "$pin_new"
     else
@@ -396,7 +396,7 @@ pin_end() {
     else
         pin_seen=$(mv -fT -- "$pin_new" "$pin_out" 2>&1) || pin_stuck
     fi
-    trap - EXIT HUP INT TERM
+    trap - EXIT HUP INT PIPE TERM
     # The new name is on the disk when its folder is.
     if [ -n "$pin_stage" ]; then
         if [ -e ./old ]; then rm -f -- ./old; fi

@@ -3,9 +3,9 @@
 //!
 //! `HAFLOW_TEST_ALL=1 cargo test -p haflow --test it connections` injects all of it; otherwise a sample is drawn.
 
-use crate::common::{Ran, draw};
+use crate::common::{Ran, clean, draw};
 use crate::events::{Told, haflow};
-use crate::server::until;
+use crate::server::{signal, until};
 use crate::world::World;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -243,4 +243,76 @@ fn a_name_that_stops_resolving_is_waited_for() {
     assert_eq!(resumed.with("in_doubt"), [""; 0]);
     world.each_ran_once("resumed");
     world.step("one that stayed unknown: told, and the run resumed");
+}
+
+/// A chain of files that takes its time, on a host whose `sync` is slow; then what works on the files.
+const CHAIN: &str = r#"
+let node = host("a");
+act(node, #{ name: "pause", reason: "a test", apply: "sleep 1" });
+for name in ["a", "b", "c", "d", "e"] { file(node, `/etc/chain/${name}`, #{ content: "content of " + name + "\n" }); }
+act(node, #{ name: "more", reason: "a test", apply: "echo more >> /etc/chain/a; rm /etc/chain/e" });
+"#;
+
+/// Makes the next `sync` of several files on host a slow, once.
+const SLOW_SYNC: &str = r#"
+rm -rf /etc/chain; mkdir /etc/chain
+cat > /usr/local/bin/sync <<'SYNC'
+#!/bin/sh
+if [ "$#" -gt 4 ] && mkdir /run/slow 2>/dev/null; then sleep 6; fi
+exec /usr/bin/sync "$@"
+SYNC
+chmod 755 /usr/local/bin/sync; rm -rf /run/slow
+"#;
+
+/// What was sent over a lost connection, or by a run that died, doesn't come later.
+#[test]
+fn a_chain_that_is_cut_off_changes_nothing_later() {
+    let Some(world) = World::up("faults-chain", &["a"], "bookworm") else { return };
+    world.write("playbook.rhai", CHAIN);
+    // Without `timeout` around it, which would be what is killed.
+    let start = || {
+        let mut command = clean(Command::new(env!("CARGO_BIN_EXE_haflow")), world.folder.path());
+        command.args(["run", "playbook.rhai", "-i", "inventory.toml", "--format", "json"]);
+        command.env("XDG_RUNTIME_DIR", world.folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("haflow starts")
+    };
+    let syncs = || world.is("a", "[ -d /run/slow ]");
+    let later = |what: &str| {
+        until("the slow sync is over", || !world.is("a", "pgrep -f /usr/local/bin/sync"));
+        let there = world.sh("a", "cat /etc/chain/a; ls -A /etc/chain");
+        assert_eq!(there, "content of a\nmore\na\nb\nc\nd", "{what}");
+    };
+    world.sh("a", SLOW_SYNC);
+    let run = start();
+    until("the chain is written", syncs);
+    world.sever("a");
+    let told = ended(run).exits(0);
+    assert_eq!((told.of("host_lost").count(), told.count("changed")), (1, 7), "{:?}", told.ran);
+    later("its connection was lost");
+
+    world.sh("a", SLOW_SYNC);
+    let mut run = start();
+    until("the chain is written", syncs);
+    run.kill().expect("it is killed");
+    run.wait().expect("it ends");
+    world.resume(&[]).exits(0);
+    later("haflow was killed");
+
+    // Interrupted once, its end is told; what came before one that can't is told too.
+    world.sh("a", SLOW_SYNC);
+    let run = start();
+    until("the chain is written", syncs);
+    world.sh("a", "mkdir /etc/chain/c");
+    signal(&run, Signal::INT);
+    let told = ended(run);
+    let outcome = |name: &str| {
+        let path = format!("/etc/chain/{name}");
+        let is = |event: &&serde_json::Value| event["name"] == path.as_str();
+        let outcome = told.of("task_finished").find(is).map(|event| event["outcome"].clone());
+        (outcome.unwrap_or_default() == "changed", world.is("a", &format!("[ -f {path} ]")))
+    };
+    for name in ["a", "b", "c", "d", "e"] {
+        let (changed, there) = outcome(name);
+        assert_eq!(changed, there, "{name}: {:?}", told.ran);
+    }
 }

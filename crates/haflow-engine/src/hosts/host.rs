@@ -179,14 +179,14 @@ pub(crate) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no panic holds it")
 }
 
-/// Ends the shells of lanes that broke, so that nothing that was sent to them can still begin. What they have
-/// begun goes on.
+/// Ends the shells of lanes that broke, with the scripts that run in them, so that nothing that was sent to them
+/// can still happen. Steps that a keeper keeps go on.
 async fn end_shells(lane: &mut Lane, shells: &[Shell]) -> Result<(), LaneError> {
     const TEXT: &str = r#"
         printf '%s\n' "$shells" | while read -r process started; do
             __haflow_process "$process" && [ "$__haflow_start" = "$started" ] || continue
             __haflow_owner "$process" && [ "$__haflow_owner" = "$__haflow_uid" ] || continue
-            kill -KILL "$process"
+            __haflow_end_lane "$process"
         done
     "#;
     let shells: Vec<String> = shells.iter().map(|shell| format!("{} {}", shell.process, shell.started)).collect();

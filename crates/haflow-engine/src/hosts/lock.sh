@@ -59,7 +59,7 @@ look() {
         __haflow_owner "$pid" && [ "$__haflow_owner" = "$2" ] || continue
         __haflow_command "$pid" && [ "$__haflow_command" = "$mine" ] || continue
         lanes=$((lanes + 1))
-        [ "${3-}" != end ] || kill -KILL "$pid" 2>/dev/null
+        [ "${3-}" != end ] || __haflow_end_lane "$pid"
     done 2>/dev/null <"$1"
 }
 # Who isn't root can't open root's lock, but sees whether lanes of root's live. Root looks at nobody's: they

@@ -9,8 +9,9 @@ use crate::decide::file::chain::NewFile;
 use crate::decide::known::Ended;
 use crate::decide::ready::Ready;
 use crate::decide::seen::Seen;
+use crate::lane::Stopped;
 use crate::run::state::Run;
-use crate::run::turn::{InChain, Promised, Worker};
+use crate::run::turn::{Promised, Worker};
 use crate::step::trouble::{Trouble, stopped_in_words};
 use crate::step::{self, Together, judge};
 use futures_util::future::try_join_all;
@@ -31,8 +32,8 @@ pub(super) struct Link<'r> {
 /// What has become of a chain.
 pub(super) struct Chained<'r> {
     links: Vec<Link<'r>>,
-    /// How its tasks have begun, if they have.
-    begun: Option<InChain>,
+    /// When its tasks were told to have begun, if they were.
+    begun: Option<Instant>,
     /// How they ended, each in its place; those that are missing, or nothing, have their own turn.
     ended: Vec<Option<Ended>>,
 }
@@ -108,7 +109,7 @@ impl Worker<'_> {
         Ok(self.events.intend(Event::ApplyStarted { task, attempt: 1, step: None, diff }).await?)
     }
 
-    async fn together(&self, links: &[Link<'_>], begun: &mut Option<InChain>) -> Result<Vec<Option<Ended>>, Trouble> {
+    async fn together(&self, links: &[Link<'_>], begun: &mut Option<Instant>) -> Result<Vec<Option<Ended>>, Trouble> {
         self.gatekeeper.ask()?;
         self.disturb();
         let first = links[0].task.task;
@@ -116,33 +117,57 @@ impl Worker<'_> {
         let mut lane = self.gatekeeper.wait_for(lane).await??;
         lane.remove_ended();
         self.gatekeeper.ask()?;
-        let begun = begun.insert(InChain { at: Instant::now(), touched: false });
+        *begun = Some(Instant::now());
         try_join_all(links.iter().map(|link| self.intends(link))).await?;
-        begun.touched = true;
         let tasks: Vec<&Ready<'_>> = links.iter().map(|link| &link.task).collect();
         let files: Vec<NewFile<'_>> = links.iter().map(Link::file).collect();
         let applied = step::apply_together(&mut lane, &tasks, &files, &self.interrupt.kill).await;
         drop(lane);
         match applied {
             Ok(Together::Applied(applied)) => {
-                let ended = |(link, applied): (&Link<'_>, _)| {
-                    let output = judge(&link.task, applied).ok()?;
-                    Some((Outcome::Changed { diff: link.diff.clone() }, output))
+                let ended = |(link, applied): (&Link<'_>, _)| match judge(&link.task, applied) {
+                    Ok(output) => Some((Outcome::Changed { diff: link.diff.clone() }, output)),
+                    Err(_) if link.task.task.policy.retries > 0 => None,
+                    Err(failure) => Some((Outcome::Failed { failure: Box::new(failure) }, None)),
                 };
                 Ok(links.iter().zip(applied).map(ended).collect())
             }
-            Ok(Together::Apart) => {
-                begun.touched = false;
-                Ok(Vec::new())
-            }
-            Ok(Together::Unknown) => Ok(Vec::new()),
-            Err(Trouble::Killed(stopped)) => {
-                let why = format!("it was killed while it was being applied{}", stopped_in_words(&stopped));
-                Ok(links.iter().map(|_| Some((Outcome::InDoubt { why: why.clone() }, None))).collect())
-            }
-            Err(trouble) => Err(trouble),
+            Ok(Together::Apart) => Ok(Vec::new()),
+            Err(trouble @ Trouble::Killed(_)) => Ok(in_doubt(links, trouble)),
+            // Some may be there. Whatever may begin by now, what has begun is seen to.
+            Ok(Together::Unknown) | Err(_) => Ok(self.found(links).await.unwrap_or_else(|why| in_doubt(links, why))),
         }
     }
+
+    /// How those of a chain's tasks have ended whose files are there.
+    async fn found(&self, links: &[Link<'_>]) -> Result<Vec<Option<Ended>>, Trouble> {
+        let (task, kill) = (links[0].task.task, &self.interrupt.kill);
+        let mut lane = tokio::select! {
+            lane = self.hosts.lane(&task.host, task.user.as_deref()) => lane?,
+            () = kill.cancelled() => return Err(Trouble::Killed(Stopped::default())),
+        };
+        let tasks: Vec<Ready<'_>> = links.iter().map(|link| link.task.clone()).collect();
+        let mut found: Vec<Option<Ended>> = vec![None; links.len()];
+        let each = |index: usize, seen: Result<Seen, Trouble>| {
+            if seen.is_ok_and(|seen| matches!(decide(&tasks[index], &seen), Decision::UpToDate)) {
+                found[index] = Some((Outcome::Changed { diff: links[index].diff.clone() }, None));
+            }
+        };
+        step::look_all(&mut lane, &tasks, kill, each).await?;
+        Ok(found)
+    }
+}
+
+fn in_doubt(links: &[Link<'_>], trouble: Trouble) -> Vec<Option<Ended>> {
+    let lost = |why: &str| format!("the connection was lost while it was being applied: {why}");
+    let why = match trouble {
+        Trouble::Killed(stopped) => format!("it was killed while it was being applied{}", stopped_in_words(&stopped)),
+        Trouble::Unreachable(error) => lost(&error.message),
+        Trouble::Lost(why) | Trouble::Gone(why) => lost(&why),
+        Trouble::Failed(failure) => format!("it was being applied: {}", failure.message),
+        Trouble::Closed | Trouble::NotKept => "it was being applied".to_owned(),
+    };
+    links.iter().map(|_| Some((Outcome::InDoubt { why: why.clone() }, None))).collect()
 }
 
 impl<'r> Run<'r> {
@@ -150,7 +175,7 @@ impl<'r> Run<'r> {
     /// turn now.
     pub(super) async fn chained(&mut self, chained: Chained<'r>, worker: &Worker<'_>) -> Option<(NodeId, Ready<'r>)> {
         let Chained { links, begun, ended } = chained;
-        let took = begun.map_or(Duration::ZERO, |begun| begun.at.elapsed());
+        let took = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
         let mut ended = ended.into_iter();
         for link in &links {
             match ended.next().flatten() {

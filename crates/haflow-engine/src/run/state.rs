@@ -10,13 +10,13 @@ use crate::events::Events;
 use crate::hosts::Hosts;
 use crate::run::past::Past;
 use crate::run::schedule::Schedule;
-use crate::run::turn::{Before, InChain, Promised, Worker};
+use crate::run::turn::{Before, Promised, Worker};
 use crate::step::ahead::Ahead;
 use haflow_model::{
     Again, EdgeKind, Event, Failure, Graph, NodeId, Outcome, Param, RunCounts, Secrets, Task, TaskRef, Value, json_size,
 };
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The state of a run.
 pub(super) struct Run<'r> {
@@ -42,8 +42,8 @@ pub(super) struct Run<'r> {
     pub(super) past: HashMap<NodeId, &'r Past>,
     /// How tasks have ended that went together with others, and whose turn to be told hasn't come.
     pub(super) done: HashMap<NodeId, (Ended, Duration)>,
-    /// Tasks that began in a chain that didn't hold.
-    pub(super) in_chain: HashMap<NodeId, InChain>,
+    /// When tasks were told to have begun, in a chain in which they weren't done.
+    pub(super) in_chain: HashMap<NodeId, Instant>,
     /// Nothing new begins after the first failure.
     pub(super) fail_fast: bool,
 }

@@ -41,17 +41,8 @@ pub(crate) struct Before<'p> {
     pub(crate) promised: Option<Promised<'p>>,
     /// What the run did about it before it was resumed.
     pub(crate) past: Option<&'p Past>,
-    /// It has begun in a chain that didn't hold.
-    pub(crate) in_chain: Option<InChain>,
-}
-
-/// How a task began in a chain that didn't hold.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct InChain {
-    /// When it was told to have begun.
-    pub(super) at: Instant,
-    /// Whether it may have changed its thing.
-    pub(super) touched: bool,
+    /// When it was told to have begun, in a chain in which it wasn't done.
+    pub(crate) in_chain: Option<Instant>,
 }
 
 /// How often a task goes on after its lane broke. After that the task itself is what breaks its lanes.
@@ -83,7 +74,7 @@ impl Worker<'_> {
     /// Runs a task, and says how long that took without the time for which it queued. `ahead` is what was
     /// seen of it before its turn.
     pub(crate) async fn task(&self, task: &Ready<'_>, ahead: Option<Seen>, known: Before<'_>) -> (Ended, Duration) {
-        let started = known.in_chain.map(|in_chain| in_chain.at);
+        let started = known.in_chain;
         let mut turn = Turn { worker: self, task, applying: false, failed: None, started, queued: Duration::ZERO };
         let ended = match turn.steps(ahead, known).await {
             Ok(ended) => ended,
@@ -179,9 +170,8 @@ impl Turn<'_> {
         let mut seen = self.sight(ahead).await?;
         // What is applied is what was planned, on what was planned from: also where a second look was needed.
         // What was begun already is no longer what was planned from.
-        let touched = before.in_chain.is_some_and(|in_chain| in_chain.touched);
         let keep = |seen: &Sight| match before.promised {
-            Some(promised) if before.past.is_none() && !touched => {
+            Some(promised) if before.past.is_none() => {
                 promised.holds(worker.events, task, seen.seen()).map_err(Trouble::Failed)
             }
             _ => Ok(()),
@@ -191,7 +181,7 @@ impl Turn<'_> {
             return Ok((Outcome::Ok, Some(Known::read(value, read.secret))));
         }
         let mut first = None;
-        let (mut vain, mut begun) = (0, touched);
+        let (mut vain, mut begun) = (0, false);
         loop {
             let diff = match decide(task, seen.seen()) {
                 // What the run did before it died has changed it, and what that triggers hasn't acted.

@@ -24,7 +24,8 @@ file_chain_begin() {
   pin_sweep
   stage=./.haflow-$$-new
   trap 'rm -rf -- "$stage"' EXIT
-  trap 'exit 129' HUP INT TERM
+  # PIPE: where the connection is lost, the shell's own word on what a signal ended has no reader.
+  trap 'rm -rf -- "$stage"; exit 129' HUP INT PIPE TERM
   rm -rf -- "$stage"
   umask 077
   mkdir -- "$stage"
@@ -43,9 +44,13 @@ file_chain_end() {
     chmod -- "$(printf '%04o' "$asked")" "$@"
   fi
   sync -- "$@"
+  # That took a while.
+  for name; do
+    if [ -e "./${name##*/}" ] || [ -L "./${name##*/}" ]; then file_chain_apart; fi
+  done
   mv -f -t . -- "$@"
   rmdir -- "$stage"
-  trap - EXIT HUP INT TERM
+  trap - EXIT HUP INT PIPE TERM
   sync -- .
   set +C
 }

@@ -41,6 +41,10 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>> {
 /// The text of a file of a host's, or nothing where there is no file. It may be in any encoding: each byte is the
 /// character of that number.
 pub(crate) fn read_any(path: &Path) -> Result<Option<String>> {
+    const MOST: u64 = 4 << 20;
+    if fs::metadata(path).is_ok_and(|meta| meta.len() > MOST) {
+        return Err(LabError::io("read", path)(std::io::Error::other("it is larger than 4 MiB")));
+    }
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes.into_iter().map(char::from).collect())),
         Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),

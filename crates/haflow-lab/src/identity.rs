@@ -37,6 +37,14 @@ const ENTRIES: &[(&str, &str, &str)] = &[
 /// The homes in whose `authorized_keys` a lab puts its key.
 pub(crate) const HOMES: [&str; 2] = ["root", "home/debian"];
 
+/// The first of the paths that are of one host which a link of the host's leads elsewhere: it could neither be found
+/// nor taken out.
+pub(crate) fn led_elsewhere(root: &Path) -> Option<PathBuf> {
+    let dirs = ENTRIES.iter().map(|(dir, ..)| format!("{dir}/any"));
+    let paths = FILES.iter().map(|name| (*name).to_owned()).chain(dirs);
+    paths.filter(|path| inside(root, path).is_none()).map(|path| root.join(path)).next()
+}
+
 /// Takes out of a host's files what is that host's or its lab's alone. What its services made for
 /// themselves, such as keys and databases, is content and stays.
 pub(crate) fn strip(root: &Path, login_key: &str) -> Result<()> {

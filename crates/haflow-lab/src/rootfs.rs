@@ -12,7 +12,7 @@ use crate::{
     command::run,
     error::{LabError, Result},
     files,
-    identity::{HOMES, fresh_id, inside},
+    identity::{HOMES, fresh_id, inside, led_elsewhere},
     layers::Layers,
     network,
     state::SavedHost,
@@ -108,7 +108,8 @@ impl Rootfs {
     pub(crate) fn check(&self) -> Result<()> {
         let of_host = ["etc/machine-id", "etc/hostname", "etc/ssh/ssh_host_ed25519_key"].map(str::to_owned);
         let keys = HOMES.map(|home| format!("{home}/.ssh/authorized_keys"));
-        of_host.iter().chain(&keys).try_for_each(|name| self.file(name).map(drop))
+        of_host.iter().chain(&keys).try_for_each(|name| self.file(name).map(drop))?;
+        led_elsewhere(&self.root()).map_or(Ok(()), |path| Err(LabError::HostFile { path }))
     }
 
     /// A file of the host's that is to be read or written: a plain one, or none yet, with only directories on

@@ -142,6 +142,10 @@ fn what_cant_be_a_snapshots_is_refused_before_anything_is_made() {
     }
     assert!(matches!(lab.snapshot("nobody", &snapshot.0, false, &|_| {}), Err(LabError::NoHost { .. })));
 
+    // What makes it this host would be behind a link.
+    sh(&lab, "one", "mkdir /data; mv /var/log /data/log; ln -s /data/log /var/log; sync");
+    assert!(matches!(lab.snapshot("one", &snapshot.0, false, &|_| {}), Err(LabError::HostFile { .. })));
+    sh(&lab, "one", "rm /var/log; mv /data/log /var/log; sync");
     // One that is off is taken as it is, and stays off.
     sh(&lab, "one", "echo kept > /srv/file; sync");
     lab.kill("one").unwrap();

@@ -205,6 +205,19 @@ pin_weigh() {
         pin_refuse "the folder of ${pin_path:-$PWD} was moved while it was looked at" "run it again; who does that?"
 }
 
+# Two names for one number are one owner: where ./$pin_name, after pin_judge, is what the names $1 and $2 stand for,
+# $pin_user and $pin_group are these.
+pin_alias() {
+    if [ -n "$1" ] && [ "$1" != "$pin_user" ] && [ "$1" != "$pin_uid" ]; then
+        if [ "$(id -u -- "$1" 2>/dev/null)" = "$pin_uid" ]; then pin_user=$1; fi
+    fi
+    if [ -n "$2" ] && [ "$2" != "$pin_group" ] && [ "$2" != "$pin_gid" ]; then
+        pin_line=$(getent group "$2" 2>/dev/null)
+        pin_line=${pin_line#*:*:}
+        if [ "${pin_line%%:*}" = "$pin_gid" ]; then pin_group=$2; fi
+    fi
+}
+
 # Adds $1 to those who may write on the way, each as chroot's userspec.
 pin_writer() {
     case " $pin_writers " in *" $1 "*) ;; *) pin_writers="$pin_writers $1" ;; esac
@@ -465,6 +478,7 @@ pin_may_within() {
 # Ends where ./$pin_name, after pin_judge, can't get owner $1, group $2 and mode $3.
 pin_may_set() {
     [ "$pin_there" = yes ] || return 0
+    pin_alias "$1" "$2"
     case $pin_kind in
         'symbolic link') pin_refuse_link "$pin_path" 'a file or folder' ;;
         directory)
@@ -518,6 +532,7 @@ pin_put() {
             symbolic*) pin_refuse_link "$1" 'a file' ;;
             *) pin_refuse "there is a $pin_kind at $1, where a file is wanted" ;;
         esac
+        pin_alias "$2" "$3"
     fi
     pin_begin
     set -C
@@ -601,6 +616,7 @@ pin_carry() {
 
 # Owner $1, group $2 and mode $3, where given, of the folder ./$pin_name, after pin_judge.
 pin_set_folder() {
+    pin_alias "$1" "$2"
     if [ "$pin_trust" = no ]; then pin_may "$@"; fi
     pin_into "$pin_name" || pin_refuse "${PWD%/}/$pin_name isn't a folder, or can't be entered"
     if [ "$pin_trust" = no ]; then

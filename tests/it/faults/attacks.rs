@@ -410,6 +410,10 @@ fn files_in_roots_own_folders_are_written_as_they_should() {
     host.sh("useradd -o -u 0 -M toor; groupadd -o -g 0 wheel");
     host.does(r#"file(node, "/etc/twin.conf", #{ content: "x\n", owner: "toor", group: "wheel" });"#);
     host.does(r#"folder(node, "/srv/twin", #{ owner: "toor" });"#);
+    host.sh("useradd -o -u $(id -u bob) -M robert; cd /home/bob; echo x > script; mkdir shut; touch shut/in; chown -R bob: script shut; chmod 755 script; chmod 711 shut");
+    host.does(r#"file(node, "/home/bob/script", #{ content: "y\n", owner: "robert" });"#);
+    host.does(r#"folder(node, "/home/bob/shut", #{ owner: "robert", mode: "0700" });"#);
+    assert_eq!(host.sh("stat -c %a /home/bob/script /home/bob/shut"), "755\n700");
     // What gets another owner or group isn't to run as those, and the plan says so.
     host.sh("for f in su sg new; do echo x > /srv/$f; done; chown games /srv/su /srv/new; chgrp games /srv/sg; chmod 4755 /srv/su /srv/new; chmod 2755 /srv/sg");
     for task in [

@@ -2,15 +2,7 @@
 # `loose-` if others may write where it is; a line with a link's target or the content's digest; then the content
 # where $show asks for it: `different` (than $digest) or `always`, up to $most bytes; `never` leaves the digest out
 # too.
-# Two names for one number are one owner.
-if [ -n "$owner" ] && [ "$owner" != "$pin_user" ] && [ "$owner" != "$pin_uid" ]; then
-  if [ "$(id -u -- "$owner" 2>/dev/null)" = "$pin_uid" ]; then pin_user=$owner; fi
-fi
-if [ -n "$group" ] && [ "$group" != "$pin_group" ] && [ "$group" != "$pin_gid" ]; then
-  entry=$(getent group "$group" 2>/dev/null)
-  entry=${entry#*:*:}
-  if [ "${entry%%:*}" = "$pin_gid" ]; then pin_group=$group; fi
-fi
+pin_alias "$owner" "$group"
 # A task that gives the content makes a new file where this would be refused.
 case $kind/$pin_kind in
   folder/directory | present/directory | present/regular*) pin_may_set "$owner" "$group" "$mode" ;;

@@ -223,9 +223,10 @@ impl Collector {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Where more of the stream is read to, with room for a good deal of it.
+    /// Where more of the stream is read to, with room for a good deal of it where there is a good deal. Most
+    /// scripts print little, and hundreds of lanes wait for it at once.
     pub(crate) fn room(&mut self) -> &mut Vec<u8> {
-        self.bytes.reserve(16 << 10);
+        self.bytes.reserve(if self.bytes.is_empty() { 1 << 10 } else { 16 << 10 });
         &mut self.bytes
     }
 

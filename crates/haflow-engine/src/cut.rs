@@ -27,7 +27,7 @@ pub(crate) fn tail(bytes: &[u8], lines: usize) -> String {
     let bytes = &bytes[from..];
     let whole = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().collect::<Vec<_>>().join("\n");
     let Some(out) = bytes.len().checked_sub(MOST_TOLD).filter(|out| *out > 0) else { return whole(bytes) };
-    // Not in the middle of a character.
+    // The cut isn't in the middle of a character.
     let start = (out..bytes.len()).find(|at| bytes[*at] & 0xc0 != 0x80).unwrap_or(out);
     format!("{BEFORE}{start}{BEHIND} … {}", whole(&bytes[start..]))
 }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::error::{LabError, Result};
 
-/// Not asked for elsewhere than on Linux.
+/// Nobody asks for it elsewhere than on Linux.
 pub(crate) fn is_root() -> bool {
     false
 }

@@ -413,7 +413,7 @@ pin_end() {
     # The new name is on the disk when its folder is.
     if [ -n "$pin_stage" ]; then
         if [ -e ./old ]; then rm -f -- ./old; fi
-        # Whoever moved it aside may keep it: it is empty.
+        # A user who moved it aside may keep it: it is empty.
         cd -P .. && rmdir -- "./$pin_stage" 2>/dev/null || :
     fi
     sync -- . || exit 1
@@ -598,7 +598,7 @@ pin_plain() {
 pin_carry() {
     pin_what=mode,ownership,xattr
     [ ! -e /sys/fs/selinux/enforce ] || pin_what=$pin_what,context
-    # Who isn't root can't give a file away, about which cp is silent.
+    # A user who isn't root can't give a file away, and cp doesn't say so.
     if [ "$pin_uid" != 0 ] && [ ! -O / ] && [ ! -O "$pin_old" ]; then chown -- "$pin_uid" "$pin_new" || exit 1; fi
     pin_seen=$(cp --attributes-only "--preserve=$pin_what" -- "$pin_old" "$pin_new" 2>&1) && return
     # A cp that can't. Without an ACL, numbers do.

@@ -32,7 +32,7 @@ const FORBIDDEN: [&str; 10] = [
     "strflocaltime",
 ];
 
-/// So deep may a value be that a filter yields: what reads it again takes no more.
+/// The depth of the deepest value that a filter may yield: what reads it again takes no more.
 const DEEPEST: usize = 127;
 
 /// Why a filter made nothing of its input.

@@ -135,7 +135,7 @@ fi
 mod tests {
     use std::process::Command;
 
-    /// Also by a run that is resumed for the second time.
+    /// A run that is resumed for the second time asks again.
     #[test]
     fn a_step_that_never_began_is_void_whenever_it_is_asked_for() {
         let folder = tempfile::tempdir().expect("a folder");

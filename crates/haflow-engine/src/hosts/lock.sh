@@ -1,7 +1,7 @@
 # Runs in the lane's own shell: the lock is held for as long as that lives, or a keeper of a step that it has
 # begun. All lanes of a run that are the same user's share it; a run that comes wants it for itself first.
-# Whoever looks or takes holds the turn. It is in a folder that only this user writes: nobody else can hold
-# it, take it away, or say whose it is. Others' folders are left alone, and so are links.
+# A run holds the turn while it looks at the lock or takes it. Both are in a folder that only this user writes:
+# nobody else can hold them, take them away, or say whose they are. Others' folders and links are left alone.
 folder=
 case $__haflow_uid in
     0) set -- /run/haflow /run/lock/haflow-0 /tmp/haflow-0 /dev/shm/haflow-0 ;;
@@ -14,13 +14,13 @@ esac
 for candidate in "$@"; do
     [ -e "$candidate" ] || [ -L "$candidate" ] || mkdir -m 755 -- "$candidate" 2>/dev/null
     __haflow_own "$candidate" || continue
-    # Not one that others may write.
+    # A folder that others may write isn't taken.
     case $(ls -ld -- "$candidate" 2>/dev/null) in d????-??-*) ;; *) continue ;; esac
     folder=$candidate
     break
 done
-# Whoever may read a file may hold a lock on it: nobody else may open these. Whose it is and its lanes may be
-# read by all.
+# A user who may read a file may hold a lock on it, so only this user may open these. All may read whose the lock
+# is, and its lanes.
 umask 077
 for file in lock turn; do
     [ -n "$folder" ] || break
@@ -62,8 +62,8 @@ look() {
         [ "${3-}" != end ] || __haflow_end_lane "$pid"
     done 2>/dev/null <"$1"
 }
-# Who isn't root can't open root's lock, but sees whether lanes of root's live. Root looks at nobody's: they
-# could keep it out for ever.
+# A user who isn't root can't open root's lock, but sees whether lanes of root's live. Root looks at nobody's
+# lanes: they could keep it out for ever.
 roots() {
     [ "$__haflow_uid" != 0 ] && [ -z "${HAFLOW_LOCK-}" ] || return 1
     [ -r /run/haflow/by ] && [ -r /run/haflow/lanes ] || return 1

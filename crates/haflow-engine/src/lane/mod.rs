@@ -351,7 +351,7 @@ mod tests {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        // Not everywhere.
+        // Not every machine has one.
         let Ok(mut sh) = sh else { return };
         let streams = (sh.stdin.take(), sh.stdout.take(), sh.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = streams else { panic!("all three are piped") };

@@ -24,7 +24,7 @@ pub(super) fn read(folder: &Path) -> Result<BTreeMap<String, Vec<String>>, Error
         Err(source) => return Err(Error::Io { doing: "read", path, source }),
     };
     let wrong = |at: Option<std::ops::Range<usize>>| Error::Secret {
-        // Not the line itself: it may hold the secret that was to be in the other file.
+        // The line itself isn't shown: it may hold the secret that was to be in the other file.
         message: match line(&text, at) {
             Some(line) => format!("{}:{line} isn't a name and a command; nothing was changed", path.display()),
             None => format!("{} has an empty command; nothing was changed", path.display()),

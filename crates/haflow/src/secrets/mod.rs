@@ -43,7 +43,7 @@ pub(crate) fn look_up(
             known.insert(name, sound(name, &value)?);
             continue;
         }
-        // Not decrypted where it isn't needed: that may ask for a passphrase.
+        // It is decrypted only where it is needed: that may ask for a passphrase.
         let kept = match &mut kept {
             Some(kept) => kept,
             none => none.insert(file.read(&|| interrupt.stop.is_cancelled())?),

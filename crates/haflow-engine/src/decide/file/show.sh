@@ -34,7 +34,7 @@ if [ "$pin_trust" = yes ]; then
   fi
   sum=$(sha256sum < "./$pin_name") || exit 1
 elif pin_hard_links_are_safe || [ "$pin_uid" = "$pin_owner" ]; then
-  # Whoever may write here can swap it: no link and no pipe is opened.
+  # A user who may write here can swap it: no link and no pipe is opened.
   sum=$(pin_raw "$pin_size" | sha256sum) || exit 1
 else
   printf -- '-\n'

@@ -108,8 +108,8 @@ fn a_link_in_anothers_folder_is_refused_with_what_helps() {
         return;
     }
     let why = "no link is followed there: T/home belongs to nobody\n\
-         hint: the option `follow: true` doesn't help there: name the place itself, or let the task run as the folder's owner, \
-         with the option `user`\n";
+         hint: the option `follow: true` doesn't help there: name the place itself, or let the task run as the \
+         folder's owner, with the option `user`\n";
     prints(
         "chmod 755 $t; mkdir $t/home; ln -s /etc/hostname $t/home/link; ln -s none $t/home/way; chown 65534:65534 $t/home
          pin_write $t/home/link '' '' ''; pin_read $t/home/link; pin_own $t/home/link '' '' 00600

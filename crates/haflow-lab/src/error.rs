@@ -148,8 +148,8 @@ pub enum LabError {
     },
     /// A file of a host that the lab has to write isn't one, or a link leads to it.
     #[error(
-        "{} isn't a plain file, or a link leads to it: the lab follows no link of a host; put a file there, or take the \
-         lab down",
+        "{} isn't a plain file, or a link leads to it: the lab follows no link of a host; put a file there, or take \
+         the lab down",
         .path.display()
     )]
     HostFile {
@@ -185,8 +185,8 @@ pub enum LabError {
     },
     /// The base that a snapshot stands on isn't what it was.
     #[error(
-        "the base of snapshot {name} {why} ({}); take the snapshot anew with `haflow lab snapshot HOST {name} --replace`, \
-         or remove it with `haflow lab snapshots --remove {name}`",
+        "the base of snapshot {name} {why} ({}); take the snapshot anew with \
+         `haflow lab snapshot HOST {name} --replace`, or remove it with `haflow lab snapshots --remove {name}`",
         .base.display()
     )]
     SnapshotBase {

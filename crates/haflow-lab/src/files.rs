@@ -38,23 +38,17 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// The text of a file of a host's, or nothing where there is no file. It may be in any encoding: each byte is the
-/// character of that number.
-pub(crate) fn read_any(path: &Path) -> Result<Option<String>> {
+/// The bytes of a file of a host's, whose text may be in any encoding; nothing where there is no file.
+pub(crate) fn bytes_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
     const MOST: u64 = 4 << 20;
     if fs::metadata(path).is_ok_and(|meta| meta.len() > MOST) {
         return Err(LabError::io("read", path)(std::io::Error::other("it is larger than 4 MiB")));
     }
     match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes.into_iter().map(char::from).collect())),
+        Ok(bytes) => Ok(Some(bytes)),
         Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
         Err(err) => Err(LabError::io("read", path)(err)),
     }
-}
-
-/// The bytes of what [`read_any`] has read.
-pub(crate) fn any_bytes(text: &str) -> Vec<u8> {
-    text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect()
 }
 
 /// Makes a directory and those above it.

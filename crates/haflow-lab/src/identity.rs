@@ -37,26 +37,33 @@ const ENTRIES: &[(&str, &str, &str)] = &[
 /// The homes in whose `authorized_keys` a lab puts its key.
 pub(crate) const HOMES: [&str; 2] = ["root", "home/debian"];
 
-/// The first of the paths that are of one host which a link of the host's leads elsewhere: it could neither be found
-/// nor taken out.
-pub(crate) fn led_elsewhere(root: &Path) -> Option<PathBuf> {
-    let dirs = ENTRIES.iter().map(|(dir, ..)| format!("{dir}/any"));
-    let paths = FILES.iter().map(|name| (*name).to_owned()).chain(dirs);
-    paths.filter(|path| inside(root, path).is_none()).map(|path| root.join(path)).next()
+/// Refuses where a link of the host's leads elsewhere what is of one host: there it can't be taken out.
+pub(crate) fn all_inside(root: &Path) -> Result<()> {
+    let keys = HOMES.map(|home| format!("{home}/.ssh/authorized_keys"));
+    let files = FILES.iter().copied().chain(keys.iter().map(String::as_str));
+    let files = files.map(|file| (file, inside(root, file)));
+    let dirs = ENTRIES.iter().map(|(dir, ..)| (*dir, inside(root, &format!("{dir}/any"))));
+    match files.chain(dirs).find(|(_, inside)| inside.is_none()) {
+        Some((name, _)) => Err(LabError::HostFile { path: root.join(name) }),
+        None => Ok(()),
+    }
 }
 
 /// Takes out of a host's files what is that host's or its lab's alone. What its services made for
 /// themselves, such as keys and databases, is content and stays.
+///
+/// # Errors
+/// If a link leads some of it elsewhere, or it can't be removed.
 pub(crate) fn strip(root: &Path, login_key: &str) -> Result<()> {
+    all_inside(root)?;
     for name in FILES {
-        if let Some(path) = inside(root, name) {
-            remove(&path)?;
-        }
+        remove(&root.join(name))?;
     }
     for (dir, begins, ends) in ENTRIES {
-        let Some(dir) = inside(root, dir).filter(|dir| is_dir(dir)) else {
+        let dir = root.join(dir);
+        if !is_dir(&dir) {
             continue;
-        };
+        }
         for entry in fs::read_dir(&dir).map_err(LabError::io("list", &dir))? {
             let entry = entry.map_err(LabError::io("list", &dir))?;
             let name = entry.file_name();
@@ -67,17 +74,15 @@ pub(crate) fn strip(root: &Path, login_key: &str) -> Result<()> {
         }
     }
     for home in HOMES {
-        let Some(path) = inside(root, &format!("{home}/.ssh/authorized_keys")) else {
-            continue;
-        };
+        let path = root.join(home).join(".ssh/authorized_keys");
         let is_file = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file());
-        let Some(text) = (if is_file { files::read_any(&path)? } else { None }) else {
+        let Some(text) = (if is_file { files::bytes_if_there(&path)? } else { None }) else {
             continue;
         };
         match without(&text, login_key) {
-            left if left.trim().is_empty() => remove(&path)?,
+            left if left.trim_ascii().is_empty() => remove(&path)?,
             // Written in place: its owner and mode stay.
-            left if left != text => fs::write(&path, files::any_bytes(&left)).map_err(LabError::io("write", &path))?,
+            left if left != text => fs::write(&path, left).map_err(LabError::io("write", &path))?,
             _ => {}
         }
     }
@@ -85,8 +90,9 @@ pub(crate) fn strip(root: &Path, login_key: &str) -> Result<()> {
 }
 
 /// The text without the lines that are a key.
-fn without(text: &str, key: &str) -> String {
-    text.lines().filter(|line| line.trim() != key.trim()).flat_map(|line| [line, "\n"]).collect()
+fn without(text: &[u8], key: &str) -> Vec<u8> {
+    let is_key = |line: &&[u8]| line.trim_ascii() == key.as_bytes().trim_ascii();
+    text.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_key(line)).flatten().copied().collect()
 }
 
 /// Where a file of a disk is, or would be, if the way there leads through directories only: a link of the
@@ -158,11 +164,12 @@ mod tests {
     #[test]
     fn links_of_a_host_lead_nowhere() {
         let machine = disk(&["machine-id", "ssh_host_rsa_key", "authorized_keys"]);
-        let dir = disk(&["root/readme", "var/log/readme"]);
-        symlink(machine.path(), dir.path().join("etc")).unwrap();
-        symlink(machine.path(), dir.path().join("root/.ssh")).unwrap();
-        symlink(machine.path(), dir.path().join("var/log/journal")).unwrap();
-        strip(dir.path(), "x").unwrap();
-        assert_eq!(fs::read_dir(machine.path()).unwrap().count(), 3);
+        for link in ["etc", "root/.ssh", "var/log/journal", "var/log"] {
+            let dir = disk(&["root/readme", "var/lib/readme"]);
+            fs::create_dir_all(dir.path().join(link).parent().unwrap()).unwrap();
+            symlink(machine.path(), dir.path().join(link)).unwrap();
+            assert!(matches!(strip(dir.path(), "x"), Err(LabError::HostFile { .. })), "{link}");
+            assert_eq!(fs::read_dir(machine.path()).unwrap().count(), 3);
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! A host's files: an overlay over the base, and what makes it this host rather than another.
 
 use std::{
-    fmt::Write,
     fs,
     net::Ipv4Addr,
     os::unix::fs::{MetadataExt, lchown},
@@ -12,7 +11,7 @@ use crate::{
     command::run,
     error::{LabError, Result},
     files,
-    identity::{HOMES, fresh_id, inside, led_elsewhere},
+    identity::{HOMES, all_inside, fresh_id, inside},
     layers::Layers,
     network,
     state::SavedHost,
@@ -73,14 +72,15 @@ impl Rootfs {
     /// Makes a host of the mounted files: names, keys, name servers. What a host has already stays.
     pub(crate) fn personalize(&self, host: &SavedHost, login_key: &Path) -> Result<()> {
         let machine_id = self.file("etc/machine-id")?;
-        let first = files::read_any(&machine_id)?.unwrap_or_default().trim().is_empty();
+        let first = files::bytes_if_there(&machine_id)?.unwrap_or_default().trim_ascii().is_empty();
         if first {
             files::write(&self.file("etc/hostname")?, format!("{}\n", host.name), 0o644)?;
         }
         // A host that has taken its name servers into its own hands keeps them.
         if let Ok(resolv) = self.file("etc/resolv.conf") {
-            let (there, ours) = (files::read_any(&resolv)?, network::resolv_conf()?);
-            if there.is_none_or(|text| text != ours && text.starts_with(network::RESOLV_MARK)) {
+            let (there, ours) = (files::bytes_if_there(&resolv)?, network::resolv_conf()?);
+            let is_old = |text: Vec<u8>| text != ours.as_bytes() && text.starts_with(network::RESOLV_MARK.as_bytes());
+            if there.is_none_or(is_old) {
                 files::write(&resolv, ours, 0o644)?;
             }
         }
@@ -109,7 +109,7 @@ impl Rootfs {
         let of_host = ["etc/machine-id", "etc/hostname", "etc/ssh/ssh_host_ed25519_key"].map(str::to_owned);
         let keys = HOMES.map(|home| format!("{home}/.ssh/authorized_keys"));
         of_host.iter().chain(&keys).try_for_each(|name| self.file(name).map(drop))?;
-        led_elsewhere(&self.root()).map_or(Ok(()), |path| Err(LabError::HostFile { path }))
+        all_inside(&self.root())
     }
 
     /// A file of the host's that is to be read or written: a plain one, or none yet, with only directories on
@@ -129,9 +129,9 @@ impl Rootfs {
     /// Writes the lab's hosts into the host's /etc/hosts, beside whatever else it lists.
     pub(crate) fn write_hosts(&self, entries: &[(Ipv4Addr, &str)]) -> Result<()> {
         let path = self.file("etc/hosts")?;
-        let before = files::read_any(&path)?.unwrap_or_else(|| LOCALHOST.to_owned());
+        let before = files::bytes_if_there(&path)?.unwrap_or_else(|| LOCALHOST.into());
         let after = merge_hosts(&before, entries);
-        if before == after { Ok(()) } else { files::write(&path, files::any_bytes(&after), 0o644) }
+        if before == after { Ok(()) } else { files::write(&path, after, 0o644) }
     }
 
     /// Unmounts the host's files.
@@ -143,26 +143,22 @@ impl Rootfs {
 const LOCALHOST: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
     ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 
-/// The text with our block in it replaced, or added at the end.
-fn merge_hosts(before: &str, entries: &[(Ipv4Addr, &str)]) -> String {
-    let lines: Vec<&str> = before.lines().collect();
-    let begin = lines.iter().position(|line| *line == HOSTS_BEGIN);
-    let end = begin.and_then(|begin| Some(begin + lines[begin..].iter().position(|line| *line == HOSTS_END)?));
-    let ours = |at: usize| match (begin, end) {
-        (Some(begin), Some(end)) => (begin..=end).contains(&at),
-        // What follows half a block may be anybody's.
-        (begin, _) => begin == Some(at),
-    };
-    let others = (0..lines.len()).filter(|at| !ours(*at)).flat_map(|at| [lines[at], "\n"]);
-    let mut out: String = others.collect();
-    out.push_str(HOSTS_BEGIN);
-    out.push('\n');
-    for (address, name) in entries {
-        writeln!(out, "{address}\t{name}").ok();
+/// The text with our block in it replaced, or added at the end. What follows half a block may be anybody's.
+fn merge_hosts(before: &[u8], entries: &[(Ipv4Addr, &str)]) -> Vec<u8> {
+    let mut lines = lines(before);
+    let end = lines.iter().position(|line| *line == HOSTS_END.as_bytes()).map_or(0, |end| end + 1);
+    if let Some(begin) = lines[..end].iter().rposition(|line| *line == HOSTS_BEGIN.as_bytes()) {
+        lines.drain(begin..end);
     }
-    out.push_str(HOSTS_END);
-    out.push('\n');
-    out
+    lines.retain(|line| *line != HOSTS_BEGIN.as_bytes() && *line != HOSTS_END.as_bytes());
+    let ours: Vec<String> = entries.iter().map(|(address, name)| format!("{address}\t{name}")).collect();
+    let ours = [HOSTS_BEGIN].into_iter().chain(ours.iter().map(String::as_str)).chain([HOSTS_END]);
+    lines.into_iter().chain(ours.map(str::as_bytes)).flat_map(|line| [line, b"\n"]).flatten().copied().collect()
+}
+
+/// The lines of a text in any encoding.
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line)).collect()
 }
 
 /// Makes a key pair if it isn't there, and returns its public half.
@@ -190,12 +186,12 @@ fn copy_if_missing(from: &Path, to: &Path, mode: u32) -> Result<()> {
 
 /// Adds a public key to those that may log in, if it isn't among them.
 fn add_key(public: &Path, keys: &Path) -> Result<()> {
-    let key = fs::read_to_string(public).map_err(LabError::io("read", public))?;
-    let have = files::read_any(keys)?.unwrap_or_default();
-    if have.lines().any(|line| line.trim() == key.trim()) {
+    let key = fs::read(public).map_err(LabError::io("read", public))?;
+    let have = files::bytes_if_there(keys)?.unwrap_or_default();
+    if lines(&have).iter().any(|line| line.trim_ascii() == key.trim_ascii()) {
         return Ok(());
     }
-    files::write(keys, files::any_bytes(&format!("{}\n{}\n", have.trim_end(), key.trim())), 0o600)
+    files::write(keys, [have.trim_ascii_end(), b"\n", key.trim_ascii(), b"\n"].concat(), 0o600)
 }
 
 #[cfg(test)]
@@ -206,26 +202,34 @@ mod tests {
     fn our_block_is_replaced_and_the_rest_stays() {
         let one = (Ipv4Addr::new(10, 1, 2, 10), "a");
         let two = (Ipv4Addr::new(10, 1, 2, 11), "b");
-        let first = merge_hosts("127.0.0.1\tlocalhost\n", &[one]);
+        let merged = |before: &str, entries: &[_]| String::from_utf8(merge_hosts(before.as_bytes(), entries)).unwrap();
+        let first = merged("127.0.0.1\tlocalhost\n", &[one]);
         assert_eq!(first, "127.0.0.1\tlocalhost\n# haflow lab: begin\n10.1.2.10\ta\n# haflow lab: end\n");
         let added = format!("{first}192.0.2.1\tmirror\n");
-        let second = merge_hosts(&added, &[one, two]);
+        let second = merged(&added, &[one, two]);
         assert!(second.contains("192.0.2.1\tmirror\n"));
         assert_eq!(second.matches(HOSTS_BEGIN).count(), 1);
         assert_eq!(second.matches("10.1.2.10\ta\n").count(), 1);
         assert!(second.ends_with("10.1.2.11\tb\n# haflow lab: end\n"));
-        assert_eq!(merge_hosts(&second, &[one, two]), second);
-        let half = merge_hosts("# haflow lab: begin\n192.0.2.1\tmirror\n", &[one]);
-        assert_eq!(half, "192.0.2.1\tmirror\n# haflow lab: begin\n10.1.2.10\ta\n# haflow lab: end\n");
+        assert_eq!(merged(&second, &[one, two]), second);
+        let ours = "# haflow lab: begin\n10.1.2.10\ta\n# haflow lab: end\n";
+        let half = "# haflow lab: begin\n192.0.2.1\tmirror\n";
+        assert_eq!(merged(half, &[one]), format!("192.0.2.1\tmirror\n{ours}"));
+        assert_eq!(merged(&format!("{half}{ours}"), &[one]), format!("192.0.2.1\tmirror\n{ours}"));
     }
 
+    /// Bytes that are blanks in Unicode are letters' ends in others.
     #[test]
     fn a_hosts_text_may_be_in_any_encoding() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("hosts");
-        let bytes = b"10.9.9.9\tB\xfcro # latin-1\n\x85\xa0\n";
-        fs::write(&path, bytes).unwrap();
-        assert_eq!(files::any_bytes(&files::read_any(&path).unwrap().unwrap()), bytes);
+        let (public, keys) = (dir.path().join("key.pub"), dir.path().join("keys"));
+        fs::write(&public, "ssh-ed25519 A lab\n").unwrap();
+        fs::write(&keys, b"ssh-ed25519 B voil\xc3\xa0").unwrap();
+        add_key(&public, &keys).unwrap();
+        add_key(&public, &keys).unwrap();
+        assert_eq!(fs::read(&keys).unwrap(), b"ssh-ed25519 B voil\xc3\xa0\nssh-ed25519 A lab\n");
+        let ours = b"# haflow lab: begin\n# haflow lab: end\n";
+        assert_eq!(merge_hosts(b"10.9.9.9\tB\xfcro", &[]), [&b"10.9.9.9\tB\xfcro\n"[..], ours].concat());
     }
 
     #[test]

@@ -80,8 +80,8 @@ pin_link() {
 pin_refuse_link() {
     [ "$pin_trust" = yes ] || pin_refuse \
         "there is a link at $1, where $2 is wanted, and no link is followed there: $pin_says" \
-        "the option \`follow: true\` doesn't help there: name the place itself, or let the task run as the folder's owner, with \
-the option \`user\`"
+        "the option \`follow: true\` doesn't help there: name the place itself, or let the task run as the folder's \
+owner, with the option \`user\`"
     pin_refuse "there is a link at $1, where $2 is wanted" \
         "the option \`follow: true\` works through it, if nobody else could have made it"
 }
@@ -491,7 +491,8 @@ pin_may_set() {
             if [ "${1:-$pin_user}:${2:-$pin_group}" = "$pin_user:$pin_group" ] &&
                 [ $((0${3:-$pin_mode})) -eq $((0$pin_mode)) ]; then return 0; fi
             pin_hard_links_are_safe || pin_refuse \
-                "the file $pin_path may be a hard link to another one, so its owner and mode stay as they are: $pin_says" \
+                "the file $pin_path may be a hard link to another one, so its owner and mode stay as they are: \
+$pin_says" \
                 "give it its content too: then it becomes a new file"
             pin_may "$@"
             ;;
@@ -812,7 +813,8 @@ pin_read() (
         pin_raw 4194304
     else
         pin_bytes 4194304 || pin_refuse \
-            "$1 isn't read: those who may write there can't read it themselves; $pin_says, the file belongs to $pin_user" \
+            "$1 isn't read: those who may write there can't read it themselves; $pin_says, \
+the file belongs to $pin_user" \
             "look what it is: if it's the one that is meant, chown gives it to whom the folder belongs"
     fi
 )

@@ -6,7 +6,7 @@ use crate::declaration::stop::Stop;
 use crate::declaration::{Declaration, stand_ins};
 use crate::errors::diagnose;
 use crate::limits::{MAX_CALLS, MAX_ELEMENTS, MAX_EXPRESSION_DEPTH, MAX_TEXT};
-use crate::modules::escapes::warn_of_escapes;
+use crate::modules::escapes::warn_of_texts;
 use crate::modules::{Modules, Resolver};
 use crate::natives::{self, params};
 use crate::place::{Site, complete, straightened};
@@ -64,7 +64,7 @@ pub(crate) fn run(declaration: &Arc<Declaration>, text: &str) -> Result<(Declare
         .map_err(|error| complete(diagnose::syntax(&error, &file, text), &declaration.state().sources))?;
     ast.set_source(&*file);
     modules.check(&engine, &ast, &file)?;
-    warn_of_escapes(declaration, text, &file);
+    warn_of_texts(declaration, text, &file);
     engine.run_ast(&ast).map_err(|error| failed(&engine, error))?;
     let stop = declaration.state().stop.take();
     if let Some(stop) = stop {

@@ -327,7 +327,10 @@ fn a_key_goes_into_the_users_own_file_only() {
         "/home/fred, the home of fred, belongs to root",
     );
     assert_eq!(host.sh("ls -A /home/fred; ls -d /home/erin/.ssh 2>&1 | grep -c No"), "1");
-    host.sh(&format!("install -d -o gina -m 700 /home/gina/.ssh; echo '   # {key} revoked' > /home/gina/.ssh/authorized_keys; chown gina /home/gina/.ssh/*; chmod 600 /home/gina/.ssh/*"));
+    host.sh(&format!(
+        "cd /home/gina; install -d -o gina -m 700 .ssh; echo '   # {key} revoked' > .ssh/authorized_keys
+         chown gina .ssh/*; chmod 600 .ssh/*"
+    ));
     host.does(&format!(r#"authorized_key(node, "gina", "{key}");"#));
     assert_eq!(host.sh("grep -c anna /home/gina/.ssh/authorized_keys"), "2");
     let first =
@@ -410,12 +413,14 @@ fn files_in_roots_own_folders_are_written_as_they_should() {
     host.sh("useradd -o -u 0 -M toor; groupadd -o -g 0 wheel");
     host.does(r#"file(node, "/etc/twin.conf", #{ content: "x\n", owner: "toor", group: "wheel" });"#);
     host.does(r#"folder(node, "/srv/twin", #{ owner: "toor" });"#);
-    host.sh("useradd -o -u $(id -u bob) -M robert; cd /home/bob; echo x > script; mkdir shut; touch shut/in; chown -R bob: script shut; chmod 755 script; chmod 711 shut");
+    host.sh("useradd -o -u $(id -u bob) -M robert; cd /home/bob; echo x > script; mkdir shut; touch shut/in
+         chown -R bob: script shut; chmod 755 script; chmod 711 shut");
     host.does(r#"file(node, "/home/bob/script", #{ content: "y\n", owner: "robert" });"#);
     host.does(r#"folder(node, "/home/bob/shut", #{ owner: "robert", mode: "0700" });"#);
     assert_eq!(host.sh("stat -c %a /home/bob/script /home/bob/shut"), "755\n700");
     // What gets another owner or group isn't to run as those, and the plan says so.
-    host.sh("for f in su sg new; do echo x > /srv/$f; done; chown games /srv/su /srv/new; chgrp games /srv/sg; chmod 4755 /srv/su /srv/new; chmod 2755 /srv/sg");
+    host.sh("cd /srv; for f in su sg new; do echo x > $f; done
+         chown games su new; chgrp games sg; chmod 4755 su new; chmod 2755 sg");
     for task in [
         r#"file(node, "/srv/su", #{ owner: "root" });"#,
         r#"file(node, "/srv/sg", #{ group: "root" });"#,

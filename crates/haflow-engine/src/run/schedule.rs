@@ -124,6 +124,20 @@ mod tests {
         draft.seal(vec![]).expect("edges lead forward")
     }
 
+    /// A host's next task waits for its own last one, which has failed, and for the batch before it.
+    #[test]
+    fn what_is_barred_behind_a_barrier_is_told_when_that_passes() {
+        let graph = graph(&[0, 1, 1, 0], &[], &[3]);
+        let [failed, one, two, barred] = [0, 1, 2, 4].map(NodeId::from_index);
+        let mut schedule = Schedule::new(&graph);
+        assert_eq!((schedule.next(), schedule.next(), schedule.next()), (Some(failed), Some(one), None));
+        assert_eq!(schedule.finish(failed, false), []);
+        assert_eq!(schedule.finish(one, true), []);
+        assert_eq!((schedule.next(), schedule.next()), (Some(two), None));
+        assert_eq!(schedule.finish(two, true), [(barred, failed)]);
+        assert_eq!(schedule.next(), None);
+    }
+
     proptest! {
         /// Order is never violated, nothing is run that depends on a failure, and every task has an outcome.
         #[test]

@@ -14,8 +14,8 @@ pub(crate) const COMMON: [&str; 11] =
     ["after", "on", "when", "retries", "backoff", "timeout", "user", "tags", "destroys", "reads", "touches"];
 
 /// What to do about a value that can't be in another one.
-pub(crate) const BY_ITSELF: &str = "what isn't known while the script runs, and what is no value, is handed to a task by \
-     itself: params: #{ one: …, other: … }";
+pub(crate) const BY_ITSELF: &str = "what isn't known while the script runs, and what is no value, is handed to a \
+     task by itself: params: #{ one: …, other: … }";
 
 /// The common options.
 pub(crate) struct Common {

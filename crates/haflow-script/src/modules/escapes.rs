@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Everybody writes `\n` between backticks once, and gets a backslash and an n in a file. And whoever knows
 /// templates, or backticks, writes a value into double quotes once, and gets what is written.
-pub(crate) fn warn_of_escapes(declaration: &Declaration, text: &str, file: &Arc<str>) {
+pub(crate) fn warn_of_texts(declaration: &Declaration, text: &str, file: &Arc<str>) {
     let warn = |place, text| declaration.state().notes.push(Note { kind: NoteKind::Warn, place, text });
     for place in literal_escapes(text, file) {
         let told =

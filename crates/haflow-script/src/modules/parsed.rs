@@ -2,7 +2,7 @@
 
 use crate::declaration::Declaration;
 use crate::errors::diagnose;
-use crate::modules::escapes::warn_of_escapes;
+use crate::modules::escapes::warn_of_texts;
 use crate::modules::jail;
 use crate::place::{Site, complete, straightened};
 use crate::sized;
@@ -87,7 +87,7 @@ impl Parser {
             complete(diagnostic, &declaration.state().sources)
         })?;
         ast.set_source(&*file);
-        warn_of_escapes(declaration, &text, &file);
+        warn_of_texts(declaration, &text, &file);
         Ok(Arc::new(Parsed { parts: vec![ParsedPart { file, ast }] }))
     }
 }

@@ -88,8 +88,7 @@ impl Apply {
         saved.has_playbook(file)?;
         let inventory = saved.asked.place.reached(&saved.asked.playbook)?;
         saved.is_for(file, &inventory)?;
-        let mut session = Session::recall(&saved.asked, inventory, &saved.recorded())?;
-        session.planned = true;
+        let session = Session::recall(&saved.asked, inventory, &saved.recorded())?;
         saved.is_of(file, &session)?;
         let unreachable = session.unreachable();
         if !unreachable.is_empty() {

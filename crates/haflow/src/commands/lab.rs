@@ -136,20 +136,14 @@ impl Lab {
                     say("no lab is there");
                 }
                 for lab in &labs {
-                    let lab = match lab {
-                        Ok(lab) => lab,
-                        Err(error) => {
-                            warn(&error.to_string());
-                            continue;
+                    match lab {
+                        Ok(lab) => {
+                            let here = if lab.name() == name { ", of this folder" } else { "" };
+                            say(&format!("{} ({}){here}", lab.name(), lab.range()));
+                            print_hosts(lab);
                         }
-                    };
-                    say(&format!(
-                        "{} ({}){}",
-                        lab.name(),
-                        lab.range(),
-                        if lab.name() == name { ", of this folder" } else { "" }
-                    ));
-                    print_hosts(lab);
+                        Err(error) => warn(&error.to_string()),
+                    }
                 }
             }
             What::Inventory => print!("{}", inventory(&find()?)),

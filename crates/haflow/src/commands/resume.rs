@@ -61,8 +61,7 @@ impl Resume {
         let courses = haflow_model::courses(&records);
         let mut past = haflow_engine::past(&courses);
         self.decided(&mut past)?;
-        let mut session = declare(&kept, &input)?;
-        session.planned = input.plan.is_some();
+        let session = declare(&kept, &input)?;
         let mut secrets = Secrets::default();
         session.secrets(&mut secrets)?;
         same_secrets(&kept, &input, &secrets)?;

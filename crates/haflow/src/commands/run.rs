@@ -82,9 +82,11 @@ pub(super) fn execute_in(
     output: &Output,
     journal: Journal,
 ) -> Result<Exit, Error> {
-    let (counts, kept) = session.tell(output.format(), output.verbose, Some(journal), async |session, events| {
-        haflow_engine::execute(&session.declared.graph, &session.hosts, events, settings, &session.interrupt).await
-    });
+    let advice = session.advice(settings.plan.is_some());
+    let (counts, kept) =
+        session.tell(output.format(), output.verbose, advice, Some(journal), async |session, events| {
+            haflow_engine::execute(&session.declared.graph, &session.hosts, events, settings, &session.interrupt).await
+        });
     kept?;
     session.runtime.block_on(session.hosts.tidy());
     Ok(if session.interrupt.stop.is_cancelled() {

@@ -5,10 +5,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Options of `ansible-playbook` that haflow hasn't got, and what to do instead.
 const ELSEWHERE: [(&[&str], &str); 16] = [
-    (&["--check", "-C"], "`--dry-run` says what would be done and changes nothing, and so does `haflow plan`"),
+    (&["--check", "-C"], "`haflow plan`, or `haflow run --dry-run`, says what would be done and changes nothing"),
     (&["--diff", "-D"], "leave it out: what differs is always told"),
-    (&["--extra-vars"], "here that is `-e NAME=VALUE`, or `--param`"),
-    (&["--forks", "-f"], "here that is `--parallel N`"),
+    (&["--extra-vars"], "here that is `-e NAME=VALUE`, with each command that takes a playbook"),
+    (&["--forks", "-f"], "here that is `haflow run --parallel N`"),
     (&["--become", "-b"], "the inventory says it: `become`; or a task, by its option `user`"),
     (&["--become-user"], "the inventory says it: `become = \"…\"`; or a task, by its option `user`"),
     (&["--ask-become-pass", "-K"], "haflow asks for no password: sudo on the hosts must need none"),
@@ -19,7 +19,7 @@ const ELSEWHERE: [(&[&str], &str); 16] = [
     (&["--list-hosts"], "`haflow hosts` reaches them, and `haflow plan` says what would be done on each"),
     (&["--list-tasks", "--list-tags"], "`haflow plan` and `haflow graph` tell the tasks"),
     (&["--syntax-check"], "`haflow check PLAYBOOK` checks a playbook and reaches no host"),
-    (&["--skip-tags"], "`--tags` names those that are wanted"),
+    (&["--skip-tags"], "`haflow run --tags` names those that are wanted"),
     (
         &["--start-at-task", "--step"],
         "`haflow resume` goes on with a run; what is as it should be is left alone anyway",
@@ -29,10 +29,6 @@ const ELSEWHERE: [(&[&str], &str); 16] = [
 /// What is wrong with the command line; of an option that people know from elsewhere it says what that is
 /// here.
 pub(super) fn named(mut error: clap::Error) -> clap::Error {
-    // Other commands haven't got what these options are called here.
-    if !std::env::args().nth(1).is_some_and(|command| ["run", "plan", "check"].contains(&&*command)) {
-        return error;
-    }
     let unknown = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(unknown))) => unknown.clone(),
         _ => return error,

@@ -9,7 +9,7 @@ const SOME: usize = 12;
 
 /// Writes each change of a task of `host` on lines of its own.
 pub(super) fn diff(page: &mut Page, host: &HostName, diff: &Diff) {
-    let most = if page.look.verbose { usize::MAX } else { SOME };
+    let most = if page.options.verbose { usize::MAX } else { SOME };
     let shown = shown(diff.0.len(), most);
     for change in &diff.0[..shown] {
         match change {
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn no_line_of_a_file_is_hidden() {
         let shown = |unified: &str| {
-            let mut page = Page::new(crate::report::page::Layout { color: false, width: 80, verbose: true });
+            let mut page = Page::new(crate::report::page::Options { color: false, width: 80, verbose: true });
             text(&mut page, unified, usize::MAX);
             page.into_text()
         };

@@ -22,12 +22,12 @@ mod why;
 
 pub(crate) use excerpt::diagnostic;
 pub(crate) use next::Advice;
+pub(crate) use page::Options;
 pub(crate) use teller::Teller;
 pub(crate) use text::{age, count, size};
 pub(crate) use why::{of_plan, of_run, run_as_json};
 
 use haflow_model::{Event, Record, Sources};
-use page::Layout;
 use screen::Screen;
 use state::State;
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -53,17 +53,6 @@ impl Format {
     pub(crate) fn detect() -> Self {
         if stdout().is_terminal() && screen::is_there() { Self::Human } else { Self::Plain }
     }
-}
-
-/// How lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Options {
-    /// Whether what is as it should be is told too, and differences in full.
-    pub(crate) verbose: bool,
-    /// Whether there may be colour.
-    pub(crate) color: bool,
-    /// Columns.
-    pub(crate) width: usize,
 }
 
 impl Options {
@@ -111,14 +100,8 @@ impl Reporter {
     }
 
     fn to(sink: Sink, sources: Sources, options: Options) -> Self {
-        let Options { verbose, color, width } = options;
         let timed = matches!(sink, Sink::Lines(_));
-        Self {
-            state: State::default(),
-            story: Story { look: Layout { color, width, verbose }, sources, timed },
-            sink,
-            advice: None,
-        }
+        Self { state: State::default(), story: Story { options, sources, timed }, sink, advice: None }
     }
 
     /// The same, and at the end of a run it says what to type next, where there is something left to do.
@@ -177,7 +160,7 @@ impl Reporter {
 
     fn tick_at(&mut self, now: u64) {
         match &mut self.sink {
-            Sink::Screen(screen) => screen.draw(&self.state, now, self.story.look),
+            Sink::Screen(screen) => screen.draw(&self.state, now, self.story.options),
             Sink::Json(_) => {}
             Sink::Lines(_) => {
                 let due = |told: u64| now.saturating_sub(told) >= STILL_RUNNING;

@@ -26,7 +26,7 @@ pub(super) fn next(story: &Story, state: &State, run: &str, advice: &Advice) -> 
     if state.counts.succeeded() {
         return None;
     }
-    let mut page = Page::new(story.look);
+    let mut page = Page::new(story.options);
     page.blank();
     let say = |page: &mut Page, why: &str, command: &str| {
         page.lines(Tone::Plain, why);

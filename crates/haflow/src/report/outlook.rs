@@ -10,9 +10,9 @@ use std::collections::{BTreeSet, HashMap};
 
 /// Everything that is said when a plan is made: the numbers first, then each host, then what takes longest.
 pub(super) fn outlook(story: &Story, state: &State, counts: &PlanCounts, path: &[String], took_ms: u64) -> Page {
-    let mut page = Page::new(story.look);
+    let mut page = Page::new(story.options);
     let idle = counts.change + counts.unknown + counts.act + counts.failed + counts.unreachable == 0;
-    if idle && !story.look.verbose {
+    if idle && !story.options.verbose {
         nothing(state, counts, took_ms, &mut page);
         return page;
     }
@@ -29,7 +29,7 @@ pub(super) fn outlook(story: &Story, state: &State, counts: &PlanCounts, path: &
     let (mut fine, mut of_fine) = (Vec::new(), Vec::new());
     for (host, _) in &state.hosts {
         let planned = planned.remove(host).unwrap_or_default();
-        if planned.iter().all(|planned| is_quiet(state, planned)) && !story.look.verbose {
+        if planned.iter().all(|planned| is_quiet(state, planned)) && !story.options.verbose {
             fine.push(host.as_str());
             of_fine.extend(planned);
         } else {
@@ -118,7 +118,7 @@ fn quiet(state: &State, planned: &[&PlannedTask]) -> String {
 }
 
 fn of_host(story: &Story, state: &State, host: &HostName, planned: &[&PlannedTask], page: &mut Page) {
-    let verbose = page.look.verbose;
+    let verbose = page.options.verbose;
     let is_unreachable = |planned: &&&PlannedTask| matches!(planned.decision, Decision::Unreachable { .. });
     let unreachable = planned.iter().filter(is_unreachable).count();
     page.blank();
@@ -187,7 +187,7 @@ pub(super) fn word(decision: &Decision) -> (&'static str, Tone) {
 fn one(story: &Story, page: &mut Page, planned: &PlannedTask) {
     let PlannedTask { task, decision, assumed } = planned;
     let (word, tone) = word(decision);
-    let columns = if page.look.verbose { 10 } else { 7 };
+    let columns = if page.options.verbose { 10 } else { 7 };
     let title = title(task);
     // A terminal's lines stay in their columns; a file keeps names whole, to be searched for.
     let title = if story.timed { title.into() } else { cut_middle(&title, page.room().saturating_sub(columns + 2)) };
@@ -228,7 +228,7 @@ fn one(story: &Story, page: &mut Page, planned: &PlannedTask) {
 fn because_of(page: &mut Page, assumed: &Assumed, host: &HostName) {
     let because = local(&assumed.because, host);
     let why = local_names(&assumed.why, host);
-    let text = match page.look.verbose {
+    let text = match page.options.verbose {
         true if assumed.why.contains(&assumed.because) => format!("assumed: {why}"),
         true => format!("assumed because of `{because}`: {why}"),
         false => format!("assumed because of `{because}`"),
@@ -240,7 +240,7 @@ fn because_of(page: &mut Page, assumed: &Assumed, host: &HostName) {
 fn short(page: &mut Page, tone: Tone, text: &str, most: usize) {
     let room = page.room();
     let mut lines = wrap(&clean(text), room);
-    if !page.look.verbose && lines.len() > most {
+    if !page.options.verbose && lines.len() > most {
         let rest = lines.split_off(most - 1).join(" ");
         // A line that is cut ends in a sign of it.
         lines.push(cut(&rest, room).into_owned());
@@ -261,7 +261,7 @@ fn critical_path(story: &Story, state: &State, path: &[String], page: &mut Page)
     let known: HashMap<&str, &HostName> =
         state.planned.iter().map(|planned| (planned.task.id.as_str(), &planned.task.host)).collect();
     let hosts: BTreeSet<_> = path.iter().filter_map(|id| known.get(id.as_str())).collect();
-    let left_out = if story.look.verbose || path.len() <= 2 * ENDS + 1 { 0..0 } else { ENDS..path.len() - ENDS };
+    let left_out = if story.options.verbose || path.len() <= 2 * ENDS + 1 { 0..0 } else { ENDS..path.len() - ENDS };
     let mut pieces = Vec::new();
     let mut before = None;
     for (index, id) in path.iter().enumerate() {

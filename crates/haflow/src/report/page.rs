@@ -16,32 +16,34 @@ pub(super) enum Tone {
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Layout {
-    pub(super) color: bool,
+pub(crate) struct Options {
+    /// Whether what is as it should be is told too, and differences in full.
+    pub(crate) verbose: bool,
+    /// Whether there may be colour.
+    pub(crate) color: bool,
     /// Columns.
-    pub(super) width: usize,
-    pub(super) verbose: bool,
+    pub(crate) width: usize,
 }
 
 /// Finished lines.
 #[derive(Debug)]
 pub(super) struct Page {
-    pub(super) look: Layout,
+    pub(super) options: Options,
     /// Blanks before each line.
     pub(super) indent: usize,
     text: String,
 }
 
 impl Page {
-    pub(super) fn new(look: Layout) -> Self {
-        Self { look, indent: 0, text: String::new() }
+    pub(super) fn new(options: Options) -> Self {
+        Self { options, indent: 0, text: String::new() }
     }
 
     /// One line of several pieces.
     pub(super) fn line(&mut self, pieces: &[(Tone, &str)]) {
         let mut line = " ".repeat(self.indent);
         for (tone, text) in pieces {
-            line.push_str(&paint(self.look, *tone, &clean(text)));
+            line.push_str(&paint(self.options, *tone, &clean(text)));
         }
         self.text.push_str(line.trim_end());
         self.text.push('\n');
@@ -77,7 +79,7 @@ impl Page {
 
     /// The columns that are left in a line.
     pub(super) fn room(&self) -> usize {
-        self.look.width.saturating_sub(self.indent).max(20)
+        self.options.width.saturating_sub(self.indent).max(20)
     }
 
     pub(super) fn into_text(self) -> String {
@@ -86,9 +88,9 @@ impl Page {
 }
 
 /// The text in the colour of its tone.
-pub(super) fn paint(look: Layout, tone: Tone, text: &str) -> String {
+pub(super) fn paint(options: Options, tone: Tone, text: &str) -> String {
     let style = match tone {
-        _ if !look.color || text.is_empty() => return text.to_owned(),
+        _ if !options.color || text.is_empty() => return text.to_owned(),
         Tone::Plain => return text.to_owned(),
         Tone::Good => Style::new().green(),
         Tone::Change => Style::new().yellow(),

@@ -5,7 +5,7 @@
 //! isn't written into them. So indicatif makes the bar's line, and it is put here: by itself indicatif fills
 //! lines up to the width with blanks, and rests at their end.
 
-use super::page::Layout;
+use super::page::Options;
 use super::state::State;
 use super::story::rows;
 use super::text::{seconds, width};
@@ -130,13 +130,13 @@ impl Screen {
     }
 
     /// Shows the state.
-    pub(super) fn draw(&mut self, state: &State, now: u64, look: Layout) {
+    pub(super) fn draw(&mut self, state: &State, now: u64, options: Options) {
         if state.start.is_none() || state.total == 0 || state.ended {
             return;
         }
         // The window may have changed by now, and what doesn't fit would scroll away.
         let size = (self.size)();
-        let columns = size.map_or(look.width, |(columns, _)| columns).saturating_sub(1);
+        let columns = size.map_or(options.width, |(columns, _)| columns).saturating_sub(1);
         let most = size.map_or(ROWS, |(_, rows)| rows.saturating_sub(4)).min(ROWS);
         let mut live = vec![self.bar.line(state.done, state.total, overall(state, now), columns)];
         live.extend(rows(state, now, columns, most));

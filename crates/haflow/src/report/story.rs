@@ -2,7 +2,7 @@
 
 use super::diff::diff;
 use super::excerpt::excerpt;
-use super::page::{Layout, Page, Tone};
+use super::page::{Options, Page, Tone};
 use super::state::{Running, State, Wrong};
 use super::text::{clean, count, cut, cut_middle, pad, seconds, span, width, wrap};
 use haflow_model::{Event, Failure, HostName, Outcome, Place, Record, Sources, TaskRef};
@@ -17,7 +17,7 @@ const WAITED_FOR: usize = 10;
 /// How events are told: with or without the time before each line.
 #[derive(Debug)]
 pub(super) struct Story {
-    pub(super) look: Layout,
+    pub(super) options: Options,
     pub(super) sources: Sources,
     pub(super) timed: bool,
 }
@@ -26,7 +26,7 @@ impl Story {
     /// What is to be told of an event that the state has taken in already; often nothing.
     pub(super) fn event(&self, state: &State, record: &Record) -> Option<Page> {
         let line = |word, tone, host| self.line(state, record.at, word, tone, host);
-        let verbose = self.look.verbose;
+        let verbose = self.options.verbose;
         match &record.event {
             Event::RunStarted { playbook, hosts, tasks, .. } => {
                 let of = format!("{playbook}: {} on {}", count(*tasks, "task"), count(hosts.len(), "host"));
@@ -107,7 +107,7 @@ impl Story {
         let title = title(task);
         let took = format!("  {}", span(took_ms));
         Some(match outcome {
-            Outcome::Ok if self.look.verbose => line("ok", Tone::Good).with(&title, &took),
+            Outcome::Ok if self.options.verbose => line("ok", Tone::Good).with(&title, &took),
             Outcome::Changed { diff: what } => {
                 let mut page = line("changed", Tone::Change).with(&title, &took);
                 page.indented(self.margin(), |page| diff(page, &task.host, what));
@@ -134,8 +134,8 @@ impl Story {
                 page.indented(self.margin(), |page| reasons(page, why, None));
                 page
             }
-            Outcome::Unreachable { .. } if self.look.verbose => line("unreachable", Tone::Bad).with(&title, ""),
-            Outcome::Cancelled if self.look.verbose => line("cancelled", Tone::Change).with(&title, ""),
+            Outcome::Unreachable { .. } if self.options.verbose => line("unreachable", Tone::Bad).with(&title, ""),
+            Outcome::Cancelled if self.options.verbose => line("cancelled", Tone::Change).with(&title, ""),
             Outcome::Ok | Outcome::Unreachable { .. } | Outcome::Cancelled => return None,
         })
     }
@@ -146,7 +146,7 @@ impl Story {
 
     /// A line that is about no host.
     fn free(&self, state: &State, at: u64, word: &str, text: &str) -> Page {
-        let mut page = Page::new(self.look);
+        let mut page = Page::new(self.options);
         let (time, word) = (self.time(state, at), pad(word, WORD));
         page.line(&[(Tone::Dim, &time), (Tone::Strong, &word), (Tone::Plain, "  "), (Tone::Plain, text)]);
         page
@@ -192,7 +192,7 @@ impl Story {
     /// What was seen, and the line of the playbook.
     pub(super) fn reason_at(&self, page: &mut Page, why: &str, place: &Place) {
         page.lines(Tone::Strong, why);
-        page.ready(&excerpt(place, &self.sources, self.look.color, page.room()));
+        page.ready(&excerpt(place, &self.sources, self.options.color, page.room()));
     }
 
     fn time(&self, state: &State, at: u64) -> String {
@@ -223,7 +223,7 @@ impl Line<'_> {
 
     /// Task and what there is to say: on one line if it fits, otherwise below.
     fn with(&self, title: &str, text: &str) -> Page {
-        let mut page = Page::new(self.story.look);
+        let mut page = Page::new(self.story.options);
         let time = self.story.time(self.state, self.at);
         let word = pad(self.word, WORD);
         let column = host_column(self.state);
@@ -232,14 +232,14 @@ impl Line<'_> {
         let (host, title) = if self.story.timed {
             (host, title)
         } else {
-            let room = self.story.look.width.saturating_sub(WORD + column + 4 + width(text).min(12)).max(20);
+            let room = self.story.options.width.saturating_sub(WORD + column + 4 + width(text).min(12)).max(20);
             (cut_middle(&host, column), cut_middle(&title, room))
         };
         let host = pad(&host, column);
         let gap = (Tone::Plain, "  ");
         let head = [(Tone::Dim, &*time), (self.tone, &*word), gap, (Tone::Plain, &*host), gap, (Tone::Plain, &*title)];
         let used: usize = head.iter().map(|(_, text)| width(text)).sum();
-        if used + width(text) <= self.story.look.width || text.len() < 12 {
+        if used + width(text) <= self.story.options.width || text.len() < 12 {
             page.line(&[&head[..], &[(Tone::Plain, text)]].concat());
         } else {
             page.line(&head);

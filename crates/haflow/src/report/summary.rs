@@ -23,7 +23,7 @@ const COLUMNS: [Column; 7] = [
 
 /// Everything that is said when a run has ended.
 pub(super) fn summary(story: &Story, state: &State, took_ms: u64) -> Page {
-    let mut page = Page::new(story.look);
+    let mut page = Page::new(story.options);
     wrong(story, state, &mut page);
     page.blank();
     table(state, &mut page);
@@ -88,7 +88,7 @@ fn table(state: &State, page: &mut Page) {
         .map(|(_, column)| column)
         .collect();
     let numbers: usize = shown.iter().map(|(name, ..)| width(name).max(4) + 2).sum();
-    let room = page.look.width.saturating_sub(numbers).max(12);
+    let room = page.options.width.saturating_sub(numbers).max(12);
     let names: Vec<String> =
         state.hosts.iter().map(|(host, _)| cut_middle(&clean(host.as_str()), room).into_owned()).collect();
     let host_column = names.iter().map(|name| width(name)).max().unwrap_or(0).max(4);

@@ -40,8 +40,6 @@ pub(crate) struct Session {
     pub(crate) inventory: Inventory,
     /// How long it took so far to connect, to read facts and to lock: not how long others were waited for.
     pub(crate) connecting: Cell<Duration>,
-    /// Whether a plan is applied.
-    pub(crate) planned: bool,
     /// The commands of a run and of a plan of the same.
     commands: [String; 2],
 }
@@ -137,7 +135,6 @@ impl Session {
             playbook: playbook.playbook.display().to_string(),
             inventory,
             connecting: Cell::new(connecting),
-            planned: false,
             commands: ["run", "plan"].map(|command| asked.command(command)),
         })
     }
@@ -190,13 +187,13 @@ impl Session {
         if held.is_empty() { Ok(waited) } else { Err(Held::new(&held).into()) }
     }
 
-    /// What is to be known to say how a run of this goes on.
-    fn advice(&self) -> Advice {
+    /// What is to be known to say how a run of this goes on, or one that applies a plan.
+    pub(crate) fn advice(&self, planned: bool) -> Advice {
         let acts = self.declared.graph.tasks().filter(|(_, task)| task.action.always_runs().is_some());
         let [run, plan] = &self.commands;
-        let anew = if self.planned { format!("{plan} -o new.plan") } else { run.clone() };
+        let anew = if planned { format!("{plan} -o new.plan") } else { run.clone() };
         let fresh = !self.declared.unreached.is_empty();
-        Advice { acts: acts.map(|(_, task)| task.id()).collect(), anew, planned: self.planned, fresh }
+        Advice { acts: acts.map(|(_, task)| task.id()).collect(), anew, planned, fresh }
     }
 
     /// Does `work` while its events are told, and kept where there is a journal. The session's last use. The
@@ -205,11 +202,12 @@ impl Session {
         &self,
         format: Format,
         verbose: bool,
+        advice: Advice,
         journal: Option<Journal>,
         work: impl AsyncFnOnce(&Self, &Events) -> T,
     ) -> (T, Result<(), Error>) {
         let reporter = Reporter::new(format, self.declared.sources.clone(), Options::detect(format, verbose));
-        let reporter = reporter.advising(self.advice());
+        let reporter = reporter.advising(advice);
         let teller = Teller::begin(reporter);
         let (events, records) = Events::channel();
         self.runtime.block_on(async {

@@ -63,8 +63,9 @@ impl Playbook {
 fn name_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         _ if text.starts_with(['@', '{']) => Err(
-            "unlike Ansible, haflow takes no file and no JSON of params here; each param has a `-e NAME=VALUE` of its own"
-                .into(),
+            "unlike Ansible, haflow takes no file and no JSON of params here; each param has a `-e NAME=VALUE` of its \
+             own"
+            .into(),
         ),
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(format!("`{text}` isn't NAME=VALUE")),

@@ -321,8 +321,8 @@ impl Wanted<'_> {
                 hint: Some(if seen.kind == Kind::Link && seen.loose {
                     format!(
                         "it leads to {}; others may write where it is, so no link is followed there: name the place \
-                         itself, or let the task run as the folder's owner, with the option `user`; `absent(host, \"{}\")` \
-                         takes the link away",
+                         itself, or let the task run as the folder's owner, with the option `user`; \
+                         `absent(host, \"{}\")` takes the link away",
                         seen.detail, file.path
                     )
                 } else if seen.kind == Kind::Link {

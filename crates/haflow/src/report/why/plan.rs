@@ -6,7 +6,7 @@ use crate::report::Options;
 use crate::report::diff::diff;
 use crate::report::excerpt::excerpt;
 use crate::report::outlook::word;
-use crate::report::page::{Layout, Page, Tone};
+use crate::report::page::{Page, Tone};
 use crate::report::text::{local, local_names};
 use haflow_model::{Decision, HostName, Sources};
 use std::collections::{BTreeSet, HashMap};
@@ -17,13 +17,11 @@ const TOLD: [&str; 6] = ["os", "os_version", "os_family", "packages", "init", "h
 /// Explains the decision on `node`: what was seen, because of which tasks it isn't certain, what it waits
 /// for, and the facts of its host that the playbook asked for.
 pub(crate) fn of_plan(saved: &Saved, node: &SavedNode, sources: &Sources, options: Options) -> String {
-    let Options { color, width, verbose } = options;
-    let look = Layout { color, width, verbose };
-    let mut page = Page::new(look);
+    let mut page = Page::new(options);
     let Some(planned) = &node.planned else { return String::new() };
     let host: HostName = node.name.split_once('/').map_or(node.name.as_str(), |(host, _)| host).into();
     headline(&mut page, node, planned);
-    page.ready(&excerpt(&node.place, sources, color, width));
+    page.ready(&excerpt(&node.place, sources, options.color, options.width));
     page.blank();
     seen(&mut page, &host, planned);
     chain(&mut page, saved, &host, planned);

@@ -5,7 +5,7 @@ use crate::journal::{History, Linked, word};
 use crate::report::Options;
 use crate::report::diff::diff;
 use crate::report::excerpt::excerpt;
-use crate::report::page::{Layout, Page, Tone};
+use crate::report::page::{Page, Tone};
 use crate::report::story::{Story, reasons};
 use crate::report::text::{count, local, local_names, span};
 use haflow_model::{EdgeKind, Event, HostName, Outcome, Record, Sources, State, Value};
@@ -20,9 +20,7 @@ const TIME: usize = 10;
 /// Tells what a task waited for, what was seen and done, how it ended, and the tasks because of which it is
 /// so.
 pub(crate) fn of_run(history: &History<'_>, node: &Linked, sources: Sources, options: Options) -> String {
-    let Options { color, width, verbose } = options;
-    let look = Layout { color, width, verbose };
-    let mut page = Page::new(look);
+    let mut page = Page::new(options);
     let host: HostName = node.name.split_once('/').map_or(node.name.as_str(), |(host, _)| host).into();
     let state = history.state(&node.name);
     page.line(&[
@@ -31,8 +29,8 @@ pub(crate) fn of_run(history: &History<'_>, node: &Linked, sources: Sources, opt
         (tone(&state), word(&state)),
         (Tone::Dim, &format!("  in run {}", history.run)),
     ]);
-    page.ready(&excerpt(&node.place, &sources, color, width));
-    let teller = Teller { history, host, story: Story { look, sources, timed: false } };
+    page.ready(&excerpt(&node.place, &sources, options.color, options.width));
+    let teller = Teller { history, host, story: Story { options, sources, timed: false } };
     teller.reason(&mut page, node, state);
     teller.waited(&mut page, node);
     teller.happened(&mut page, node, state);

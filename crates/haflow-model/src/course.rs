@@ -89,10 +89,15 @@ impl<'r> Course<'r> {
                 self.ended_steps.extend(self.step.take());
             }
             Event::TaskFinished { outcome, output, .. } => {
-                self.state = State::Ended(outcome, at);
+                let was = std::mem::replace(&mut self.state, State::Ended(outcome, at));
                 match outcome {
                     Outcome::Ok | Outcome::Changed { .. } => {
                         self.done = Done::Well { outcome, output: output.as_ref() };
+                        self.ended_steps.extend(self.step.take());
+                    }
+                    // What has drifted from its plan was left as it is.
+                    Outcome::Failed { failure } if failure.drifted => {
+                        self.done = Done::Nothing;
                         self.ended_steps.extend(self.step.take());
                     }
                     Outcome::Failed { .. } => {
@@ -107,6 +112,12 @@ impl<'r> Course<'r> {
                         if self.done == Done::Nothing {
                             self.done = Done::Open { step: None, attempt: 1, at };
                         }
+                    }
+                    // It was to be applied with others, and was seen not to have been.
+                    Outcome::Skipped { .. } | Outcome::Cancelled
+                        if self.step.is_none() && matches!(was, State::Applying(_)) =>
+                    {
+                        self.done = Done::Nothing;
                     }
                     // One that is still to be picked up stays that.
                     Outcome::Skipped { .. } | Outcome::Unreachable { .. } | Outcome::Cancelled => {}

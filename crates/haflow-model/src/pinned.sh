@@ -475,10 +475,11 @@ pin_may_within() {
     fi
 }
 
-# Ends where ./$pin_name, after pin_judge, can't get owner $1, group $2 and mode $3.
+# Ends where ./$pin_name, after pin_alias, can't get owner $1, group $2 and mode $3. $pin_same says whether it is a
+# file of others' folders that has them.
 pin_may_set() {
+    pin_same=no
     [ "$pin_there" = yes ] || return 0
-    pin_alias "$1" "$2"
     case $pin_kind in
         'symbolic link') pin_refuse_link "$pin_path" 'a file or folder' ;;
         directory)
@@ -488,8 +489,10 @@ pin_may_set() {
             ;;
         regular*)
             [ "$pin_trust" = no ] || return 0
-            if [ "${1:-$pin_user}:${2:-$pin_group}" = "$pin_user:$pin_group" ] &&
-                [ $((0${3:-$pin_mode})) -eq $((0$pin_mode)) ]; then return 0; fi
+            if pin_is_as_asked "$1" "$2" '' && [ $((0${3:-$pin_mode})) -eq $((0$pin_mode)) ]; then
+                pin_same=yes
+                return 0
+            fi
             pin_hard_links_are_safe || pin_refuse \
                 "the file $pin_path may be a hard link to another one, so its owner and mode stay as they are: \
 $pin_says" \
@@ -640,8 +643,12 @@ pin_attributes() {
         pin_set_folder "$@"
         return
     fi
+    pin_alias "$1" "$2"
     pin_may_set "$@"
-    if [ -z "$3" ] && ! pin_is_as_asked "$1" "$2" ''; then set -- "$1" "$2" "$(pin_plain)"; fi
+    [ "$pin_same" = no ] || return 0
+    if [ -z "$3" ] && [ $((0$pin_mode & 06000)) -ne 0 ] && ! pin_is_as_asked "$1" "$2" ''; then
+        set -- "$1" "$2" "$(pin_plain)"
+    fi
     if [ "$pin_trust" = yes ]; then
         pin_set "./$pin_name" "$@"
         return
@@ -787,6 +794,7 @@ pin_foresee() (
     pin_find "$1" || exit 0
     pin_judge "$pin_name"
     shift
+    pin_alias "$1" "$2"
     pin_may_set "$@"
 )
 

@@ -48,6 +48,15 @@ impl World {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("haflow starts")
     }
 
+    /// Begins one without `timeout` around it, which would be what is killed.
+    fn start_bare(&self, playbook: &str) -> Child {
+        self.write("playbook.rhai", playbook);
+        let mut command = clean(Command::new(env!("CARGO_BIN_EXE_haflow")), self.folder.path());
+        command.args(["run", "playbook.rhai", "-i", "inventory.toml", "--format", "json"]);
+        command.env("XDG_RUNTIME_DIR", self.folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("haflow starts")
+    }
+
     /// Goes on with the last run.
     pub(crate) fn resume(&self, options: &[&str]) -> Told {
         Told::from(self.haflow(&[&["resume", "--format", "json"], options].concat()))
@@ -245,6 +254,38 @@ fn a_name_that_stops_resolving_is_waited_for() {
     world.step("one that stayed unknown: told, and the run resumed");
 }
 
+/// An act of another user's, whose lane is a shell of sudo's, and of which another lane hears what it printed.
+const ANOTHERS: &str = r#"
+let one = act(host("a"), #{
+    name: "one", reason: "a test", user: "worker",
+    apply: "echo begin >> /tmp/log; sleep 8; echo end >> /tmp/log; echo said",
+});
+file(host("a"), "/root/said", #{ content: one.output });
+"#;
+
+/// What is left of a lost lane is ended. A step isn't: its keeper goes on.
+#[test]
+fn a_step_of_another_user_goes_on_without_its_lane() {
+    let Some(world) = World::up("faults-sudo", &["a"], "bookworm") else { return };
+    world.sh("a", "apt-get update -q && apt-get install -qy --no-install-recommends sudo && useradd worker");
+    for dies in [false, true] {
+        world.sh("a", "rm -f /tmp/log /root/said");
+        let mut run = world.start_bare(ANOTHERS);
+        until("the act", || world.is("a", "[ -e /tmp/log ]"));
+        let told = if dies {
+            run.kill().expect("it is killed");
+            run.wait().expect("it ends");
+            world.resume(&[]).exits(0)
+        } else {
+            world.sever("a");
+            ended(run).exits(0)
+        };
+        assert_eq!((told.count("changed"), told.of("picking_up").count()), (2, 1), "{:?}", told.ran);
+        assert_eq!(world.sh("a", "cat /tmp/log /root/said"), "begin\nend\nsaid", "{:?}", told.ran);
+        assert_eq!(world.sh("a", "pgrep -u worker || true"), "", "nothing of it is left");
+    }
+}
+
 /// A chain of files that takes its time, on a host whose `sync` is slow; then what works on the files.
 const CHAIN: &str = r#"
 let node = host("a");
@@ -264,18 +305,21 @@ SYNC
 chmod 755 /usr/local/bin/sync; rm -rf /run/slow
 "#;
 
+/// On host a there is a folder in the place of the chain's file c at the moment in which the files get their names.
+const FOLDER_FOR_C: &str = r#"
+cat > /usr/local/bin/mv <<'MV'
+#!/bin/sh
+if [ $# -gt 4 ]; then mkdir /etc/chain/c; fi
+exec /usr/bin/mv "$@"
+MV
+chmod 755 /usr/local/bin/mv
+"#;
+
 /// What was sent over a lost connection, or by a run that died, doesn't come later.
 #[test]
 fn a_chain_that_is_cut_off_changes_nothing_later() {
     let Some(world) = World::up("faults-chain", &["a"], "bookworm") else { return };
-    world.write("playbook.rhai", CHAIN);
-    // Without `timeout` around it, which would be what is killed.
-    let start = || {
-        let mut command = clean(Command::new(env!("CARGO_BIN_EXE_haflow")), world.folder.path());
-        command.args(["run", "playbook.rhai", "-i", "inventory.toml", "--format", "json"]);
-        command.env("XDG_RUNTIME_DIR", world.folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().expect("haflow starts")
-    };
+    let start = || world.start_bare(CHAIN);
     let syncs = || world.is("a", "[ -d /run/slow ]");
     let later = |what: &str| {
         until("the slow sync is over", || !world.is("a", "pgrep -f /usr/local/bin/sync"));
@@ -302,17 +346,18 @@ fn a_chain_that_is_cut_off_changes_nothing_later() {
     world.sh("a", SLOW_SYNC);
     let run = start();
     until("the chain is written", syncs);
-    world.sh("a", "mkdir /etc/chain/c");
+    world.sh("a", FOLDER_FOR_C);
     signal(&run, Signal::INT);
     let told = ended(run);
     let outcome = |name: &str| {
         let path = format!("/etc/chain/{name}");
         let is = |event: &&serde_json::Value| event["name"] == path.as_str();
         let outcome = told.of("task_finished").find(is).map(|event| event["outcome"].clone());
-        (outcome.unwrap_or_default() == "changed", world.is("a", &format!("[ -f {path} ]")))
+        (outcome.expect("each is told") == "changed", world.is("a", &format!("[ -f {path} ]")))
     };
     for name in ["a", "b", "c", "d", "e"] {
         let (changed, there) = outcome(name);
         assert_eq!(changed, there, "{name}: {:?}", told.ran);
     }
+    assert!(world.is("a", "[ -f /etc/chain/a ] && [ -d /etc/chain/c ]"), "some came, and one couldn't: {:?}", told.ran);
 }

@@ -49,28 +49,21 @@ __haflow_keeps() {
   case $__haflow_command in *"$2"*) ;; *) return 1 ;; esac
   __haflow_owner "$1" && [ "$__haflow_owner" = "$__haflow_uid" ]
 }
-# Ends the lane's shell $1, of which __haflow_process has told, with the script that a fork of it runs: TERM, so
-# that it tidies up, and KILL for what is left after two seconds. What has a session of its own goes on.
+# Ends the lane's shell $1, of which __haflow_process has told, and what else is in its process group: the script
+# that a fork of it runs. That gets TERM, so that it tidies up, and KILL after two seconds. Keepers have sessions of
+# their own and go on. Where this lane is in the same group, only the shell is ended.
 __haflow_end_lane() {
-  __haflow_line=
-  read -r __haflow_line 2>/dev/null <"/proc/$1/task/$1/children"
-  if [ "$__haflow_group" = "$1" ]; then
-    set -- "$1" "-$1"
-  else
-    set -- "$1" $__haflow_line
-  fi
-  __haflow_line=$1
-  shift
-  [ $# -eq 0 ] || kill -TERM "$@" 2>/dev/null
-  kill -KILL "$__haflow_line" 2>/dev/null
-  [ $# -gt 0 ] || return 0
-  __haflow_line=0
-  while [ "$__haflow_line" -lt 20 ]; do
-    kill -0 "$@" 2>/dev/null || return 0
-    sleep 0.1 2>/dev/null || sleep 1
-    __haflow_line=$((__haflow_line + 1))
+  __haflow_lane=$__haflow_group
+  __haflow_tries=0
+  kill -KILL "$1" 2>/dev/null
+  __haflow_process $$
+  [ "$__haflow_group" != "$__haflow_lane" ] && kill -TERM "-$__haflow_lane" 2>/dev/null || return 0
+  while [ "$__haflow_tries" -lt 20 ]; do
+    kill -0 "-$__haflow_lane" 2>/dev/null || return 0
+    __haflow_tries=$((__haflow_tries + 1))
+    sleep 0.1 2>/dev/null || { sleep 1; __haflow_tries=$((__haflow_tries + 9)); }
   done
-  kill -KILL "$@" 2>/dev/null
+  kill -KILL "-$__haflow_lane" 2>/dev/null
 }
 # Whether $1 is a folder, and not a link, that is the lane's user's own.
 __haflow_own() { [ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ]; }

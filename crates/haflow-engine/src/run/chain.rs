@@ -5,18 +5,18 @@
 //! be, each task has its own turn after all, and that tells what is wrong.
 
 use crate::decide::decide;
-use crate::decide::file::chain::NewFile;
+use crate::decide::file::chain::{Came, NewFile};
 use crate::decide::known::Ended;
 use crate::decide::ready::Ready;
 use crate::decide::seen::Seen;
 use crate::lane::Stopped;
 use crate::run::state::Run;
-use crate::run::turn::{Promised, Worker};
-use crate::step::trouble::{Trouble, stopped_in_words};
-use crate::step::{self, Together, judge};
+use crate::run::turn::{MOST_LOSSES, Promised, Worker};
+use crate::step::trouble::Trouble;
+use crate::step::{self, judge};
 use futures_util::future::try_join_all;
 use haflow_model::{Decision, Diff, EdgeKind, Event, NodeId, Outcome};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// At most this many tasks in a chain.
 const MOST: usize = 32;
@@ -48,7 +48,8 @@ impl<'r> Run<'r> {
             let after = self.graph.after(last).map(|edge| edge.to);
             let next = after.filter(|id| self.schedule.waits_for_these_only(*id, &ids)).find_map(|id| self.link(id));
             let Some(next) = next else { break };
-            if !links.iter().all(|link| link.goes_with(&next)) {
+            let again = |link: &Link<'_>| link.file().path() == next.file().path();
+            if !links[0].goes_with(&next) || links.iter().any(again) {
                 break;
             }
             ids.push(next.id);
@@ -74,9 +75,13 @@ impl<'r> Run<'r> {
         let seen = self.seen.get(&id)?.clone();
         let task = self.prepare(id).ok()?;
         step::new_file(&task, &seen)?;
-        let Decision::Change { diff } = decide(&task, &seen) else { return None };
-        let holds = |promised: Promised<'_>| promised.holds(self.events, &task, &seen).is_ok();
-        before.promised.is_none_or(holds).then_some(Link { id, task, seen, diff })
+        let decision = decide(&task, &seen);
+        let holds = |promised: Promised<'_>| promised.holds(self.events, &task, &seen, decision.clone()).is_ok();
+        if !before.promised.is_none_or(holds) {
+            return None;
+        }
+        let Decision::Change { diff } = decision else { return None };
+        Some(Link { id, task, seen, diff })
     }
 }
 
@@ -119,55 +124,64 @@ impl Worker<'_> {
         self.gatekeeper.ask()?;
         *begun = Some(Instant::now());
         try_join_all(links.iter().map(|link| self.intends(link))).await?;
-        let tasks: Vec<&Ready<'_>> = links.iter().map(|link| &link.task).collect();
-        let files: Vec<NewFile<'_>> = links.iter().map(Link::file).collect();
-        let applied = step::apply_together(&mut lane, &tasks, &files, &self.interrupt.kill).await;
+        let tasks: Vec<(&Ready<'_>, NewFile<'_>)> = links.iter().map(|link| (&link.task, link.file())).collect();
+        let applied = step::apply_together(&mut lane, &tasks, &self.interrupt.kill).await;
         drop(lane);
-        match applied {
-            Ok(Together::Applied(applied)) => {
+        Ok(match applied {
+            Ok(Came::Together(applied)) => {
                 let ended = |(link, applied): (&Link<'_>, _)| match judge(&link.task, applied) {
                     Ok(output) => Some((Outcome::Changed { diff: link.diff.clone() }, output)),
                     Err(_) if link.task.task.policy.retries > 0 => None,
                     Err(failure) => Some((Outcome::Failed { failure: Box::new(failure) }, None)),
                 };
-                Ok(links.iter().zip(applied).map(ended).collect())
+                links.iter().zip(applied).map(ended).collect()
             }
-            Ok(Together::Apart) => Ok(Vec::new()),
-            Err(trouble @ Trouble::Killed(_)) => Ok(in_doubt(links, trouble)),
+            Ok(Came::Apart) => Vec::new(),
+            Err(killed @ Trouble::Killed(_)) => links.iter().map(|_| Some(in_doubt(&killed))).collect(),
             // Some may be there. Whatever may begin by now, what has begun is seen to.
-            Ok(Together::Unknown) | Err(_) => Ok(self.found(links).await.unwrap_or_else(|why| in_doubt(links, why))),
-        }
+            Ok(Came::Unknown) | Err(_) => self.found(links).await,
+        })
     }
 
-    /// How those of a chain's tasks have ended whose files are there.
-    async fn found(&self, links: &[Link<'_>]) -> Result<Vec<Option<Ended>>, Trouble> {
+    /// How those of a chain's tasks have ended whose files are there, or can't be looked at; once more where the
+    /// connection is lost over it and comes back.
+    async fn found(&self, links: &[Link<'_>]) -> Vec<Option<Ended>> {
         let (task, kill) = (links[0].task.task, &self.interrupt.kill);
-        let mut lane = tokio::select! {
-            lane = self.hosts.lane(&task.host, task.user.as_deref()) => lane?,
-            () = kill.cancelled() => return Err(Trouble::Killed(Stopped::default())),
-        };
         let tasks: Vec<Ready<'_>> = links.iter().map(|link| link.task.clone()).collect();
         let mut found: Vec<Option<Ended>> = vec![None; links.len()];
-        let each = |index: usize, seen: Result<Seen, Trouble>| {
-            if seen.is_ok_and(|seen| matches!(decide(&tasks[index], &seen), Decision::UpToDate)) {
-                found[index] = Some((Outcome::Changed { diff: links[index].diff.clone() }, None));
+        let mut losses = 0;
+        loop {
+            let look = async {
+                let mut lane = tokio::select! {
+                    lane = self.hosts.lane(&task.host, task.user.as_deref()) => lane?,
+                    () = kill.cancelled() => return Err(Trouble::Killed(Stopped::default())),
+                };
+                let each = |index: usize, seen: Result<Seen, Trouble>| {
+                    found[index] = match seen {
+                        Ok(seen) if decide(&tasks[index], &seen) == Decision::UpToDate => {
+                            Some((Outcome::Changed { diff: links[index].diff.clone() }, None))
+                        }
+                        Ok(_) => None,
+                        Err(trouble) => Some(in_doubt(&trouble)),
+                    };
+                };
+                step::look_all(&mut lane, &tasks, kill, each).await
+            };
+            match look.await {
+                Ok(()) => return found,
+                Err(Trouble::Lost(_)) if losses < MOST_LOSSES => losses += 1,
+                Err(trouble) => return links.iter().map(|_| Some(in_doubt(&trouble))).collect(),
             }
-        };
-        step::look_all(&mut lane, &tasks, kill, each).await?;
-        Ok(found)
+        }
     }
 }
 
-fn in_doubt(links: &[Link<'_>], trouble: Trouble) -> Vec<Option<Ended>> {
-    let lost = |why: &str| format!("the connection was lost while it was being applied: {why}");
-    let why = match trouble {
-        Trouble::Killed(stopped) => format!("it was killed while it was being applied{}", stopped_in_words(&stopped)),
-        Trouble::Unreachable(error) => lost(&error.message),
-        Trouble::Lost(why) | Trouble::Gone(why) => lost(&why),
-        Trouble::Failed(failure) => format!("it was being applied: {}", failure.message),
-        Trouble::Closed | Trouble::NotKept => "it was being applied".to_owned(),
-    };
-    links.iter().map(|_| Some((Outcome::InDoubt { why: why.clone() }, None))).collect()
+fn in_doubt(trouble: &Trouble) -> Ended {
+    let why = trouble.while_applied().unwrap_or_else(|| match trouble {
+        Trouble::Failed(failure) => format!("it was being applied, and can't be looked at: {}", failure.message),
+        _ => "it was being applied".to_owned(),
+    });
+    (Outcome::InDoubt { why }, None)
 }
 
 impl<'r> Run<'r> {
@@ -175,12 +189,12 @@ impl<'r> Run<'r> {
     /// turn now.
     pub(super) async fn chained(&mut self, chained: Chained<'r>, worker: &Worker<'_>) -> Option<(NodeId, Ready<'r>)> {
         let Chained { links, begun, ended } = chained;
-        let took = begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        let took = begun.map(|begun| begun.elapsed());
         let mut ended = ended.into_iter();
         for link in &links {
             match ended.next().flatten() {
-                Some(ended) => drop(self.done.insert(link.id, (ended, took))),
-                None => self.in_chain.extend(begun.map(|begun| (link.id, begun))),
+                Some(ended) => drop(self.done.insert(link.id, (ended, took.unwrap_or_default()))),
+                None => self.in_chain.extend(took.map(|took| (link.id, took))),
             }
         }
         let first = links[0].id;

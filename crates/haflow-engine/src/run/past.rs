@@ -84,7 +84,8 @@ mod tests {
 
     fn record(event: &str, more: &str) -> Record {
         let task = r#""task":"a/act:x","host":"a","kind":"act","name":"x","place":{"file":"p","line":1,"column":1}"#;
-        let text = format!(r#"{{"at":1,"event":"{event}",{task},{more}}}"#);
+        let more = if more.is_empty() { String::new() } else { format!(",{more}") };
+        let text = format!(r#"{{"at":1,"event":"{event}",{task}{more}}}"#);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
@@ -126,5 +127,18 @@ mod tests {
             assert_eq!(in_doubt, !told, "{end}");
         }
         assert!(courses(&[begun("one")])["a/act:x"].ended_steps.is_empty());
+    }
+
+    #[test]
+    fn what_was_seen_not_to_be_done_has_no_past() {
+        let begun = || record("apply_started", r#""attempt":1"#);
+        let ended = |outcome: &str| record("task_finished", &format!(r#""outcome":{outcome},"took_ms":1"#));
+        let drifted = r#""failed","failure":{"message":"m","drifted":true}"#;
+        for end in [drifted, r#""cancelled""#, r#""skipped","why":"w","because":null"#] {
+            assert_eq!(past(&courses(&[begun(), ended(end)])).get("a/act:x"), None, "{end}");
+        }
+        let resumed = record("task_started", "");
+        let in_doubt = past(&courses(&[begun(), resumed, ended(r#""cancelled""#)]))["a/act:x"].clone();
+        assert!(matches!(in_doubt, Past::InDoubt { .. }), "what it was before is open: {in_doubt:?}");
     }
 }

@@ -16,7 +16,7 @@ use haflow_model::{
     Again, EdgeKind, Event, Failure, Graph, NodeId, Outcome, Param, RunCounts, Secrets, Task, TaskRef, Value, json_size,
 };
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The state of a run.
 pub(super) struct Run<'r> {
@@ -42,8 +42,8 @@ pub(super) struct Run<'r> {
     pub(super) past: HashMap<NodeId, &'r Past>,
     /// How tasks have ended that went together with others, and whose turn to be told hasn't come.
     pub(super) done: HashMap<NodeId, (Ended, Duration)>,
-    /// When tasks were told to have begun, in a chain in which they weren't done.
-    pub(super) in_chain: HashMap<NodeId, Instant>,
+    /// How long the chain took in which a task was told to have begun, and wasn't done.
+    pub(super) in_chain: HashMap<NodeId, Duration>,
     /// Nothing new begins after the first failure.
     pub(super) fail_fast: bool,
 }

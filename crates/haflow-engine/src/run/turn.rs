@@ -10,9 +10,9 @@ use crate::events::Events;
 use crate::hosts::Hosts;
 use crate::run::past::{Past, in_doubt};
 use crate::step::gatekeeper::{Gatekeeper, Interrupt};
-use crate::step::trouble::{Trouble, stopped_in_words};
+use crate::step::trouble::Trouble;
 use crate::step::{self, Sight, judge, killed};
-use haflow_model::{Decision, Diff, Event, Failure, Outcome, Planned};
+use haflow_model::{Decision, Diff, Event, Failure, FileState, Outcome, Planned};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,9 +28,14 @@ pub(crate) struct Promised<'p> {
 
 impl Promised<'_> {
     /// Whether a task may go on from what was seen, by the plan.
-    pub(super) fn holds(&self, events: &Events, task: &Ready<'_>, seen: &Seen) -> Result<(), Box<Failure>> {
-        let now = events.redacted(decide(task, seen));
-        drift::check(self.salt, self.planned, task, seen, &now)
+    pub(super) fn holds(
+        &self,
+        events: &Events,
+        task: &Ready<'_>,
+        seen: &Seen,
+        now: Decision,
+    ) -> Result<(), Box<Failure>> {
+        drift::check(self.salt, self.planned, task, seen, &events.redacted(now))
     }
 }
 
@@ -41,8 +46,8 @@ pub(crate) struct Before<'p> {
     pub(crate) promised: Option<Promised<'p>>,
     /// What the run did about it before it was resumed.
     pub(crate) past: Option<&'p Past>,
-    /// When it was told to have begun, in a chain in which it wasn't done.
-    pub(crate) in_chain: Option<Instant>,
+    /// How long the chain took in which it was told to have begun, and wasn't done.
+    pub(crate) in_chain: Option<Duration>,
 }
 
 /// How often a task goes on after its lane broke. After that the task itself is what breaks its lanes.
@@ -74,7 +79,7 @@ impl Worker<'_> {
     /// Runs a task, and says how long that took without the time for which it queued. `ahead` is what was
     /// seen of it before its turn.
     pub(crate) async fn task(&self, task: &Ready<'_>, ahead: Option<Seen>, known: Before<'_>) -> (Ended, Duration) {
-        let started = known.in_chain;
+        let started = known.in_chain.and_then(|took| Instant::now().checked_sub(took));
         let mut turn = Turn { worker: self, task, applying: false, failed: None, started, queued: Duration::ZERO };
         let ended = match turn.steps(ahead, known).await {
             Ok(ended) => ended,
@@ -116,20 +121,16 @@ pub(super) struct Turn<'t> {
 impl Turn<'_> {
     /// How a task ends that has met this.
     fn outcome(&mut self, trouble: Trouble) -> Outcome {
-        let in_doubt = |why: String| Outcome::InDoubt { why };
+        if (self.applying || matches!(trouble, Trouble::Gone(_)))
+            && let Some(why) = trouble.while_applied()
+        {
+            return Outcome::InDoubt { why };
+        }
         match trouble {
             Trouble::Failed(failure) => Outcome::Failed { failure },
-            Trouble::Unreachable(error) if self.applying => {
-                in_doubt(format!("it was being applied: {}", error.message))
-            }
             Trouble::Unreachable(error) => Outcome::Unreachable { why: error.message },
-            Trouble::Lost(why) if self.applying => {
-                in_doubt(format!("the connection was lost while it was being applied: {why}"))
-            }
-            Trouble::Gone(why) => in_doubt(format!("the connection was lost while it was being applied, and {why}")),
-            Trouble::Lost(why) => Outcome::Unreachable { why: format!("the connection was lost: {why}") },
-            Trouble::Killed(stopped) if self.applying => {
-                in_doubt(format!("it was killed while it was being applied{}", stopped_in_words(&stopped)))
+            Trouble::Lost(why) | Trouble::Gone(why) => {
+                Outcome::Unreachable { why: format!("the connection was lost: {why}") }
             }
             Trouble::Closed | Trouble::Killed(_) => match self.failed.take() {
                 // The attempt that was to come is the one that is cancelled.
@@ -169,12 +170,16 @@ impl Turn<'_> {
         }
         let mut seen = self.sight(ahead).await?;
         // What is applied is what was planned, on what was planned from: also where a second look was needed.
-        // What was begun already is no longer what was planned from.
-        let keep = |seen: &Sight| match before.promised {
-            Some(promised) if before.past.is_none() => {
-                promised.holds(worker.events, task, seen.seen()).map_err(Trouble::Failed)
+        // What was begun already is no longer what was planned from, but for a file's text: it is there whole, or
+        // as it was.
+        let keep = |seen: &Sight| {
+            let Some(promised) = before.promised else { return Ok(()) };
+            let decision = decide(task, seen.seen());
+            let has_text = task.file().is_some_and(|wanted| matches!(wanted.file.state, FileState::Content(_)));
+            if before.past.is_some() && (!has_text || decision == Decision::UpToDate) {
+                return Ok(());
             }
-            _ => Ok(()),
+            promised.holds(worker.events, task, seen.seen(), decision).map_err(Trouble::Failed)
         };
         keep(&seen)?;
         if let (Some(read), Seen::Value(value)) = (task.task.action.reads(), seen.seen()) {

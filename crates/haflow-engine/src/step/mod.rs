@@ -234,38 +234,28 @@ pub(crate) fn new_file<'a>(task: &'a Ready<'_>, seen: &Seen) -> Option<NewFile<'
     }
 }
 
-/// What an attempt to apply several tasks together did.
-pub(crate) enum Together {
-    /// What each did, and what there is after it.
-    Applied(Vec<Applied>),
-    /// Nothing.
-    Apart,
-    /// Some may be done, each of them whole.
-    Unknown,
-}
-
 /// Makes the new files of several tasks, all of which go with one another, and looks at each: one round trip.
 pub(crate) async fn apply_together(
     lane: &mut Lent<'_>,
-    tasks: &[&Ready<'_>],
-    files: &[NewFile<'_>],
+    tasks: &[(&Ready<'_>, NewFile<'_>)],
     kill: &CancellationToken,
-) -> Result<Together, Trouble> {
-    let (text, variables) = chain::together(files);
+) -> Result<Came<Applied>, Trouble> {
+    let files: Vec<NewFile<'_>> = tasks.iter().map(|(_, file)| *file).collect();
+    let (text, variables) = chain::together(&files);
     let script = Script { text: &text, variables: &variables.0, process: Process::Taught(&file::FUNCTIONS) };
-    let timeout = tasks.iter().map(|task| task.task.policy.timeout).min().unwrap_or_default();
+    let timeout = tasks.iter().map(|(task, _)| task.task.policy.timeout).min().unwrap_or_default();
     let output = lane.run(script, timeout, kill).await?;
     let shown = match chain::came(&output, tasks.len()) {
         Came::Together(shown) => shown,
-        Came::Apart => return Ok(Together::Apart),
-        Came::Unknown => return Ok(Together::Unknown),
+        Came::Apart => return Ok(Came::Apart),
+        Came::Unknown => return Ok(Came::Unknown),
     };
     let mut applied = Vec::new();
-    for (task, shown) in tasks.iter().zip(shown) {
+    for ((task, _), shown) in tasks.iter().zip(shown) {
         let after = seen_after(lane.filters(), task, &shown, kill).await?;
         applied.push(Applied { output: Output { stdout: Vec::new(), ..shown }, after });
     }
-    Ok(Together::Applied(applied))
+    Ok(Came::Together(applied))
 }
 
 /// What there is after an apply.

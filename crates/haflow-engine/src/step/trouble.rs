@@ -27,6 +27,21 @@ pub(crate) enum Trouble {
     NotKept,
 }
 
+impl Trouble {
+    /// Why nobody knows whether what was being applied was done, where this leaves that open.
+    pub(crate) fn while_applied(&self) -> Option<String> {
+        match self {
+            Self::Unreachable(error) => Some(format!("it was being applied: {}", error.message)),
+            Self::Lost(why) => Some(format!("the connection was lost while it was being applied: {why}")),
+            Self::Gone(why) => Some(format!("the connection was lost while it was being applied, and {why}")),
+            Self::Killed(stopped) => {
+                Some(format!("it was killed while it was being applied{}", stopped_in_words(stopped)))
+            }
+            Self::Failed(_) | Self::Closed | Self::NotKept => None,
+        }
+    }
+}
+
 impl From<NotKept> for Trouble {
     fn from(_: NotKept) -> Self {
         Self::NotKept
@@ -83,7 +98,7 @@ impl From<LaneError> for Trouble {
 }
 
 /// What was ended with a script, behind a sentence that says so.
-pub(crate) fn stopped_in_words(stopped: &Stopped) -> String {
+fn stopped_in_words(stopped: &Stopped) -> String {
     let names = |names: &[String]| {
         let mut names = names.to_vec();
         names.dedup();

@@ -1,9 +1,9 @@
 //! New files that follow one another on a host go there together.
 
 use crate::world::{World, act, local, run, run_with};
-use haflow_engine::{Hosts, Interrupt, plan};
+use haflow_engine::{Hosts, Interrupt, past, plan};
 use haflow_model::{
-    Action, Content, Event, File, FileState, Graph, Host, NodeId, Param, Plan, Scope, Secrets, Thing, Things,
+    Action, Content, Event, File, FileState, Graph, Host, NodeId, Param, Plan, Scope, Secrets, Thing, Things, courses,
 };
 use std::fs::metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -21,6 +21,12 @@ impl World {
 /// The place of the first event of a task that fits.
 fn at(ran: &crate::world::Ran, fits: impl Fn(&Event) -> bool) -> usize {
     ran.events.iter().position(|record| fits(&record.event)).expect("it was told")
+}
+
+/// How often a task was told to be about to be applied.
+fn intents(ran: &crate::world::Ran, name: &str) -> usize {
+    let of = |event: &Event| matches!(event, Event::ApplyStarted { task, .. } if task.name == name);
+    ran.events.iter().filter(|record| of(&record.event)).count()
 }
 
 fn began_before(ran: &crate::world::Ran, one: &str, other_ended: &str) -> bool {
@@ -82,8 +88,9 @@ async fn what_came_meanwhile_has_its_own_turn() {
     }
     let graph = world.seal();
     let kept = planned(&graph).await;
-    let hold = |settings: &mut haflow_engine::Settings| settings.plan = Some(kept);
+    let hold = |settings: &mut haflow_engine::Settings| settings.plan = Some(kept.clone());
     let ran = run_with(&graph, local(), hold, Interrupt::default()).await;
+    assert!(began_before(&ran, "three", "one"), "{}", ran.everything());
     // The plan knew nothing of it.
     assert_eq!((ran.word("one"), world.text("one")), ("changed".into(), "ours\n".into()));
     assert!(ran.failure("two").drifted, "{}", ran.everything());
@@ -91,6 +98,16 @@ async fn what_came_meanwhile_has_its_own_turn() {
         (world.text("two"), ran.word("three"), world.text("three")),
         ("theirs\n".into(), "skipped".into(), String::new())
     );
+    // That all of them had begun doesn't let a resumed run go past the plan: neither from there nor from where it
+    // had told no more than that.
+    let begun = at(&ran, |event| matches!(event, Event::TaskFinished { task, .. } if task.name == "one"));
+    for told in [&ran.events[..], &ran.events[..begun]] {
+        let (kept, known) = (kept.clone(), past(&courses(told)));
+        let go_on = |settings: &mut haflow_engine::Settings| (settings.plan, settings.past) = (Some(kept), Some(known));
+        let ran = run_with(&graph, local(), go_on, Interrupt::default()).await;
+        assert!(ran.failure("two").drifted, "{}", ran.everything());
+        assert_eq!((world.text("two"), ran.word("three")), ("theirs\n".into(), "skipped".into()));
+    }
     let ran = run(&graph).await;
     assert_eq!(["one", "two", "three"].map(|name| ran.word(name)), ["ok", "changed", "changed"]);
     assert_eq!(world.text("two"), "ours\n");
@@ -105,6 +122,7 @@ async fn what_fails_is_told_of_the_task_that_fails() {
         world.file(name, "ours\n", None);
     }
     let ran = run(&world.seal()).await;
+    assert_eq!(intents(&ran, "gone/two"), 1, "they were tried together: {}", ran.everything());
     let said = format!("there is no folder {}", world.path("gone").display());
     assert_eq!(ran.failure("gone/one").message, said);
     assert_eq!((ran.word("gone/two"), ran.word("gone/three")), ("skipped".into(), "skipped".into()));
@@ -122,10 +140,6 @@ async fn in_others_folders_each_comes_alone() {
     }
     let ran = run(&world.seal()).await;
     assert_eq!((ran.word("open/one"), ran.word("open/two")), ("changed".into(), "changed".into()));
-    let intents = |name: &str| {
-        let of = |event: &Event| matches!(event, Event::ApplyStarted { task, .. } if task.name == name);
-        ran.events.iter().filter(|record| of(&record.event)).count()
-    };
     // The one that was tried together with the other, and the one that was kept to.
-    assert_eq!((intents("open/one"), intents("open/two")), (2, 2));
+    assert_eq!((intents(&ran, "open/one"), intents(&ran, "open/two")), (2, 2));
 }

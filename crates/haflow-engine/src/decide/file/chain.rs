@@ -4,11 +4,10 @@
 use super::seen::{FileSeen, Kind};
 use super::{SHORT, Wanted};
 use crate::decide::digest::sha256;
-use crate::decide::known::Variables;
+use crate::decide::known::{Known, Variables};
 use crate::lane::Output;
-use haflow_model::{Content, FileState};
+use haflow_model::{Content, File, FileState, Value};
 use std::fmt::Write as _;
-use zeroize::Zeroizing;
 
 /// What `chain.sh` prints where it isn't that simple.
 const APART: &[u8] = b"apart\n";
@@ -19,35 +18,40 @@ const LONGEST: usize = 64 << 10;
 /// A file that can come into its folder with others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewFile<'a> {
-    wanted: Wanted<'a>,
-    folder: &'a str,
+    file: &'a File,
+    content: &'a Known,
 }
 
 impl<'a> NewFile<'a> {
     /// What is wanted, if it is a new file whose path and content are plain.
     pub(crate) fn of(wanted: Wanted<'a>, seen: &FileSeen) -> Option<Self> {
-        let file = wanted.file;
+        let (file, content) = (wanted.file, wanted.content?);
         let is_whole = matches!(file.state, FileState::Content(Content::Is(_)));
-        if !is_whole || seen.kind != Kind::Absent || file.follow {
-            return None;
-        }
         let (folder, name) = file.path.rsplit_once('/')?;
         let mut parts = folder.split('/').skip(1).chain([name]);
         // Where the path is spelt otherwise, another one may be the same folder's.
-        if !folder.starts_with('/') || parts.any(|part| part.is_empty() || part == "." || part == "..") {
-            return None;
-        }
-        let content = Zeroizing::new(wanted.content?.variable());
-        (content.len() <= LONGEST && !content.contains('\0')).then_some(Self { wanted, folder })
+        let is_plain = folder.starts_with('/') && !parts.any(|part| matches!(part, "" | "." | ".."));
+        let is_short = |text: &str| text.len() <= LONGEST && !text.contains('\0');
+        let fits = match content {
+            Known::Plain(Value::String(text)) => is_short(text),
+            Known::Plain(_) => false,
+            Known::Secret(secret) => is_short(secret.expose()),
+        };
+        let new = is_whole && seen.kind == Kind::Absent && !file.follow;
+        (new && is_plain && fits).then_some(Self { file, content })
     }
 
-    /// Whether both can come together.
+    /// Whether both can come together, which goes for all that one of them can come with.
     pub(crate) fn goes_with(&self, other: &Self) -> bool {
-        let of = |file: &Self| {
-            let wanted = file.wanted.file;
-            (file.folder.to_owned(), wanted.owner.clone(), wanted.group.clone(), wanted.mode)
+        let place = |file: &'a File| {
+            let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            (folder, &file.owner, &file.group, file.mode)
         };
-        of(self) == of(other) && self.wanted.file.path != other.wanted.file.path
+        place(self.file) == place(other.file)
+    }
+
+    pub(crate) fn path(&self) -> &'a str {
+        &self.file.path
     }
 }
 
@@ -55,7 +59,7 @@ impl<'a> NewFile<'a> {
 /// variables.
 pub(crate) fn together(files: &[NewFile<'_>]) -> (String, Variables) {
     let mut text = "file_chain_begin\nset --\n".to_owned();
-    let first = files[0].wanted.file;
+    let first = files[0].file;
     let mut variables = vec![
         ("owner".to_owned(), first.owner.clone().unwrap_or_default()),
         ("group".to_owned(), first.group.clone().unwrap_or_default()),
@@ -63,11 +67,10 @@ pub(crate) fn together(files: &[NewFile<'_>]) -> (String, Variables) {
     ];
     let mut shown = "file_chain_end \"$@\"\nfile_chain_see \"$@\"\nset +eu\nkind=file show=digest most=0\n".to_owned();
     for (n, file) in (1..).zip(files) {
-        let content = file.wanted.content.expect("a new file has a content").variable();
+        let content = file.content.variable();
         let short = if content.len() <= SHORT { content.len().to_string() } else { String::new() };
         let digest = sha256(content.as_bytes());
-        let of_file =
-            [("path", file.wanted.file.path.clone()), ("digest", digest), ("short", short), ("wanted", content)];
+        let of_file = [("path", file.file.path.clone()), ("digest", digest), ("short", short), ("wanted", content)];
         variables.extend(of_file.map(|(name, value)| (format!("{name}_{n}"), value)));
         let _ = writeln!(text, "path=$path_{n} wanted=$wanted_{n}; file_chain_put; set -- \"$@\" \"$stage/$pin_name\"");
         let _ = writeln!(shown, "path=$path_{n} content=$wanted_{n} digest=$digest_{n} short=$short_{n}");
@@ -76,11 +79,11 @@ pub(crate) fn together(files: &[NewFile<'_>]) -> (String, Variables) {
     (text + &shown, Variables(variables))
 }
 
-/// What came of it.
+/// What came of an attempt to bring files in together.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Came {
-    /// They came together: what was shown of each.
-    Together(Vec<Output>),
+pub(crate) enum Came<T> {
+    /// They came: what each shows.
+    Together(Vec<T>),
     /// Nothing was changed.
     Apart,
     /// Some may be there, each of them whole.
@@ -88,7 +91,7 @@ pub(crate) enum Came {
 }
 
 /// What came of so many files.
-pub(crate) fn came(output: &Output, count: usize) -> Came {
+pub(crate) fn came(output: &Output, count: usize) -> Came<Output> {
     if output.exit == 0 && output.stdout == APART {
         return Came::Apart;
     }

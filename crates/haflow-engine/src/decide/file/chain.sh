@@ -1,8 +1,8 @@
-# New files of one owner, group and mode come into one folder together: each is written beside it, all are synced,
-# and only then the first gets its name. Then each is shown as show.sh does it. Where it isn't that simple, `apart`
-# is printed, and nothing was changed. Where it fails, some may be there, each of them whole.
+# New files of one owner, group and mode come into one folder together: each is written beside it, all are
+# synced, and only then the first gets its name. Then each is shown as show.sh does it. Where it isn't that
+# simple, `apart` is printed, and nothing was changed. Where it fails, some may be there, each of them whole.
 file_chain_apart() { echo apart; exit 0; }
-# Writes $wanted for $path, and adds it to the names.
+# Writes $wanted for $path, whose name is $pin_name.
 file_chain_put() {
   pin_name=${path##*/}
   if [ -e "./$pin_name" ] || [ -L "./$pin_name" ]; then file_chain_apart; fi
@@ -20,13 +20,10 @@ file_chain_begin() {
   pin_follow=no
   pin_find "$path_1" || file_chain_apart
   pin_judge
-  if [ "$pin_trust" = no ] || pin_has_acl .; then file_chain_apart; fi
-  pin_sweep
-  stage=./.haflow-$$-new
-  trap 'rm -rf -- "$stage"' EXIT
-  # PIPE: where the connection is lost, the shell's own word on what a signal ended has no reader.
-  trap 'rm -rf -- "$stage"; exit 129' HUP INT PIPE TERM
-  rm -rf -- "$stage"
+  [ "$pin_trust" = yes ] || file_chain_apart
+  pin_begin
+  [ "$pin_acl" = no ] || file_chain_apart
+  stage=$pin_new
   umask 077
   mkdir -- "$stage"
   asked=$((0${mode:-0644}))
@@ -40,17 +37,16 @@ file_chain_begin() {
 # Gives the files their names.
 file_chain_end() {
   if [ -n "$asked" ]; then
-    if [ -n "$owner$group" ]; then chown -h -- "$owner${group:+:$group}" "$@"; fi
-    chmod -- "$(printf '%04o' "$asked")" "$@"
+    [ -z "$owner$group" ] || chown -h -- "$owner${group:+:$group}" "$@" || file_chain_apart
+    chmod -- "$(printf '%04o' "$asked")" "$@" || file_chain_apart
   fi
-  sync -- "$@"
+  sync -- "$@" || file_chain_apart
   # That took a while.
   for name; do
     if [ -e "./${name##*/}" ] || [ -L "./${name##*/}" ]; then file_chain_apart; fi
   done
   mv -f -t . -- "$@"
-  rmdir -- "$stage"
-  trap - EXIT HUP INT PIPE TERM
+  pin_tidy
   sync -- .
   set +C
 }

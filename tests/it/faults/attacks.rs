@@ -420,16 +420,21 @@ fn files_in_roots_own_folders_are_written_as_they_should() {
     assert_eq!(host.sh("stat -c %a /home/bob/script /home/bob/shut"), "755\n700");
     // What gets another owner or group isn't to run as those, and the plan says so.
     host.sh("cd /srv; for f in su sg new; do echo x > $f; done
-         chown games su new; chgrp games sg; chmod 4755 su new; chmod 2755 sg");
+         chown games su new; chgrp games sg; chmod 4755 su new; chmod 2755 sg
+         cd /home/bob; echo x > free; echo x > run; chown bob: free run; chmod 777 free; chmod 4755 run");
     for task in [
         r#"file(node, "/srv/su", #{ owner: "root" });"#,
         r#"file(node, "/srv/sg", #{ group: "root" });"#,
         r#"file(node, "/srv/new", #{ content: "y\n", owner: "root" });"#,
+        // A new file in another's folder.
+        r#"file(node, "/home/bob/free", #{ content: "y\n", owner: "root" });"#,
+        r#"file(node, "/home/bob/run", #{ content: "y\n" });"#,
     ] {
         assert!(host.told("plan", task).ran.stdout.contains(r#""field":"mode""#), "{task}");
         host.does(task);
     }
     assert_eq!(host.sh("stat -c '%U:%G %a' /srv/su /srv/sg /srv/new"), "root:root 755\nroot:root 755\nroot:root 755");
+    assert_eq!(host.sh("cd /home/bob; stat -c '%U %a' free run; rm free run"), "root 644\nbob 755");
     // What a power cut left is swept after a day.
     host.sh("mkdir -p /srv/left/.haflow-1-new /srv/left/.haflow-2-new; touch -d '2 days ago' /srv/left/.haflow-1-new");
     host.told("run", r#"file(node, "/srv/left/one", #{ content: "y\n" });"#).exits(0);

@@ -1,5 +1,6 @@
 //! The file action: what is at a path, how it differs from what is wanted, and the scripts in between.
 
+mod attributes;
 pub(crate) mod chain;
 mod content;
 pub(crate) mod edit;
@@ -365,7 +366,8 @@ impl Wanted<'_> {
             changes.extend(self.content_change(seen, &content));
         }
         if wanted != Kind::Absent {
-            changes.extend(self.attributes(seen));
+            let attributes = self.attributes(seen, !changes.is_empty());
+            changes.extend(attributes);
         }
         Ok(changes)
     }
@@ -380,42 +382,8 @@ impl Wanted<'_> {
             field("state", Some(Kind::Absent.as_str().into()), Some(Kind::File.as_str().into())),
             Change::Later { field: "content".into(), output_of: source.into() },
         ];
-        changes.extend(self.attributes(seen));
+        changes.extend(self.attributes(seen, true));
         Some(changes)
-    }
-
-    fn attributes(&self, seen: &FileSeen) -> Vec<Change> {
-        let there = seen.kind != Kind::Absent;
-        let file = self.file;
-        let mut changes = self.ownership(seen);
-        let plain = seen.mode & 0o1777;
-        if !changes.is_empty() && file.mode.is_none() && seen.kind == Kind::File && seen.mode != plain {
-            // It isn't to run as its new owner or group, which the kernel sees to as well (chown(2)).
-            let mode = |mode: u32| Some(format!("{mode:04o}"));
-            changes.insert(0, field("mode", mode(seen.mode), mode(plain)));
-        }
-        if let Some(mode) = file.mode
-            && seen.kind != Kind::Link
-            && !(there && seen.mode == mode)
-        {
-            changes.insert(0, field("mode", there.then(|| format!("{:04o}", seen.mode)), Some(format!("{mode:04o}"))));
-        }
-        changes
-    }
-
-    fn ownership(&self, seen: &FileSeen) -> Vec<Change> {
-        let (there, file) = (seen.kind != Kind::Absent, self.file);
-        let mut changes = Vec::new();
-        for (name, wanted, named, number) in
-            [("owner", &file.owner, &seen.owner, &seen.uid), ("group", &file.group, &seen.group, &seen.gid)]
-        {
-            if let Some(wanted) = wanted
-                && !(there && (wanted == named || wanted == number))
-            {
-                changes.push(field(name, there.then(|| named.clone()), Some(wanted.clone())));
-            }
-        }
-        changes
     }
 
     fn content_change(&self, seen: &FileSeen, content: &[u8]) -> Vec<Change> {

@@ -248,9 +248,17 @@ impl World {
         }
     }
 
-    /// Whether both may go together.
-    fn may_go_together(&self, one: NodeId, other: NodeId) -> bool {
-        [one, other].iter().all(|id| self.does[id] == Does::File { there: false })
+    /// Whether a task may go together with one that it waits for: a new file right after another one on the same
+    /// host, which nothing triggers.
+    fn may_go_together(&self, id: NodeId, before: NodeId) -> bool {
+        let is_new_file = |id| self.does[id] == Does::File { there: false };
+        let host = |id| &self.graph.task(id).expect("a task").host;
+        let edges = || self.graph.before(id);
+        is_new_file(&id)
+            && is_new_file(&before)
+            && host(id) == host(before)
+            && edges().any(|edge| edge.from == before)
+            && edges().all(|edge| edge.kind != EdgeKind::Trigger)
     }
 
     /// What the tasks have logged on their hosts: `begin NAME` and `end NAME`.

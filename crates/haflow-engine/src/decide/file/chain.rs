@@ -2,8 +2,7 @@
 //! instead of one each.
 
 use super::seen::{FileSeen, Kind};
-use super::{SHORT, Wanted};
-use crate::decide::digest::sha256;
+use super::{Wanted, compared};
 use crate::decide::known::{Known, Variables};
 use crate::lane::Output;
 use haflow_model::{Content, File, FileState, Value};
@@ -68,8 +67,7 @@ pub(crate) fn together(files: &[NewFile<'_>]) -> (String, Variables) {
     let mut shown = "file_chain_end \"$@\"\nfile_chain_see \"$@\"\nset +eu\nkind=file show=digest most=0\n".to_owned();
     for (n, file) in (1..).zip(files) {
         let content = file.content.variable();
-        let short = if content.len() <= SHORT { content.len().to_string() } else { String::new() };
-        let digest = sha256(content.as_bytes());
+        let (digest, short) = compared(&content);
         let of_file = [("path", file.file.path.clone()), ("digest", digest), ("short", short), ("wanted", content)];
         variables.extend(of_file.map(|(name, value)| (format!("{name}_{n}"), value)));
         let _ = writeln!(text, "path=$path_{n} wanted=$wanted_{n}; file_chain_put; set -- \"$@\" \"$stage/$pin_name\"");

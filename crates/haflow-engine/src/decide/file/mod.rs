@@ -77,14 +77,17 @@ impl Wanted<'_> {
 
     /// The variables of the probe.
     fn probed(&self) -> Variables {
-        let (show, digest, most) = match (&self.file.state, self.content) {
-            (FileState::Content(Content::Edit(_)), _) => ("always", String::new(), MOST_EDITED),
-            (FileState::Content(Content::Is(_)), Some(content)) => {
-                ("different", sha256(Zeroizing::new(content.variable()).as_bytes()), MOST_SHOWN)
+        let mut content = None;
+        let (show, most) = match (&self.file.state, self.content) {
+            (FileState::Content(Content::Edit(_)), _) => ("always", MOST_EDITED),
+            (FileState::Content(Content::Is(_)), Some(known)) => {
+                content = Some(Zeroizing::new(known.variable()));
+                ("different", MOST_SHOWN)
             }
-            _ => ("never", String::new(), 0),
+            _ => ("never", 0),
         };
-        let given = self.content.map(Known::variable).filter(|content| show == "different" && content.len() <= SHORT);
+        let (digest, short) = content.as_ref().map(|content| compared(content)).unwrap_or_default();
+        let given = content.filter(|_| !short.is_empty()).map(|content| content.to_string());
         let (kind, _) = self.kind();
         let variables = [
             ("path", self.file.path.clone()),
@@ -97,7 +100,7 @@ impl Wanted<'_> {
             ("show", show.into()),
             ("digest", digest),
             ("most", most.to_string()),
-            ("short", given.as_ref().map(|content| content.len().to_string()).unwrap_or_default()),
+            ("short", short),
             ("content", given.unwrap_or_default()),
         ];
         Variables(variables.map(|(name, value)| (name.to_owned(), value)).into())
@@ -395,6 +398,12 @@ impl Wanted<'_> {
             _ => text_changes(&self.file.path, self.kind, self.secret, MOST_SHOWN, seen, content),
         }
     }
+}
+
+/// What a host compares a content by: its digest, and the size of one that its shell can compare.
+fn compared(content: &str) -> (String, String) {
+    let short = if content.len() <= SHORT { content.len().to_string() } else { String::new() };
+    (sha256(content.as_bytes()), short)
 }
 
 /// How what is there differs from a content, of which at most `most` bytes are shown.

@@ -1,4 +1,4 @@
-"""Both ends of a conversation through oslo.messaging, with a service's own file: tests/openstack.rs.
+"""Both ends of a conversation through oslo.messaging, with a service's own file: tests/it/stdlib/openstack.rs.
 
     traffic.py consume FILE TOPIC LOG    answers calls, takes notifications, and logs each
     traffic.py publish FILE TOPIC LOG    calls and notifies with numbers that count up, and logs what was confirmed

@@ -1,5 +1,11 @@
 //! What the whole-program tests share: programs are run in a clean environment, and what they did is text.
 
+pub(crate) mod events;
+pub(crate) mod prepared;
+pub(crate) mod sshd;
+pub(crate) mod transcript;
+pub(crate) mod world;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;

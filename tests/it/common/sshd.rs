@@ -1,13 +1,14 @@
 //! An sshd of a test's own on this machine.
 
+use crate::common::events::{Told, haflow};
 use crate::common::{Ran, clean, skipped};
-use crate::events::{Told, haflow};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -177,6 +178,44 @@ impl Sshd {
             .spawn()
             .expect("haflow starts")
     }
+}
+
+/// A playbook with a step in its middle that is under way from `begun` in the host's folder until there is `go`.
+pub(crate) fn slow(before: &str, after: &str) -> String {
+    let head = "let node = host(\"here\");\nlet folder = node.vars.folder;\n";
+    let step = r###"
+ensure(node, #{
+    kind: "step", name: "slow", params: #{ folder: folder },
+    probe: #"if [ -e "$folder/slow" ]; then echo there; else echo absent; fi"#, want: "there",
+    apply: ##"
+        touch "$folder/begun"
+        n=0
+        until [ -e "$folder/go" ]; do n=$((n + 1)); [ "$n" -lt 600 ] || exit 1; sleep 0.1; done
+        echo slow >> "$folder/slow"
+    "##,
+});
+"###;
+    format!("{head}{before}{step}{after}")
+}
+
+/// A run whose act `long` has written its process into `began`; and whether that process lives.
+pub(crate) fn begun(sshd: &Sshd, playbook: &str) -> (Child, impl Fn() -> bool) {
+    let run = sshd.begin(playbook);
+    until("the act to begin", || sshd.path("began").exists());
+    let script = fs::read_to_string(sshd.path("began")).expect("its process");
+    let lives = move || Path::new("/proc").join(script.trim()).join("cmdline").exists();
+    assert!(lives(), "the test looks for the wrong process");
+    (run, lives)
+}
+
+/// Reads what a run tells until it has told an event: the rest, and what it told so far.
+pub(crate) fn told_until(run: &mut Child, event: &str) -> (BufReader<ChildStdout>, String) {
+    let mut told = BufReader::new(run.stdout.take().expect("it is piped"));
+    let mut text = String::new();
+    while !text.contains(&format!("\"event\":\"{event}\"")) {
+        assert!(told.read_line(&mut text).expect("it talks") > 0, "it ended: {text}");
+    }
+    (told, text)
 }
 
 /// JSON as TOML has it, on one line.

@@ -1,8 +1,8 @@
 //! Hosts to test on: a lab of the test's own, taken down when the test is over, however it ends.
 
+use crate::common::events::{Told, haflow};
+use crate::common::prepared::Prepared;
 use crate::common::{Ran, all, skipped};
-use crate::events::{Told, haflow};
-use crate::prepared::Prepared;
 use haflow_lab::{Lab, LabError};
 use std::cell::RefCell;
 use std::fs;

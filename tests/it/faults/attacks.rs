@@ -3,8 +3,8 @@
 
 #![allow(clippy::needless_raw_string_hashes, reason = "the playbooks have raw strings of their own")]
 
-use crate::events::Told;
-use crate::world::World;
+use crate::common::events::Told;
+use crate::common::world::World;
 
 /// What nobody but root may change or see, and a user with a home that only he may read.
 const HOST: &str = r#"

@@ -1,10 +1,10 @@
 //! What a user of a managed host can't do to a run there that works as root, or as another user: in the lab,
 //! as that user.
 
+use crate::common::events::{Told, haflow};
+use crate::common::sshd::{signal, until};
+use crate::common::world::World;
 use crate::common::{Ran, clean};
-use crate::events::{Told, haflow};
-use crate::server::{signal, until};
-use crate::world::World;
 use rustix::process::Signal;
 use std::process::{Child, Command, Stdio};
 

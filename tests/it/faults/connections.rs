@@ -3,10 +3,10 @@
 //!
 //! `HAFLOW_TEST_ALL=1 cargo test -p haflow --test it connections` injects all of it; otherwise a sample is drawn.
 
+use crate::common::events::{Told, haflow};
+use crate::common::sshd::{signal, until};
+use crate::common::world::World;
 use crate::common::{Ran, clean, draw};
-use crate::events::{Told, haflow};
-use crate::server::{signal, until};
-use crate::world::World;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::process::{Child, Command, Stdio};

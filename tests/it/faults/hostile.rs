@@ -2,7 +2,7 @@
 //! task.
 
 use crate::common::clean;
-use crate::server::{Sshd, signal, until};
+use crate::common::sshd::{Sshd, signal, until};
 use rustix::process::Signal;
 use serde_json::json;
 use std::fs;

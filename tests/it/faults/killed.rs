@@ -4,10 +4,10 @@
 //! A sample in every run. All of it:
 //! `cargo test -p haflow --test it killed -- --include-ignored --nocapture`.
 
+use crate::common::events::Told;
+use crate::common::sshd::{interrupt_again, signal, until, until_another_counts};
+use crate::common::world::World;
 use crate::common::{Ran, all, clean, draw, skipped};
-use crate::events::Told;
-use crate::server::{interrupt_again, signal, until, until_another_counts};
-use crate::world::World;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,7 +148,7 @@ fn killed_after(k: usize) -> Option<()> {
     signal(&run.program, Signal::KILL);
     run.program.wait().expect("it ends");
     let at = format!("event {k}, {} {}", last["event"], last["task"]);
-    let resumed = Ran::of(&mut crate::events::haflow(world.folder.path(), ["resume", "--format", "json"]));
+    let resumed = Ran::of(&mut crate::common::events::haflow(world.folder.path(), ["resume", "--format", "json"]));
     let resumed_nothing = resumed.stdout.is_empty();
     if resumed_nothing {
         // It had ended: it may have got further than was read of it.

@@ -7,9 +7,9 @@
 
 use super::connections::ended;
 use super::killed::{JOINS, joining};
+use crate::common::sshd::until;
+use crate::common::world::World;
 use crate::common::{all, draw, skipped};
-use crate::server::until;
-use crate::world::World;
 
 /// What neither an independent task nor another host is kept from.
 const BESIDE: &str = r#"

@@ -6,7 +6,7 @@
 //! it.
 
 use crate::common::draw;
-use crate::world::World;
+use crate::common::world::World;
 use haflow_lab::Snapshot;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

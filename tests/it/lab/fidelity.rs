@@ -10,9 +10,9 @@
 mod measure;
 mod states;
 
+use crate::common::events::Told;
+use crate::common::world::{World, playbooks};
 use crate::common::{all, draw, skipped};
-use crate::events::Told;
-use crate::world::{World, playbooks};
 use measure::{Row, cells, compare, page};
 use serde_json::Value;
 use states::{COOKIE_ROTATE, GROUPS, HOSTS, Kind, RABBIT_HA, ROLLING_RESTART, SITE, STATES, State, Step};

@@ -3,8 +3,8 @@
 
 #![allow(clippy::needless_raw_string_hashes, reason = "the playbooks have raw strings of their own")]
 
-use crate::events::Told;
-use crate::world::World;
+use crate::common::events::Told;
+use crate::common::world::World;
 
 struct Host(World);
 

@@ -1,8 +1,8 @@
 //! Users as hosts have them, in the lab: login shells, login scripts, home folders and sudo.
 
 use crate::common::Ran;
-use crate::events::Told;
-use crate::world::World;
+use crate::common::events::Told;
+use crate::common::world::World;
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -151,7 +151,7 @@ fn users_of_all_kinds_log_in_or_are_told_why_not() {
         "act(host(\"free\"), #{ name: \"wait\", reason: \"a test\", apply: \"touch /run/began; sleep 200\" });",
     );
     let arguments = ["run", "wait.rhai", "-i", "inventory.toml", "--reconnect", "1s", "--format", "json"];
-    let mut command = crate::events::haflow(world.folder.path(), arguments);
+    let mut command = crate::common::events::haflow(world.folder.path(), arguments);
     let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("haflow starts");
     world.sh("web1", "timeout 60 sh -c 'until [ -e /run/began ]; do sleep 0.1; done'");
     // A firewall that has forgotten the connection: nothing comes through, and nobody says so.

@@ -3,9 +3,9 @@
 
 #![allow(clippy::needless_raw_string_hashes, reason = "the playbooks have raw strings of their own")]
 
+use crate::common::events::Told;
+use crate::common::sshd::{Sshd, free_port, is_root};
 use crate::common::{Ran, skipped};
-use crate::events::Told;
-use crate::server::{Sshd, free_port, is_root};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;

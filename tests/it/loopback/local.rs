@@ -1,8 +1,8 @@
 //! The transport `local`: this machine, without sshd.
 
+use crate::common::events::Told;
+use crate::common::sshd::{interrupt_again, signal, until};
 use crate::common::{Ran, clean};
-use crate::events::Told;
-use crate::server::{interrupt_again, signal, until};
 use rustix::process::Signal;
 use std::fs;
 use std::path::Path;

@@ -1,29 +1,13 @@
 //! One run at a time on a host, against a real sshd on this machine.
 
+use crate::common::events::{Told, haflow};
+use crate::common::sshd::{Sshd, signal, slow, told_until, until};
 use crate::common::{Ran, clean};
-use crate::events::{Told, haflow};
-use crate::server::{Sshd, signal, until};
 use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::process::{Command, Stdio};
-
-/// A step that is under way from `begun` until there is `go`.
-const SLOW: &str = r###"
-let node = host("here");
-let folder = node.vars.folder;
-ensure(node, #{
-    kind: "step", name: "slow", params: #{ folder: folder },
-    probe: #"if [ -e "$folder/slow" ]; then echo there; else echo absent; fi"#, want: "there",
-    apply: ##"
-        touch "$folder/begun"
-        n=0
-        until [ -e "$folder/go" ]; do n=$((n + 1)); [ "$n" -lt 600 ] || exit 1; sleep 0.1; done
-        echo slow >> "$folder/slow"
-    "##,
-});
-"###;
 
 const OTHER: &str = r#"
 let node = host("here");
@@ -54,7 +38,7 @@ fn is_refused(sshd: &Sshd, ran: &Ran) {
 #[test]
 fn of_two_runs_at_once_one_goes_on() {
     let Some(sshd) = world() else { return };
-    let slow = sshd.begin(SLOW);
+    let slow = sshd.begin(&slow("", ""));
     until("the slow step", || sshd.path("target/begun").exists());
     let refused = other(&sshd, &[]);
     is_refused(&sshd, &refused);
@@ -88,7 +72,7 @@ fn of_two_runs_at_once_one_goes_on() {
 #[test]
 fn a_lock_ends_with_what_its_holder_began() {
     let Some(sshd) = world() else { return };
-    let mut slow = sshd.begin(SLOW);
+    let mut slow = sshd.begin(&slow("", ""));
     until("the slow step", || sshd.path("target/begun").exists());
     signal(&slow, Signal::KILL);
     slow.wait().expect("it ends");
@@ -113,10 +97,10 @@ fn a_step_on_any_lane_keeps_the_host_locked() {
     let Some(sshd) = world() else { return };
     // Four lanes at once: whichever took the lock first, the slow step is on another than the last one that
     // ends.
-    let playbook = SLOW.to_owned()
-        + r#"
+    let more = r#"
         parallel(["a", "b", "c"].map(|name| || act(node, #{ name: name, reason: "a test", apply: "sleep 0.2" })));
     "#;
+    let playbook = slow("", more);
     let playbook = playbook.replace(
         "ensure(node",
         "parallel([|| gate(node, #{ name: \"held\", probe: \"sleep 0.3\", want: \"\" }), || ensure(node",
@@ -135,7 +119,7 @@ fn a_step_on_any_lane_keeps_the_host_locked() {
 #[test]
 fn a_run_that_is_resumed_picks_up_what_it_left_under_way() {
     let Some(sshd) = world() else { return };
-    let mut slow = sshd.begin(SLOW);
+    let mut slow = sshd.begin(&slow("", ""));
     until("the slow step", || sshd.path("target/begun").exists());
     signal(&slow, Signal::KILL);
     slow.wait().expect("it ends");
@@ -145,11 +129,7 @@ fn a_run_that_is_resumed_picks_up_what_it_left_under_way() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("haflow starts");
-    let mut told = String::new();
-    let mut stdout = BufReader::new(resumed.stdout.take().expect("it is piped"));
-    while !told.contains("picking_up") {
-        assert_ne!(stdout.read_line(&mut told).expect("a text"), 0, "{told}");
-    }
+    let (mut stdout, mut told) = told_until(&mut resumed, "picking_up");
     fs::write(sshd.path("target/go"), "").expect("a file");
     stdout.read_to_string(&mut told).expect("a text");
     let ended = resumed.wait_with_output().expect("it ends");
@@ -160,7 +140,7 @@ fn a_run_that_is_resumed_picks_up_what_it_left_under_way() {
 #[test]
 fn of_two_runs_that_begin_together_one_goes_on() {
     let Some(sshd) = world() else { return };
-    sshd.write("slow.rhai", SLOW);
+    sshd.write("slow.rhai", &slow("", ""));
     let begin = || {
         let arguments = ["run", "slow.rhai", "-i", "inventory.toml", "--format", "json"];
         haflow(sshd.folder.path(), arguments)

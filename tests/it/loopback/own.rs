@@ -2,8 +2,8 @@
 //! here.
 
 use crate::common::Ran;
-use crate::events::{Told, haflow};
-use crate::server::{Sshd, signal, until};
+use crate::common::events::{Told, haflow};
+use crate::common::sshd::{Sshd, signal, until};
 use rustix::process::Signal;
 use serde_json::json;
 use std::fs;

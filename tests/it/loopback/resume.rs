@@ -1,42 +1,36 @@
 //! What is kept of runs, and how one that died goes on, against a real sshd on this machine.
 
+use crate::common::events::{Told, haflow};
+use crate::common::sshd::{Sshd, free_port, is_root, signal, slow, until};
 use crate::common::{Ran, skipped};
-use crate::events::{Told, haflow};
-use crate::server::{Sshd, free_port, is_root, signal, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 /// A file whose change triggers an act, an act whose output becomes a file, a secret, and a step that waits
 /// for `go`.
-const PLAYBOOK: &str = r###"
-let node = host("here");
-let folder = node.vars.folder;
+static PLAYBOOK: LazyLock<String> = LazyLock::new(|| {
+    let before = r#"
 fn logs(node, name, opts) {
     act(node, #{
         name: name, reason: "a test", params: #{ folder: node.vars.folder, name: name },
-        apply: #"echo "$name" >> "$folder/log"; echo "by $name""#,
+        apply: `echo "$name" >> "$folder/log"; echo "by $name"`,
     } + opts)
 }
 let config = file(node, folder + "/config", #{ content: "one\n" });
 let token = logs(node, "token", #{});
-let key = read(node, #{ name: "key", params: #{ folder: folder }, probe: #"cat "$folder/key""#, secret: true });
-ensure(node, #{
-    kind: "step", name: "slow", params: #{ folder: folder },
-    probe: #"if [ -e "$folder/slow" ]; then echo there; else echo absent; fi"#, want: "there",
-    apply: ##"
-        touch "$folder/begun"
-        n=0
-        until [ -e "$folder/go" ]; do n=$((n + 1)); [ "$n" -lt 600 ] || exit 1; sleep 0.1; done
-        touch "$folder/slow"
-    "##,
-});
+let key = read(node, #{ name: "key", params: #{ folder: folder }, probe: `cat "$folder/key"`, secret: true });
+"#;
+    let after = r#"
 file(node, folder + "/from-token", #{ content: token.output });
 file(node, folder + "/from-key", #{ content: key });
 logs(node, "restart", #{ on: config });
-"###;
+"#;
+    slow(before, after)
+});
 
 fn world() -> Option<Sshd> {
     let sshd = Sshd::start("")?;
@@ -50,7 +44,7 @@ fn world() -> Option<Sshd> {
 /// A run that was killed while the slow step was under way, which ended by itself then.
 fn killed() -> Option<Sshd> {
     let sshd = world()?;
-    kill(&sshd, PLAYBOOK, "slow");
+    kill(&sshd, &PLAYBOOK, "slow");
     Some(sshd)
 }
 
@@ -166,7 +160,7 @@ fn a_changed_playbook_is_not_gone_on_with() {
     }
     assert_eq!(log(&sshd), ["token"]);
     // The inventory is taken as it was.
-    sshd.write("playbook.rhai", PLAYBOOK);
+    sshd.write("playbook.rhai", &PLAYBOOK);
     sshd.write("inventory.toml", "[hosts.other]\n");
     Told::from(resume(&sshd, &[])).exits(0);
 }
@@ -190,8 +184,8 @@ fn tasks_that_were_declared_without_facts_are_not_gone_on_with() {
 fn what_failed_in_the_meantime_is_tried_again_as_often_as_it_says() {
     let Some(sshd) = world() else { return };
     let playbook = PLAYBOOK.replacen("kind: \"step\",", "kind: \"step\", retries: 1, backoff: \"0s\",", 1).replacen(
-        r#"touch "$folder/slow""#,
-        r#"if [ -e "$folder/again" ]; then touch "$folder/slow"; else touch "$folder/again"; echo "not yet" >&2; exit 7; fi"#,
+        r#"echo slow >> "$folder/slow""#,
+        r#"if [ -e "$folder/again" ]; then echo slow >> "$folder/slow"; else touch "$folder/again"; echo "not yet" >&2; exit 7; fi"#,
         1,
     );
     kill(&sshd, &playbook, "again");
@@ -218,7 +212,7 @@ fn what_failed_in_the_meantime_for_the_last_time_is_not_tried_again() {
         r#"echo try >> "$folder/tries"; [ "$(wc -l < "$folder/tries")" -gt 1 ] || exit 7; touch "$folder/begun""#,
         1,
     );
-    kill(&sshd, &playbook.replace(r#"touch "$folder/slow""#, r#"touch "$folder/ended"; exit 7"#), "ended");
+    kill(&sshd, &playbook.replace(r#"echo slow >> "$folder/slow""#, r#"touch "$folder/ended"; exit 7"#), "ended");
     let told = Told::from(resume(&sshd, &[])).exits(1);
     assert_eq!((told.with("failed"), told.of("task_retried").count()), (vec!["here/step:slow".to_owned()], 0));
     assert_eq!(text(&sshd, "target/tries"), "try\ntry\n");
@@ -227,7 +221,7 @@ fn what_failed_in_the_meantime_for_the_last_time_is_not_tried_again() {
 #[test]
 fn a_run_that_is_under_way_is_not_resumed() {
     let Some(sshd) = world() else { return };
-    let run = sshd.begin(PLAYBOOK);
+    let run = sshd.begin(&PLAYBOOK);
     until("the slow step", || sshd.path("target/begun").exists());
     assert!(sshd_haflow(&sshd, &["runs"]).stdout.contains("under way, 7 tasks"));
     let refused = resume(&sshd, &[]);
@@ -282,7 +276,7 @@ fn without_a_journal_nothing_is_changed() {
     let Some(sshd) = world() else { return };
     fs::write(sshd.path(".local"), "in the way").expect("a file");
     fs::write(sshd.path("target/go"), "").expect("a file");
-    let refused = sshd.told("run", PLAYBOOK);
+    let refused = sshd.told("run", &PLAYBOOK);
     assert_eq!((refused.ran.exit, refused.ran.stdout.as_str()), (1, ""), "{:?}", refused.ran);
     assert!(refused.ran.stderr.contains(".local/state/haflow/runs"), "{:?}", refused.ran);
     assert!(!sshd.path("target/config").exists());

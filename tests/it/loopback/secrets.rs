@@ -1,7 +1,7 @@
 //! Secrets: they arrive byte for byte, and are found nowhere else.
 
 use crate::common::Ran;
-use crate::world::World;
+use crate::common::world::World;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::Write;
@@ -132,7 +132,7 @@ fn hostile() -> Vec<u8> {
 }
 
 fn set(world: &World, name: &str, value: &[u8]) {
-    let mut command = crate::events::haflow(world.folder.path(), ["secret", "set", name]);
+    let mut command = crate::common::events::haflow(world.folder.path(), ["secret", "set", name]);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("haflow starts");
     child.stdin.take().expect("it is piped").write_all(value).expect("it reads");
@@ -226,7 +226,7 @@ fn secrets_arrive_byte_for_byte_and_are_found_nowhere() {
     // The token comes from haflow's own environment, where the sampler must find it; in no other process.
     let sampler = Sampler::begin(Needles::of(&[&secret, &token, marker.as_bytes()]));
     let haflow = |arguments: &[&str]| {
-        let mut command = crate::events::haflow(world.folder.path(), arguments.iter().copied());
+        let mut command = crate::common::events::haflow(world.folder.path(), arguments.iter().copied());
         let ran = Ran::of(command.env("HAFLOW_SECRET_TOKEN", std::str::from_utf8(&token).expect("a text")));
         world.printed.borrow_mut().extend([ran.stdout.clone(), ran.stderr.clone()]);
         ran
@@ -306,7 +306,7 @@ fn secrets_arrive_byte_for_byte_and_are_found_nowhere() {
 /// whether they are the same.
 #[test]
 fn a_secret_that_changed_is_told() {
-    let Some(sshd) = crate::server::Sshd::start("") else { return };
+    let Some(sshd) = crate::common::sshd::Sshd::start("") else { return };
     let target = sshd.path("target");
     fs::create_dir(&target).expect("a folder");
     sshd.inventory(&serde_json::json!({}), &serde_json::json!({ "folder": target }));
@@ -319,7 +319,10 @@ act(node, #{ name: "fail once", reason: "a test", params: #{ folder: node.vars.f
 "##,
     );
     let haflow = |arguments: &[&str], value: &str| {
-        Ran::of(crate::events::haflow(sshd.folder.path(), arguments.iter().copied()).env("HAFLOW_SECRET_KEY", value))
+        Ran::of(
+            crate::common::events::haflow(sshd.folder.path(), arguments.iter().copied())
+                .env("HAFLOW_SECRET_KEY", value),
+        )
     };
     let on = ["playbook.rhai", "-i", "inventory.toml"];
     let planned = haflow(&["plan", on[0], on[1], on[2], "-o", "plan.json"], "one-key");
@@ -372,7 +375,7 @@ act(node, #{ name: "fail once", reason: "a test", params: #{ folder: node.vars.f
 }
 
 /// What a command prints that is given `input` once it has asked.
-fn pipe_in(sshd: &crate::server::Sshd, command: &str, input: &[u8]) -> String {
+fn pipe_in(sshd: &crate::common::sshd::Sshd, command: &str, input: &[u8]) -> String {
     let mut sh = crate::common::clean(std::process::Command::new("timeout"), sshd.folder.path());
     let sh = sh.args(["60", "sh", "-c", command]).env("XDG_RUNTIME_DIR", sshd.folder.path()).env("TERM", "dumb");
     let mut child = sh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh starts");

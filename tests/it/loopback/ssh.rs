@@ -1,16 +1,18 @@
 //! SSH as people have it, against real sshds on this machine.
 
 use crate::common::Ran;
-use crate::events::{Told, haflow};
-use crate::server::{Sshd, connections, free_port, interrupt_again, is_root, make_key, signal, until};
+use crate::common::events::{Told, haflow};
+use crate::common::sshd::{
+    Sshd, begun, connections, free_port, interrupt_again, is_root, make_key, signal, told_until, until,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Tasks that would all run at once, as three users where that can be had.
@@ -91,29 +93,14 @@ const LONG: &str = r##"
     });
 "##;
 
-/// Waits until a run has told an event.
-fn until_told(run: &mut Child, event: &str) -> BufReader<std::process::ChildStdout> {
-    let mut told = BufReader::new(run.stdout.take().expect("it is piped"));
-    let mut text = String::new();
-    while !text.contains(&format!("\"event\":\"{event}\"")) {
-        assert!(told.read_line(&mut text).expect("it talks") > 0, "it ended: {text}");
-    }
-    told
-}
-
 #[test]
 fn what_runs_is_killed_also_where_there_is_no_second_session() {
     let Some(sshd) = Sshd::start("MaxSessions 1") else { return };
     sshd.inventory(&json!({}), &json!({ "folder": sshd.folder.path() }));
-    let mut run = sshd.begin(LONG);
-    until("the act to begin", || sshd.path("began").exists());
-    let script = fs::read_to_string(sshd.path("began")).expect("its process");
-    let lives = || Path::new("/proc").join(script.trim()).join("cmdline").exists();
-    assert!(lives(), "the test looks for the wrong process");
+    let (mut run, lives) = begun(&sshd, LONG);
     signal(&run, Signal::INT);
-    let mut rest = until_told(&mut run, "interrupted");
+    let (mut rest, mut text) = told_until(&mut run, "interrupted");
     interrupt_again(&run);
-    let mut text = String::new();
     rest.read_to_string(&mut text).expect("it talks");
     assert_eq!(run.wait().expect("it ends").code(), Some(130), "{text}");
     until("the script's end", || !lives());

@@ -3,12 +3,15 @@
 //!
 //! Each test has its own sshd, with its own keys and configuration, on a free port of the loopback device.
 
+use crate::common::events::Told;
+use crate::common::sshd::{
+    Sshd, begun, connections, free_port, installed, interrupt_again, is_root, signal, told_until, until,
+};
 use crate::common::{Ran, skipped};
-use crate::events::Told;
-use crate::server::{Sshd, connections, free_port, installed, interrupt_again, is_root, signal, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command};
 
@@ -482,21 +485,12 @@ fn an_interrupt_lets_what_runs_end_and_begins_nothing_more() {
 fn a_second_interrupt_kills_what_runs_with_all_that_it_started() {
     let Some(sshd) = Sshd::start("") else { return };
     sshd.inventory(&json!({}), &json!({ "folder": sshd.folder.path() }));
-    let mut run = sshd.begin(LONG);
-    until("the act to begin", || sshd.path("began").exists());
-    let script = fs::read_to_string(sshd.path("began")).expect("its process");
-    let lives = || Path::new("/proc").join(script.trim()).join("cmdline").exists();
-    assert!(lives(), "the test looks for the wrong process");
+    let (mut run, lives) = begun(&sshd, LONG);
     signal(&run, Signal::INT);
     // The first one has come when it is told.
-    let mut told = std::io::BufReader::new(run.stdout.take().expect("it is piped"));
-    let mut text = String::new();
-    while !text.contains("\"interrupted\"") {
-        let read = std::io::BufRead::read_line(&mut told, &mut text).expect("it talks");
-        assert!(read > 0, "it ended: {text}");
-    }
+    let (mut told, mut text) = told_until(&mut run, "interrupted");
     interrupt_again(&run);
-    std::io::Read::read_to_string(&mut told, &mut text).expect("it talks");
+    told.read_to_string(&mut text).expect("it talks");
     let exit = run.wait().expect("it ends").code();
     assert_eq!(exit, Some(130), "{text}");
     sshd.nothing_is_left();
@@ -516,14 +510,10 @@ fn an_act_outlives_its_connection_and_is_picked_up() {
     for process in connections(sshd.program.id()) {
         let _ = kill_process(Pid::from_raw(process).expect("a process"), Signal::KILL);
     }
-    let mut stdout = std::io::BufReader::new(run.stdout.take().expect("it is piped"));
-    let mut text = String::new();
-    while !text.contains("\"picking_up\"") {
-        assert!(std::io::BufRead::read_line(&mut stdout, &mut text).expect("it talks") > 0, "it ended: {text}");
-    }
+    let (mut stdout, mut text) = told_until(&mut run, "picking_up");
     assert!(text.contains("\"host_lost\""), "{text}");
     sshd.write("go", "");
-    std::io::Read::read_to_string(&mut stdout, &mut text).expect("it talks");
+    stdout.read_to_string(&mut text).expect("it talks");
     assert_eq!(run.wait().expect("it ends").code(), Some(0), "{text}");
     let told = Told::from(Ran { exit: 0, stdout: text, stderr: String::new() });
     assert_eq!(told.with("changed"), ["here/act:long", "here/act:next"]);

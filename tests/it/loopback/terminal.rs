@@ -1,8 +1,8 @@
 //! What somebody at a terminal sees: haflow on a pseudo-terminal of script(1), against a real sshd on this
 //! machine.
 
+use crate::common::sshd::{Sshd, until};
 use crate::common::{Ran, clean, skipped};
-use crate::server::{Sshd, until};
 use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};

@@ -2,29 +2,15 @@
 //! died, and that was resumed.
 
 use crate::common::Ran;
-use crate::events::{Told, haflow};
-use crate::server::{Sshd, signal, until};
+use crate::common::events::{Told, haflow};
+use crate::common::sshd::{Sshd, signal, slow, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 
-/// A step that is under way from `begun` until there is `go`, and one after it.
-const SLOW: &str = r###"
-let node = host("here");
-let folder = node.vars.folder;
-ensure(node, #{
-    kind: "step", name: "slow", params: #{ folder: folder },
-    probe: #"if [ -e "$folder/slow" ]; then echo there; else echo absent; fi"#, want: "there",
-    apply: ##"
-        touch "$folder/begun"
-        n=0
-        until [ -e "$folder/go" ]; do n=$((n + 1)); [ "$n" -lt 600 ] || exit 1; sleep 0.1; done
-        touch "$folder/slow"
-    "##,
-});
-act(node, #{ name: "after", reason: "a test", apply: "echo it was done" });
-"###;
+/// What comes after the slow step.
+const AFTER: &str = r#"act(node, #{ name: "after", reason: "a test", apply: "echo it was done" });"#;
 
 /// While a run is under way, or died, it has left things: that is for other tests.
 fn why(sshd: &Sshd, arguments: &[&str]) -> Ran {
@@ -52,7 +38,7 @@ fn of_a_run_from_its_beginning_to_its_end() {
     let target = sshd.path("target");
     fs::create_dir(&target).expect("a folder");
     sshd.inventory(&json!({}), &json!({ "folder": target }));
-    let mut slow = sshd.begin(SLOW);
+    let mut slow = sshd.begin(&slow("", AFTER));
     until("the slow step", || sshd.path("target/begun").exists());
     let under_way = why(&sshd, &["last", "slow"]);
     for part in ["here/step:slow  under way  in run", "apply\n            absent → there"] {

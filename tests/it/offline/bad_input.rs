@@ -2,8 +2,8 @@
 //!
 //! `tests/bad_input/NAME.txt` holds the files, the command and the message, to be read as text by whoever changes one.
 
+use crate::common::transcript::{Played, Step, play};
 use crate::common::{Ran, clean};
-use crate::transcript::{Played, Step, play};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

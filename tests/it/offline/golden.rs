@@ -3,7 +3,7 @@
 //! Each folder of `tests/cases` has a playbook, what it needs, and a transcript `expected.txt`.
 //! `UPDATE_GOLDEN=1` rewrites what is expected.
 
-use crate::transcript::play;
+use crate::common::transcript::play;
 use std::fs;
 use std::path::{Path, PathBuf};
 

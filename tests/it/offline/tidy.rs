@@ -44,7 +44,7 @@ const NEVER: [(&str, &str, &[&str]); 3] = [
     // Decisions are pure: the same state of a host and the same task give the same decision, at any time.
     ("haflow-engine", "decide", &["tokio", "crate::hosts", "crate::lane::Lane"]),
     // A lane knows neither ssh nor hosts.
-    ("haflow-engine", "lane", &["crate::events", "crate::hosts"]),
+    ("haflow-engine", "lane", &["crate::common::events", "crate::hosts"]),
     // A plan has no code that applies.
     ("haflow-engine", "plan", &["crate::run", "apply("]),
 ];

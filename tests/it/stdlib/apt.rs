@@ -1,7 +1,7 @@
 //! Repositories with pinned keys on a Debian host with real apt, in the lab: what is signed by the key is
 //! read, what isn't is refused by apt, and a key that was changed on the host is put right.
 
-use crate::world::World;
+use crate::common::world::World;
 use std::fs;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/apt");

@@ -5,10 +5,10 @@
 //! One generation takes minutes: bookworm's is drawn for some runs, with the power cut of one broker; the
 //! others with `HAFLOW_TEST_ALL=1`.
 
+use crate::common::events::Told;
+use crate::common::prepared::Prepared;
+use crate::common::world::World;
 use crate::common::{all, draw, has_its_turn, skipped};
-use crate::events::Told;
-use crate::prepared::Prepared;
-use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;

@@ -1,9 +1,9 @@
 //! What a broker is told in its files, and its limits and definitions, on real brokers in the lab: seen by
 //! the broker's own tools, kept by a second run, and mended.
 
+use crate::common::prepared::Prepared;
+use crate::common::world::World;
 use crate::common::{all, has_its_turn, skipped};
-use crate::prepared::Prepared;
-use crate::world::World;
 use serde_json::{Value, json};
 use std::fs;
 

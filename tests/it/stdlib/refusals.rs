@@ -3,8 +3,8 @@
 //! does.
 
 use crate::common::has_its_turn;
-use crate::prepared::Prepared;
-use crate::world::World;
+use crate::common::prepared::Prepared;
+use crate::common::world::World;
 
 const BROKERS: [&str; 3] = ["rabbit1", "rabbit2", "rabbit3"];
 const COOKIE: &str = "/var/lib/rabbitmq/.erlang.cookie";

@@ -3,9 +3,9 @@
 //! is made up; the package managers are real.
 
 use crate::common::draw;
-use crate::events::Told;
-use crate::prepared::Prepared;
-use crate::world::World;
+use crate::common::events::Told;
+use crate::common::prepared::Prepared;
+use crate::common::world::World;
 use std::collections::BTreeSet;
 use std::fs;
 

@@ -4,9 +4,9 @@
 //!
 //! With zypper only by `HAFLOW_TEST_ALL=1`: it differs in how the package comes.
 
+use crate::common::prepared::Prepared;
+use crate::common::world::World;
 use crate::common::{all, has_its_turn, skipped};
-use crate::prepared::Prepared;
-use crate::world::World;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,7 @@
 //! What a plan said, task by task, beside what the run after it did.
 
 use super::states::State;
-use crate::events::Told;
+use crate::common::events::Told;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -29,7 +29,8 @@ enum Does {
     Gate { holds: bool },
     /// Reads its own name.
     Read,
-    /// Has a file with a content that is there already, or isn't. Those that follow one another come together.
+    /// Has a file with a content that is there already, or isn't. Those that follow one another come
+    /// together.
     File { there: bool },
 }
 
@@ -248,8 +249,8 @@ impl World {
         }
     }
 
-    /// Whether a task may go together with one that it waits for: a new file right after another one on the same
-    /// host, which nothing triggers.
+    /// Whether a task may go together with one that it waits for: a new file right after another one on the
+    /// same host, which nothing triggers.
     fn may_go_together(&self, id: NodeId, before: NodeId) -> bool {
         let is_new_file = |id| self.does[id] == Does::File { there: false };
         let host = |id| &self.graph.task(id).expect("a task").host;

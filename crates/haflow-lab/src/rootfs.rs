@@ -103,8 +103,8 @@ impl Rootfs {
         if first { files::write(&machine_id, fresh_id()? + "\n", 0o444) } else { Ok(()) }
     }
 
-    /// Refuses where the host has made a link of something that makes it this host: that could neither be taken
-    /// out of a snapshot nor be written again.
+    /// Refuses where the host has made a link of something that makes it this host: that could neither be
+    /// taken out of a snapshot nor be written again.
     pub(crate) fn check(&self) -> Result<()> {
         let of_host = ["etc/machine-id", "etc/hostname", "etc/ssh/ssh_host_ed25519_key"].map(str::to_owned);
         let keys = HOMES.map(|home| format!("{home}/.ssh/authorized_keys"));

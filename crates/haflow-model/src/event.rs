@@ -184,7 +184,7 @@ pub enum Event {
         /// How many tasks there are of each decision.
         #[serde(flatten)]
         counts: PlanCounts,
-        /// The ids of the longest chain of tasks of which each waits for the one before and would, or may,
+        /// The ids of the longest path of tasks of which each waits for the one before and would, or may,
         /// change something.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         critical_path: Vec<String>,

@@ -41,8 +41,8 @@ static PINNED: LazyLock<String> = LazyLock::new(|| {
     text
 });
 
-/// A shell's text without what is only for people: comments that are lines of their own, empty lines, and blanks
-/// before lines. In no text or here-document of it may there be any.
+/// A shell's text without what is only for people: comments that are lines of their own, empty lines, and
+/// blanks before lines. In no text or here-document of it may there be any.
 pub fn without_comments(script: &str) -> String {
     let lines = script.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.flat_map(|line| [line, "\n"]).collect()

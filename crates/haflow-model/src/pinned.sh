@@ -106,8 +106,8 @@ pin_judge() {
     pin_weigh
 }
 
-# Sets $pin_seen to what pin_weigh reads: a line for each folder from / to the working directory, $pin_depth of
-# them, one for that directory itself, and one for each of the paths.
+# Sets $pin_seen to what pin_weigh reads: a line for each folder from / to the working directory, $pin_depth
+# of them, one for that directory itself, and one for each of the paths.
 pin_stat() {
     pin_paths=$#
     set -- "$@" /
@@ -205,8 +205,8 @@ pin_weigh() {
         pin_refuse "the folder of ${pin_path:-$PWD} was moved while it was looked at" "run it again; who does that?"
 }
 
-# Two names for one number are one owner: where ./$pin_name, after pin_judge, is what the names $1 and $2 stand for,
-# $pin_user and $pin_group are these.
+# Two names for one number are one owner: where ./$pin_name, after pin_judge, is what the names $1 and $2
+# stand for, $pin_user and $pin_group are these.
 pin_alias() {
     if [ -n "$1" ] && [ "$1" != "$pin_user" ] && [ "$1" != "$pin_uid" ]; then
         if [ "$(id -u -- "$1" 2>/dev/null)" = "$pin_uid" ]; then pin_user=$1; fi
@@ -325,8 +325,8 @@ pin_enter() {
 # "$pin_name".
 pin_begin() {
     pin_stage=
-    # A folder's default ACL goes on to what is new in it, whatever the umask is: others could open it before its
-    # mode is set. So there it is made in a folder that nobody else can enter.
+    # A folder's default ACL goes on to what is new in it, whatever the umask is: others could open it before
+    # its mode is set. So there it is made in a folder that nobody else can enter.
     pin_acl=no
     if [ "$pin_trust" = yes ] && pin_has_acl .; then pin_acl=yes; fi
     if [ "$pin_trust" = yes ] && [ "$pin_acl" = no ]; then
@@ -355,8 +355,8 @@ pin_begin() {
     [ -O . ] && [ -z "$(ls -A .)" ] ||
         pin_refuse "a folder that was made in $pin_top was swapped for another: $pin_says"
     pin_stage=.haflow-$$-$pin_try
-    # An ACL that comes from here is of those who may write here, and nobody asked for it. The stage shows what it
-    # was given when it was made.
+    # An ACL that comes from here is of those who may write here, and nobody asked for it. The stage shows
+    # what it was given when it was made.
     if [ "$pin_trust" = no ] && pin_has_acl .; then
         pin_seen=$(setfacl -b -k -- . 2>&1) && ! pin_has_acl . || {
             cd -P .. && rmdir -- "./$pin_stage"
@@ -372,7 +372,8 @@ pin_begin() {
     trap 'pin_tidy; exit 129' HUP INT PIPE TERM
 }
 
-# Removes what was being made in the working directory, which is trusted, a day ago or before: a power cut left it.
+# Removes what was being made in the working directory, which is trusted, a day ago or before: a power cut
+# left it.
 pin_sweep() {
     for pin_line in ./.haflow-*-new; do
         if [ -e "$pin_line" ] && [ -n "$(find "$pin_line" -maxdepth 0 -mmin +1440 2>/dev/null)" ]; then
@@ -475,8 +476,8 @@ pin_may_within() {
     fi
 }
 
-# Ends where ./$pin_name, after pin_alias, can't get owner $1, group $2 and mode $3. $pin_same says whether it is a
-# file of others' folders that has them.
+# Ends where ./$pin_name, after pin_alias, can't get owner $1, group $2 and mode $3. $pin_same says whether it
+# is a file of others' folders that has them.
 pin_may_set() {
     pin_same=no
     [ "$pin_there" = yes ] || return 0
@@ -733,7 +734,8 @@ pin_mounted() {
     done 2>/dev/null </proc/self/mountinfo
 }
 
-# Ends where the folder ./$pin_name stays: one of the system's own, whatever it is called, and what is mounted.
+# Ends where the folder ./$pin_name stays: one of the system's own, whatever it is called, and what is
+# mounted.
 pin_may_take() {
     pin_seen=$(pin_system "./$pin_name")
     [ -z "$pin_seen" ] || pin_refuse "$pin_path is $pin_seen, which belongs to the system and isn't removed"
@@ -788,8 +790,8 @@ pin_see() (
 # pin_remove PATH: see pin_take.
 pin_remove() ( pin_take "$@" )
 
-# pin_foresee PATH OWNER GROUP MODE: ends with a message where pin_own or pin_folder would, for what others may
-# have put there.
+# pin_foresee PATH OWNER GROUP MODE: ends with a message where pin_own or pin_folder would, for what others
+# may have put there.
 pin_foresee() (
     pin_find "$1" || exit 0
     pin_judge "$pin_name"

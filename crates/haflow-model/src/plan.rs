@@ -9,7 +9,7 @@ pub struct Plan {
     pub salt: String,
     /// One for every task.
     pub decisions: Vec<Planned>,
-    /// The ids of the longest chain of tasks of which each waits for the one before and would, or may, change
+    /// The ids of the longest path of tasks of which each waits for the one before and would, or may, change
     /// something.
     pub critical_path: Vec<String>,
 }

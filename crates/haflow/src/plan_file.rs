@@ -63,7 +63,7 @@ pub(crate) struct Saved {
     pub(crate) secrets: Marks,
     /// The tasks and barriers in the order in which they run.
     pub(crate) nodes: Vec<SavedNode>,
-    /// The ids of the longest chain of tasks that would change something.
+    /// The ids of the longest path of tasks that would change something.
     pub(crate) critical_path: Vec<String>,
 }
 

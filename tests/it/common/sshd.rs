@@ -180,7 +180,8 @@ impl Sshd {
     }
 }
 
-/// A playbook with a step in its middle that is under way from `begun` in the host's folder until there is `go`.
+/// A playbook with a step in its middle that is under way from `begun` in the host's folder until there is
+/// `go`.
 pub(crate) fn slow(before: &str, after: &str) -> String {
     let head = "let node = host(\"here\");\nlet folder = node.vars.folder;\n";
     let step = r###"

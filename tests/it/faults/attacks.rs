@@ -318,7 +318,8 @@ fn a_key_goes_into_the_users_own_file_only() {
         host.sh("grep -c anna@desk /etc/keys/administrator; readlink ~root/.ssh/authorized_keys"),
         "1\n/etc/keys/administrator"
     );
-    // A home from which sshd takes no key; keys that are commented out; a user who is made by the same playbook.
+    // A home from which sshd takes no key; keys that are commented out; a user who is made by the same
+    // playbook.
     host.sh("useradd -m erin; chmod 770 /home/erin; useradd -M fred; mkdir -m 700 /home/fred; useradd -m gina");
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1uYv7gq3yqTr6xGm1sWm6oQd7E2tO3n7qQxJ3J9a1b anna@desk";
     host.refuses(&format!(r#"authorized_key(node, "erin", "{key}");"#), "others may write in /home/erin");

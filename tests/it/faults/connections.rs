@@ -1,7 +1,8 @@
 //! What goes wrong between haflow and the hosts of a lab: networks are cut, connections killed, names
 //! unknown. What is told is true, what can go on does, and nothing is done twice.
 //!
-//! `HAFLOW_TEST_ALL=1 cargo test -p haflow --test it connections` injects all of it; otherwise a sample is drawn.
+//! `HAFLOW_TEST_ALL=1 cargo test -p haflow --test it connections` injects all of it; otherwise a sample is
+//! drawn.
 
 use crate::common::events::{Told, haflow};
 use crate::common::sshd::{signal, until};
@@ -254,7 +255,8 @@ fn a_name_that_stops_resolving_is_waited_for() {
     world.step("one that stayed unknown: told, and the run resumed");
 }
 
-/// An act of another user's, whose lane is a shell of sudo's, and of which another lane hears what it printed.
+/// An act of another user's, whose lane is a shell of sudo's, and of which another lane hears what it
+/// printed.
 const ANOTHERS: &str = r#"
 let one = act(host("a"), #{
     name: "one", reason: "a test", user: "worker",
@@ -305,7 +307,8 @@ SYNC
 chmod 755 /usr/local/bin/sync; rm -rf /run/slow
 "#;
 
-/// On host a there is a folder in the place of the chain's file c at the moment in which the files get their names.
+/// On host a there is a folder in the place of the chain's file c at the moment in which the files get their
+/// names.
 const FOLDER_FOR_C: &str = r#"
 cat > /usr/local/bin/mv <<'MV'
 #!/bin/sh

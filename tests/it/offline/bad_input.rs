@@ -1,6 +1,8 @@
-//! Bad input: what haflow says to each thing that a person can write wrongly, and that it reaches no host then.
+//! Bad input: what haflow says to each thing that a person can write wrongly, and that it reaches no host
+//! then.
 //!
-//! `tests/bad_input/NAME.txt` holds the files, the command and the message, to be read as text by whoever changes one.
+//! `tests/bad_input/NAME.txt` holds the files, the command and the message, to be read as text by whoever
+//! changes one.
 
 use crate::common::transcript::{Played, Step, play};
 use crate::common::{Ran, clean};

@@ -44,10 +44,13 @@ const NEVER: [(&str, &str, &[&str]); 3] = [
     // Decisions are pure: the same state of a host and the same task give the same decision, at any time.
     ("haflow-engine", "decide", &["tokio", "crate::hosts", "crate::lane::Lane"]),
     // A lane knows neither ssh nor hosts.
-    ("haflow-engine", "lane", &["crate::common::events", "crate::hosts"]),
+    ("haflow-engine", "lane", &["crate::events", "crate::hosts"]),
     // A plan has no code that applies.
     ("haflow-engine", "plan", &["crate::run", "apply("]),
 ];
+
+/// The widest that a line of a page or a comment may be, in characters.
+const WIDEST: usize = 110;
 
 /// The longest that a file of a crate's sources may be, in lines.
 const LONGEST: usize = 500;
@@ -115,6 +118,40 @@ fn no_source_is_too_long() {
     assert!(long.is_empty(), "split these, {LONGEST} lines are enough:\n{}", long.join("\n"));
 }
 
+/// Pages and comments are at most so wide, in characters: [`WIDEST`]. Tables, code and what can't be broken
+/// are as wide as they are.
+#[test]
+fn prose_is_not_too_wide() {
+    static COMMENT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^ *(//[/!]?|#) (.*)$").expect("a pattern"));
+    let pages = [root().join("docs"), root().join("docs/playbooks")].into_iter().chain([root()]);
+    let mut wide = Vec::new();
+    let mut look = |file: &Path, prose: &dyn Fn(&str) -> Option<String>| {
+        let mut code = false;
+        for (number, line) in (1..).zip(fs::read_to_string(file).expect("a text").lines()) {
+            let Some(text) = prose(line) else { continue };
+            code ^= text.trim_start().starts_with("```");
+            let is_prose = !code && !text.starts_with(['|', '<']) && !text.starts_with("    ") && text.contains(' ');
+            if is_prose && line.chars().count() > WIDEST {
+                wide.push(format!("{}:{number}", file.display()));
+            }
+        }
+    };
+    for page in pages.flat_map(|folder| of_kind(&folder, "md", false)) {
+        // A test writes this one.
+        if !page.ends_with("fidelity.md") {
+            look(&page, &|line| Some(line.to_owned()));
+        }
+    }
+    // Playbooks and modules that tests read are any text.
+    let sources = [("crates", "rs"), ("crates", "sh"), ("tests/it", "rs"), ("stdlib", "rhai"), ("playbooks", "rhai")];
+    for (folder, kind) in sources {
+        for source in of_kind(&root().join(folder), kind, true) {
+            look(&source, &|line| COMMENT.captures(line).map(|parts| parts[2].to_owned()));
+        }
+    }
+    assert!(wide.is_empty(), "these are wider than {WIDEST} characters:\n{}", wide.join("\n"));
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -128,11 +165,16 @@ fn crates() -> Vec<PathBuf> {
 
 /// All Rust files below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
+    of_kind(folder, "rs", true)
+}
+
+/// The files in a folder, or below it, whose names end so.
+fn of_kind(folder: &Path, kind: &str, below: bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
         if entry.is_dir() {
-            found.extend(files(&entry));
-        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            found.extend(if below { of_kind(&entry, kind, below) } else { Vec::new() });
+        } else if entry.extension().is_some_and(|extension| extension == kind) {
             found.push(entry);
         }
     }

@@ -179,8 +179,8 @@ pub(crate) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no panic holds it")
 }
 
-/// Ends the shells of lanes that broke, with the scripts that run in them, so that nothing that was sent to them
-/// can still happen. Steps that a keeper keeps go on.
+/// Ends the shells of lanes that broke, with the scripts that run in them, so that nothing that was sent to
+/// them can still happen. Steps that a keeper keeps go on.
 async fn end_shells(lane: &mut Lane, shells: &[Shell]) -> Result<(), LaneError> {
     const TEXT: &str = r#"
         printf '%s\n' "$shells" | while read -r process started; do

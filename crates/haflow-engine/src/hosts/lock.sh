@@ -1,7 +1,8 @@
 # Runs in the lane's own shell: the lock is held for as long as that lives, or a keeper of a step that it has
 # begun. All lanes of a run that are the same user's share it; a run that comes wants it for itself first.
-# A run holds the turn while it looks at the lock or takes it. Both are in a folder that only this user writes:
-# nobody else can hold them, take them away, or say whose they are. Others' folders and links are left alone.
+# A run holds the turn while it looks at the lock or takes it. Both are in a folder that only this user
+# writes: nobody else can hold them, take them away, or say whose they are. Others' folders and links are left
+# alone.
 folder=
 case $__haflow_uid in
     0) set -- /run/haflow /run/lock/haflow-0 /tmp/haflow-0 /dev/shm/haflow-0 ;;
@@ -19,8 +20,8 @@ for candidate in "$@"; do
     folder=$candidate
     break
 done
-# A user who may read a file may hold a lock on it, so only this user may open these. All may read whose the lock
-# is, and its lanes.
+# A user who may read a file may hold a lock on it, so only this user may open these. All may read whose the
+# lock is, and its lanes.
 umask 077
 for file in lock turn; do
     [ -n "$folder" ] || break

@@ -49,9 +49,9 @@ __haflow_keeps() {
   case $__haflow_command in *"$2"*) ;; *) return 1 ;; esac
   __haflow_owner "$1" && [ "$__haflow_owner" = "$__haflow_uid" ]
 }
-# Ends the lane's shell $1, of which __haflow_process has told, and what else is in its process group: the script
-# that a fork of it runs. That gets TERM, so that it tidies up, and KILL after two seconds. Keepers have sessions of
-# their own and go on. Where this lane is in the same group, only the shell is ended.
+# Ends the lane's shell $1, of which __haflow_process has told, and what else is in its process group: the
+# script that a fork of it runs. That gets TERM, so that it tidies up, and KILL after two seconds. Keepers
+# have sessions of their own and go on. Where this lane is in the same group, only the shell is ended.
 __haflow_end_lane() {
   __haflow_lane=$__haflow_group
   __haflow_tries=0

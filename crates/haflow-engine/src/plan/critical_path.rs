@@ -1,11 +1,12 @@
-//! The longest chain of tasks that wait for each other.
+//! The longest path of tasks that wait for each other.
 
 use haflow_model::{Decision, Graph, NodeId, Planned};
 
-/// The ids of the longest chain of tasks of which each waits for the one before and would, or may, change
+/// The ids of the longest path of tasks of which each waits for the one before and would, or may, change
 /// something. Gates that wait count too.
 pub(crate) fn critical_path(graph: &Graph, decisions: &[Planned]) -> Vec<String> {
-    // For each node: the length of the longest chain that ends there, and the chain's last task but this one.
+    // For each node: the length of the longest path that ends there, and the last task before it on that
+    // path.
     let mut longest: Vec<(usize, Option<NodeId>)> = vec![(0, None); graph.len()];
     let mut acts = vec![false; graph.len()];
     for planned in decisions {
@@ -17,7 +18,7 @@ pub(crate) fn critical_path(graph: &Graph, decisions: &[Planned]) -> Vec<String>
         for edge in graph.before(*id) {
             let (length, _) = longest[edge.from.index()];
             if length > best.0 {
-                // A node that does nothing hands on the chain before it.
+                // A node that does nothing hands on the path before it.
                 best = (length, if acts[edge.from.index()] { Some(edge.from) } else { longest[edge.from.index()].1 });
             }
         }

@@ -143,8 +143,8 @@ impl Worker<'_> {
         })
     }
 
-    /// How those of a chain's tasks have ended whose files are there, or can't be looked at; once more where the
-    /// connection is lost over it and comes back.
+    /// How those of a chain's tasks have ended whose files are there, or can't be looked at; once more where
+    /// the connection is lost over it and comes back.
     async fn found(&self, links: &[Link<'_>]) -> Vec<Option<Ended>> {
         let (task, kill) = (links[0].task.task, &self.interrupt.kill);
         let tasks: Vec<Ready<'_>> = links.iter().map(|link| link.task.clone()).collect();
@@ -185,8 +185,8 @@ fn in_doubt(trouble: &Trouble) -> Ended {
 }
 
 impl<'r> Run<'r> {
-    /// Ends the tasks of a chain that are done, each at its turn. The first one, if it isn't done, has its own
-    /// turn now.
+    /// Ends the tasks of a chain that are done, each at its turn. The first one, if it isn't done, has its
+    /// own turn now.
     pub(super) async fn chained(&mut self, chained: Chained<'r>, worker: &Worker<'_>) -> Option<(NodeId, Ready<'r>)> {
         let Chained { links, begun, ended } = chained;
         let took = begun.map(|begun| begun.elapsed());

@@ -170,8 +170,8 @@ impl Turn<'_> {
         }
         let mut seen = self.sight(ahead).await?;
         // What is applied is what was planned, on what was planned from: also where a second look was needed.
-        // What was begun already is no longer what was planned from, but for a file's text: it is there whole, or
-        // as it was.
+        // What was begun already is no longer what was planned from, but for a file's text: it is there
+        // whole, or as it was.
         let keep = |seen: &Sight| {
             let Some(promised) = before.promised else { return Ok(()) };
             let decision = decide(task, seen.seen());

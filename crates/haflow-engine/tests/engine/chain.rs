@@ -98,8 +98,8 @@ async fn what_came_meanwhile_has_its_own_turn() {
         (world.text("two"), ran.word("three"), world.text("three")),
         ("theirs\n".into(), "skipped".into(), String::new())
     );
-    // That all of them had begun doesn't let a resumed run go past the plan: neither from there nor from where it
-    // had told no more than that.
+    // That all of them had begun doesn't let a resumed run go past the plan: neither from there nor from
+    // where it had told no more than that.
     let begun = at(&ran, |event| matches!(event, Event::TaskFinished { task, .. } if task.name == "one"));
     for told in [&ran.events[..], &ran.events[..begun]] {
         let (kept, known) = (kept.clone(), past(&courses(told)));

@@ -131,8 +131,8 @@ pub(crate) fn is_yaml(file: &Path) -> bool {
     file.extension().is_some_and(|end| end.eq_ignore_ascii_case("yml") || end.eq_ignore_ascii_case("yaml"))
 }
 
-/// What a function of that name is called here, if people know it by that name from elsewhere (Ansible, shell,
-/// Python).
+/// What a function of that name is called here, if people know it by that name from elsewhere (Ansible,
+/// shell, Python).
 pub fn function(name: &str) -> Option<String> {
     let (_, here) = ELSEWHERE.iter().find(|(elsewhere, _)| *elsewhere == name)?;
     Some(format!("here that is {here}"))

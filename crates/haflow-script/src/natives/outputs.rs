@@ -68,8 +68,8 @@ fn unknown_now(natives: &mut Natives<'_>) {
             .help("only `read` and `act` have one: declare a `read` after it")
             .into())
     });
-    // The interpreter swallows an error of to_string; the declaration remembers it, and the script ends at its
-    // next step.
+    // The interpreter swallows an error of to_string; the declaration remembers it, and the script ends at
+    // its next step.
     natives.method::<OutputHandle, 1>("to_string", |_, [output]| Err(only_later(&output, "put into a text").into()));
     for operator in ["==", "!=", "<", ">", "<=", ">=", "+", "-"] {
         natives.operator::<OutputHandle>(operator, |_, [left, right]| {

@@ -15,8 +15,8 @@ pub(crate) fn register(natives: &mut Natives<'_>) {
     natives.engine.register_type_with_name::<SecretHandle>("Secret");
     natives.add("secret", secret);
     natives.engine.register_fn("to_debug", |secret: &mut SecretHandle| word(&secret.0));
-    // The interpreter swallows an error of to_string; the declaration remembers it, and the script ends at its
-    // next step.
+    // The interpreter swallows an error of to_string; the declaration remembers it, and the script ends at
+    // its next step.
     natives.method::<SecretHandle, 1>("to_string", |_, [secret]| Err(refused(&secret, "put into a text").into()));
     for operator in ["==", "!=", "<", ">", "<=", ">=", "+", "-", "+="] {
         natives.operator::<SecretHandle>(operator, |call, [left, right]| {

@@ -58,7 +58,7 @@ fn is_consequence(state: &State<'_>) -> bool {
 pub(crate) struct Cause<'k> {
     /// What it is.
     pub(crate) node: &'k Linked,
-    /// How the one before in the chain hangs on it.
+    /// How the cause before this one hangs on it.
     pub(crate) edge: EdgeKind,
 }
 

@@ -250,10 +250,10 @@ fn short(page: &mut Page, tone: Tone, text: &str, most: usize) {
     }
 }
 
-/// How many tasks at either end of a long chain are named where not everything is asked for.
+/// How many tasks at either end of a long path are named where not everything is asked for.
 const ENDS: usize = 3;
 
-/// The longest chain of tasks that wait for one another: more hosts at a time don't make it shorter.
+/// The longest path of tasks that wait for one another: more hosts at a time don't make it shorter.
 fn critical_path(story: &Story, state: &State, path: &[String], page: &mut Page) {
     if path.len() < 2 {
         return;

@@ -19,8 +19,8 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(visible(text, "    "))
 }
 
-/// One line of a file, of which nothing is left out: what can't be seen becomes a visible sign, also a tab and
-/// blanks at the end.
+/// One line of a file, of which nothing is left out: what can't be seen becomes a visible sign, also a tab
+/// and blanks at the end.
 pub(super) fn literal(text: &str) -> Cow<'_, str> {
     let shown = text.trim_end_matches(' ');
     if shown.len() == text.len() && !text.chars().any(harmful) {

@@ -22,9 +22,9 @@ impl Wanted<'_> {
         changes
     }
 
-    /// The mode of a file afterwards where none is wanted. Nobody asked that it runs as its new owner or group, or
-    /// that new content runs as who owned the old one in a folder that others may write: see `pin_put` and
-    /// `pin_attributes`.
+    /// The mode of a file afterwards where none is wanted. Nobody asked that it runs as its new owner or
+    /// group, or that new content runs as who owned the old one in a folder that others may write: see
+    /// `pin_put` and `pin_attributes`.
     fn mode_that_stays(&self, seen: &FileSeen, others: bool, ownership: &[Change]) -> u32 {
         let anew = seen.loose && matches!(self.file.state, FileState::Content(_));
         let is_owner = |change: &Change| matches!(change, Change::Field { field, .. } if field == "owner");

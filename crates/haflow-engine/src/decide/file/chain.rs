@@ -1,5 +1,5 @@
-//! New files that come into one folder together: for all of them one `sync`, one `mv` and one `stat` on the host
-//! instead of one each.
+//! New files that come into one folder together: for all of them one `sync`, one `mv` and one `stat` on the
+//! host instead of one each.
 
 use super::seen::{FileSeen, Kind};
 use super::{Wanted, compared};

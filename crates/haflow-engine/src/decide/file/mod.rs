@@ -19,9 +19,9 @@ use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 use zeroize::Zeroizing;
 
-/// The functions that the scripts below call: a lane is taught them once. `file_look` prints what is at the path,
-/// `file_show` the same after it was judged; `file_write` and `file_change` get there; `file_guard` ends the
-/// script with [`MOVED`] where what is at the path isn't what was seen.
+/// The functions that the scripts below call: a lane is taught them once. `file_look` prints what is at the
+/// path, `file_show` the same after it was judged; `file_write` and `file_change` get there; `file_guard`
+/// ends the script with [`MOVED`] where what is at the path isn't what was seen.
 pub(crate) static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
     let functions = [
         ("file_look", concat!(include_str!("probe.sh"), "file_show\n")),

@@ -1,5 +1,5 @@
-# Prints what is at $path as show.sh does, or `absent` and a line with a dash. The shell can tell by itself, without a
-# process, that nothing is there, where it may look into the folder.
+# Prints what is at $path as show.sh does, or `absent` and a line with a dash. The shell can tell by itself,
+# without a process, that nothing is there, where it may look into the folder.
 pin_follow=$follow
 if ! pin_find "$path"; then
   if [ -d "./$pin_part" ]; then pin_refuse "${PWD%/}/$pin_part can't be entered: permission denied"; fi

@@ -72,8 +72,8 @@ impl FileSeen {
         self.line_of(self.size, self.loose)
     }
 
-    /// The same without what may be another in the same state: the size, where the content is of no matter (a log
-    /// grows), and who may write where it is, which only a link's meaning hangs on.
+    /// The same without what may be another in the same state: the size, where the content is of no matter (a
+    /// log grows), and who may write where it is, which only a link's meaning hangs on.
     pub(crate) fn state(&self) -> String {
         let size = if self.detail == "-" { 0 } else { self.size };
         self.line_of(size, self.loose && self.kind == Kind::Link)

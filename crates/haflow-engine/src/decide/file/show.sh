@@ -1,7 +1,7 @@
 # Prints what is at $path, after pin_judge: a line KIND MODE UID GID SIZE OWNER:GROUP, where KIND begins with
-# `loose-` if others may write where it is; a line with a link's target or the content's digest; then the content
-# where $show asks for it: `different` (than $digest) or `always`, up to $most bytes; `never` leaves the digest out
-# too.
+# `loose-` if others may write where it is; a line with a link's target or the content's digest; then the
+# content where $show asks for it: `different` (than $digest) or `always`, up to $most bytes; `never` leaves
+# the digest out too.
 pin_alias "$owner" "$group"
 # A task that gives the content makes a new file where this would be refused.
 case $kind/$pin_kind in

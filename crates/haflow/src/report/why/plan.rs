@@ -24,7 +24,7 @@ pub(crate) fn of_plan(saved: &Saved, node: &SavedNode, sources: &Sources, option
     page.ready(&excerpt(&node.place, sources, options.color, options.width));
     page.blank();
     seen(&mut page, &host, planned);
-    chain(&mut page, saved, &host, planned);
+    reasons(&mut page, saved, &host, planned);
     waits(&mut page, saved, node, &host);
     facts(&mut page, saved, &host);
     page.into_text()
@@ -63,7 +63,7 @@ fn seen(page: &mut Page, host: &HostName, planned: &SavedTask) {
 }
 
 /// The task because of which it isn't certain, the one because of which that isn't, and so on.
-fn chain(page: &mut Page, saved: &Saved, host: &HostName, planned: &SavedTask) {
+fn reasons(page: &mut Page, saved: &Saved, host: &HostName, planned: &SavedTask) {
     let tasks: HashMap<&str, &SavedTask> =
         saved.nodes.iter().filter_map(|node| Some((node.name.as_str(), node.planned.as_ref()?))).collect();
     let mut told = BTreeSet::new();

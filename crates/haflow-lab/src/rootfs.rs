@@ -99,7 +99,7 @@ impl Rootfs {
             let owner = fs::symlink_metadata(&ssh).map_err(LabError::io("look at", &ssh))?;
             lchown(&keys, Some(owner.uid()), Some(owner.gid())).map_err(LabError::io("give away", &keys))?;
         }
-        // Last, since it says that all of this was done.
+        // It is written last, since it says that all of this was done.
         if first { files::write(&machine_id, fresh_id()? + "\n", 0o444) } else { Ok(()) }
     }
 
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(merged(&format!("{half}{ours}"), &[one]), format!("192.0.2.1\tmirror\n{ours}"));
     }
 
-    /// Bytes that are blanks in Unicode are letters' ends in others.
+    /// Bytes that are blanks in Unicode may end a letter in another encoding.
     #[test]
     fn a_hosts_text_may_be_in_any_encoding() {
         let dir = tempfile::tempdir().unwrap();

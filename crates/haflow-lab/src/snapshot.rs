@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     name: String,
-    kept: Description,
+    description: Description,
 }
 
 /// A snapshot as it is written down.
@@ -70,8 +70,8 @@ impl Snapshot {
     }
 
     fn read(name: &str, text: &str) -> Result<Self> {
-        let kept: Description = serde_json::from_str(text).map_err(|err| damaged(name, err.to_string()))?;
-        let found = Self { name: name.to_owned(), kept };
+        let description: Description = serde_json::from_str(text).map_err(|err| damaged(name, err.to_string()))?;
+        let found = Self { name: name.to_owned(), description };
         found.layers().check().map_err(|why| damaged(name, why))?;
         Ok(found)
     }
@@ -108,37 +108,37 @@ impl Snapshot {
 
     /// The Debian suite that it stands on, such as "bookworm".
     pub fn suite(&self) -> &str {
-        &self.kept.suite
+        &self.description.suite
     }
 
     /// The bytes that it takes up on this machine's disk.
     pub fn bytes(&self) -> u64 {
-        self.kept.bytes
+        self.description.bytes
     }
 
     /// How long ago it was taken; nothing if the clock has gone back since.
     pub fn age(&self) -> Duration {
-        Duration::from_secs(now().saturating_sub(self.kept.made))
+        Duration::from_secs(now().saturating_sub(self.description.made))
     }
 
     /// The part of the recipe that it was made by.
     pub(crate) fn part(&self) -> Option<&str> {
-        self.kept.part.as_deref()
+        self.description.part.as_deref()
     }
 
     /// Whether the base that it stands on is there, and what it was.
     pub(crate) fn fits(&self) -> bool {
-        base::fingerprint(&self.kept.base).is_ok_and(|now| now == self.kept.fingerprint)
+        base::fingerprint(&self.description.base).is_ok_and(|now| now == self.description.fingerprint)
     }
 
     /// The layers, for a host to stand on.
     pub(crate) fn layers(&self) -> Layers {
-        Layers { name: self.name.clone(), dir: self.kept.dir.clone(), count: self.kept.layers }
+        Layers { name: self.name.clone(), dir: self.description.dir.clone(), count: self.description.layers }
     }
 
     /// The base, for a host to stand on.
     pub(crate) fn base(&self) -> &Path {
-        &self.kept.base
+        &self.description.base
     }
 }
 
@@ -191,7 +191,7 @@ pub(crate) fn take(name: &str, taken: &Taken<'_>) -> Result<Snapshot> {
     let dir = format!("kept-{}", names::hex(format!("{name} {}", identity::fresh_id()?), 12));
     let path = Path::new(SNAPSHOTS_DIR).join(&dir);
     let outcome = copy(&from, &path, taken.login_key);
-    let kept = outcome.map(|bytes| Description {
+    let description = outcome.map(|bytes| Description {
         suite: host.suite.clone(),
         base: host.base.clone(),
         fingerprint,
@@ -201,10 +201,10 @@ pub(crate) fn take(name: &str, taken: &Taken<'_>) -> Result<Snapshot> {
         made: now(),
         part: taken.part.map(str::to_owned),
     });
-    let written = kept.and_then(|kept| {
-        let json = serde_json::to_string_pretty(&kept).expect("a snapshot is data");
+    let written = description.and_then(|description| {
+        let json = serde_json::to_string_pretty(&description).expect("a snapshot is data");
         files::write(&file(name), json + "\n", 0o600)?;
-        Ok(Snapshot { name: name.to_owned(), kept })
+        Ok(Snapshot { name: name.to_owned(), description })
     });
     // What was replaced goes, or what was copied for nothing; the reason matters more than what is left.
     collect().ok();
@@ -245,7 +245,7 @@ pub(crate) fn collect() -> Result<()> {
     for name in names()? {
         let Some(text) = files::read_if_there(&file(&name))? else { continue };
         match Snapshot::read(&name, &text) {
-            Ok(found) => dirs.push(found.kept.dir),
+            Ok(found) => dirs.push(found.description.dir),
             // Nobody knows which layers are its. Removing it makes the way free.
             Err(_) => return Ok(()),
         }

@@ -112,8 +112,8 @@ impl From<Thing> for String {
     }
 }
 
-/// What a task reads, or what it touches. By default everything: who doesn't say may read and change what
-/// they like.
+/// What a task reads, or what it touches. By default everything: a task that doesn't say it may read and
+/// change anything.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Things(Option<Box<[Thing]>>);
@@ -124,7 +124,7 @@ impl Things {
         Self(Some(things.into_iter().collect()))
     }
 
-    /// Whether that is what is meant where nothing is said.
+    /// Whether this is the default, of a task that says nothing.
     pub fn is_default(&self) -> bool {
         self.0.is_none()
     }

@@ -113,7 +113,7 @@ impl Saved {
                 node: id.0,
                 name,
                 place: place.clone(),
-                after: declared.graph.before(*id).map(|edge| KeptEdge { node: edge.from.0, kind: edge.kind }).collect(),
+                after: KeptEdge::to(&declared.graph, *id),
                 planned: planned.map(|Planned { decision, assumed, state, .. }| SavedTask { decision, assumed, state }),
             }
         };

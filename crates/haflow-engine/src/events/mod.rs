@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
-/// Where plan and execute tell what happens. Whoever reads the other end can't be outrun by much.
+/// Where plan and execute tell what happens. Its reader can't fall behind by much.
 pub struct Events {
     sender: mpsc::Sender<Told>,
     mask: Mutex<Mask>,

@@ -61,7 +61,8 @@ impl Hosts {
                 }
             }
             let left = until.saturating_duration_since(Instant::now());
-            // Once more in any case, and not both at once: others may have been refused by us.
+            // This is tried once more in any case, after a pause that differs from run to run: each of two
+            // runs may have been refused because of the other.
             if left.is_zero() && tries > 1 {
                 return held;
             }

@@ -25,9 +25,9 @@ pub(crate) const FOLDER: &str = "haflow-step-";
 /// the folder `$1`. Only where they can't be written does its own exit code tell.
 ///
 /// What is printed goes through pipes, so that a host's memory isn't filled by it: of each stream the first
-/// MiB is kept (`out`), and at least the last one (`out.a`, `out.b`). Who takes it up never stops while
-/// somebody may write: nothing is ended by SIGPIPE, also what a step leaves running. Such a process keeps the
-/// pipe open; then all has been taken up once the reader sleeps.
+/// MiB is kept (`out`), and at least the last one (`out.a`, `out.b`). The reader of a pipe goes on for as
+/// long as any process may write to it, also one that a step leaves running: so SIGPIPE ends nothing. Such a
+/// process keeps the pipe open; then all has been taken up once the reader sleeps.
 const KEEPER: &str = r#"'echo $$ >"$1/pid"
 take() {
   trap "" XFSZ TERM INT HUP

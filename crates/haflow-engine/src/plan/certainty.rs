@@ -1,10 +1,10 @@
 //! From what was seen of each task to what a run would do about it.
 //!
 //! A decision is certain where nothing that comes before the task changes what the decision was made from.
-//! What a task reads and touches is in its [`Scope`](haflow_model::Scope); who says nothing reads and touches
-//! everything, so that silence costs certainty and never truth:
+//! What a task reads and touches is in its [`Scope`](haflow_model::Scope). A task that doesn't say it counts
+//! as reading and touching everything, which makes plans less certain and never wrong:
 //!
-//! - What isn't certain to stay as it is may change after all, and counts as a change.
+//! - A decision that isn't certain may come out as a change, and counts as one.
 //! - A change on the same host bears on the task where it touches what the task reads.
 //! - A change on another host bears on it where the graph leads from there to here, and it may touch
 //!   something shared, or the task reads everything.

@@ -58,7 +58,7 @@ impl<'g> Upstream<'g> {
         let changes = matches!(decision, Decision::Change { .. } | Decision::Act { .. });
         let touches = &task.scope.touches;
         let looks = !task.action.changes();
-        // What isn't certain to stay as it is may change after all, and touch what it touches.
+        // A task that isn't certain to be up to date may change something after all: what it touches.
         if looks || !(changes || unknown || assumed) {
             return;
         }

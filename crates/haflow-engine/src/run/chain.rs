@@ -1,7 +1,7 @@
 //! Chains: new files that follow one another on a host go there together, in one round trip and with one
 //! process for all where each alone would need its own.
 //!
-//! A chain is a short way to what the tasks' own turns would bring about. Where something isn't as it should
+//! A chain is a short cut to what the tasks' own turns would bring about. Where something isn't as it should
 //! be, each task has its own turn after all, and that tells what is wrong.
 
 use crate::decide::decide;

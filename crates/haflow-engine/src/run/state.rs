@@ -143,7 +143,7 @@ impl<'r> Run<'r> {
         let satisfied = outcome.satisfied() || matches!(outcome, Outcome::Skipped { because: None, .. });
         self.count(id, &outcome);
         for (skipped, because) in self.schedule.finish(id, satisfied) {
-            // It went together with what failed, and is there.
+            // It was written together with the file of the task that failed, and it is there.
             if let Some(((outcome, _), took)) = self.done.remove(&skipped) {
                 self.count(skipped, &outcome);
                 self.tell(skipped, outcome, None, took).await;

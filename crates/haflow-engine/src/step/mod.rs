@@ -148,7 +148,7 @@ pub(crate) async fn look_all(
 pub(crate) enum Sight {
     /// Nothing has happened since.
     Now(Seen),
-    /// Something has: who acts on it makes sure first that it still holds.
+    /// Something has: an apply makes sure first that it still holds.
     Before(Seen),
 }
 

@@ -73,8 +73,7 @@ fn linked(graph: &Graph, id: NodeId) -> Linked {
         Node::Task(task) => (task.id(), false, &task.place),
         Node::Barrier(barrier) => (barrier.name.clone(), true, &barrier.place),
     };
-    let after = graph.before(id).map(|edge| KeptEdge { node: edge.from.0, kind: edge.kind }).collect();
-    Linked { name, barrier, place: place.clone(), after }
+    Linked { name, barrier, place: place.clone(), after: KeptEdge::to(graph, id) }
 }
 
 impl Input {

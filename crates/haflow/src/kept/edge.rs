@@ -1,6 +1,6 @@
 //! The edges of a graph that is kept.
 
-use haflow_model::EdgeKind;
+use haflow_model::{EdgeKind, Graph, NodeId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,4 +11,11 @@ pub(crate) struct KeptEdge {
     pub(crate) node: u32,
     /// Why.
     pub(crate) kind: EdgeKind,
+}
+
+impl KeptEdge {
+    /// The edges that lead to a node.
+    pub(crate) fn to(graph: &Graph, id: NodeId) -> Vec<Self> {
+        graph.before(id).map(|edge| Self { node: edge.from.0, kind: edge.kind }).collect()
+    }
 }

@@ -130,7 +130,7 @@ fn short(line: &str) -> String {
 }
 
 fn text(page: &mut Page, unified: &str, most: usize) {
-    // Not `lines`, which takes a carriage return for a part of a line's end.
+    // `lines` would take a carriage return for a part of a line's end.
     let lines = || unified.split_terminator('\n');
     let count = lines().count();
     let shown = shown(count, most);

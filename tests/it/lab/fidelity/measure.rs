@@ -97,10 +97,12 @@ plan said is compared with what the run did, task by task. To do it again, as ro
 
     UPDATE_GOLDEN=1 cargo test -p haflow --test it fidelity -- --nocapture
 
-Without `UPDATE_GOLDEN=1` the page isn't written, a sample of the states is measured (all with
-`HAFLOW_TEST_ALL=1`), and the test fails where a certain decision was wrong, where more of the decisions on
-bare hosts are unknown than the table says or than a fifth, where any on drifted ones is, or where a plan for
-converged hosts says anything but up to date.
+Without `UPDATE_GOLDEN=1` the test writes no page and measures a sample of the states (all of them with
+`HAFLOW_TEST_ALL=1`). It fails where
+
+- a certain decision was wrong;
+- on bare hosts more decisions are unknown than the table says, or more than a fifth, or on drifted hosts any;
+- a plan for converged hosts says anything but up to date.
 
 *Up to date* fits ok, *change* and *act* fit changed, and *failed*, *skipped* and *unreachable* fit
 themselves. A gate that is planned *act* would be waited for, and fits ok and failed; *unknown* fits anything.

@@ -449,7 +449,7 @@ fn printable(content: &[u8]) -> (String, String) {
     (format!("{BYTES}file_write\n"), text)
 }
 
-/// An edit would show what whoever may write there can't read.
+/// An edit would show what others who may write there can't read.
 fn withheld(path: &str) -> Failure {
     Failure {
         message: format!(

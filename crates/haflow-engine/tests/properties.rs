@@ -143,18 +143,18 @@ impl World {
             let when = spec.when.as_ref().and_then(|(index, holds)| {
                 let task = chosen(&Some(*index), &sources)?;
                 let name = draft.task_mut(task).expect("a task").name.clone();
-                Some(When { output: output(task), test: Test::Equals(name.into()), negate: !holds })
+                Some(When { output: output(task), test: Test::Equals((&*name).into()), negate: !holds })
             });
             let task = Task {
                 host: spec.host.into(),
                 kind: "test".into(),
-                name: name.clone(),
+                name: name.as_str().into(),
                 action: match spec.does {
                     Does::File { .. } => content(&folder.path().join(&name)),
                     does => action(does, spec.slow),
                 },
                 params,
-                when,
+                when: when.map(Box::new),
                 policy: Policy::default(),
                 user: None,
                 scope: haflow_model::Scope::default(),
@@ -244,7 +244,7 @@ impl World {
     fn done(&self, id: NodeId) -> usize {
         let name = &self.graph.task(id).expect("a task").name;
         match self.does[&id] {
-            Does::File { there } => usize::from(!there && self.folder.path().join(name).exists()),
+            Does::File { there } => usize::from(!there && self.folder.path().join(&**name).exists()),
             _ => self.log().iter().filter(|line| **line == format!("end {name}")).count(),
         }
     }

@@ -2,6 +2,7 @@ use crate::{Assumed, Decision, Diff, HostName, Place, Task, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// An event and when it happened: one line of a journal, one line of `--format json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -208,9 +209,9 @@ pub struct TaskRef {
     /// Its host.
     pub host: HostName,
     /// Its kind.
-    pub kind: String,
+    pub kind: Arc<str>,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its line in the playbook.
     pub place: Place,
 }

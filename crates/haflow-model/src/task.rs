@@ -1,6 +1,7 @@
 use crate::{HostName, NodeId, Place, SecretText, Thing, Things, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Something that shall be true of one host.
@@ -9,9 +10,9 @@ pub struct Task {
     /// The host that it is about.
     pub host: HostName,
     /// What kind of thing it is: `package`, `file`, `service`, a user's own word.
-    pub kind: String,
+    pub kind: Arc<str>,
     /// Which one of that kind; kind and name are unique on a host.
-    pub name: String,
+    pub name: Arc<str>,
     /// What it does.
     pub action: Action,
     /// Shell variables of its scripts and `$variables` of its jq filters.
@@ -19,7 +20,7 @@ pub struct Task {
     pub params: BTreeMap<String, Param>,
     /// A test on an output; the task is skipped where it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when: Option<When>,
+    pub when: Option<Box<When>>,
     /// How often and how long it is tried.
     #[serde(default)]
     pub policy: Policy,

@@ -233,7 +233,7 @@ mod tests {
             let id = draft.task(Task {
                 host: format!("h{}", one.host).into(),
                 kind: "made".into(),
-                name: index.to_string(),
+                name: index.to_string().into(),
                 action: Action::Ensure(ensure),
                 params: BTreeMap::new(),
                 when: None,

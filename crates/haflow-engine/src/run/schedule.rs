@@ -101,7 +101,7 @@ mod tests {
             let task = Task {
                 host: format!("h{host}").into(),
                 kind: "act".into(),
-                name: index.to_string(),
+                name: index.to_string().into(),
                 action: Action::Act(Act { reason: String::new(), apply: String::new() }),
                 params: BTreeMap::new(),
                 when: None,

@@ -25,13 +25,13 @@ fn at(ran: &crate::world::Ran, fits: impl Fn(&Event) -> bool) -> usize {
 
 /// How often a task was told to be about to be applied.
 fn intents(ran: &crate::world::Ran, name: &str) -> usize {
-    let of = |event: &Event| matches!(event, Event::ApplyStarted { task, .. } if task.name == name);
+    let of = |event: &Event| matches!(event, Event::ApplyStarted { task, .. } if &*task.name == name);
     ran.events.iter().filter(|record| of(&record.event)).count()
 }
 
 fn began_before(ran: &crate::world::Ran, one: &str, other_ended: &str) -> bool {
-    let began = at(ran, |event| matches!(event, Event::ApplyStarted { task, .. } if task.name == one));
-    began < at(ran, |event| matches!(event, Event::TaskFinished { task, .. } if task.name == other_ended))
+    let began = at(ran, |event| matches!(event, Event::ApplyStarted { task, .. } if &*task.name == one));
+    began < at(ran, |event| matches!(event, Event::TaskFinished { task, .. } if &*task.name == other_ended))
 }
 
 async fn planned(graph: &Graph) -> Plan {
@@ -100,7 +100,7 @@ async fn what_came_meanwhile_has_its_own_turn() {
     );
     // That all of them had begun doesn't let a resumed run go past the plan: neither from there nor from
     // where it had told no more than that.
-    let begun = at(&ran, |event| matches!(event, Event::TaskFinished { task, .. } if task.name == "one"));
+    let begun = at(&ran, |event| matches!(event, Event::TaskFinished { task, .. } if &*task.name == "one"));
     for told in [&ran.events[..], &ran.events[..begun]] {
         let (kept, known) = (kept.clone(), past(&courses(told)));
         let go_on = |settings: &mut haflow_engine::Settings| (settings.plan, settings.past) = (Some(kept), Some(known));

@@ -181,11 +181,11 @@ async fn when_is_a_test_on_an_output() {
     let version = world.add("a", "version", read("echo 3.10.8", false), |_| {});
     for (name, pattern) in [("three", "^3\\."), ("four", "^4\\.")] {
         world.add("a", name, act("true"), |task| {
-            task.when = Some(When {
+            task.when = Some(Box::new(When {
                 output: OutputRef { task: version, secret: false },
                 test: Test::Matches(pattern.into()),
                 negate: false,
-            });
+            }));
         });
     }
     let ran = run(&world.seal()).await;

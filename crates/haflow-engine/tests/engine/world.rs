@@ -135,7 +135,7 @@ impl Ran {
         self.events
             .iter()
             .find_map(|record| match &record.event {
-                Event::TaskFinished { task, outcome, .. } if task.name == name => Some(outcome),
+                Event::TaskFinished { task, outcome, .. } if &*task.name == name => Some(outcome),
                 _ => None,
             })
             .unwrap_or_else(|| panic!("{name} has no outcome"))
@@ -246,6 +246,6 @@ pub(crate) async fn decisions(graph: &Graph) -> BTreeMap<String, Decision> {
     let (plan, ()) = tokio::join!(plan, async { while records.recv().await.is_some() {} });
     plan.decisions
         .into_iter()
-        .map(|planned| (graph.task(planned.task).unwrap().name.clone(), planned.decision))
+        .map(|planned| (graph.task(planned.task).unwrap().name.to_string(), planned.decision))
         .collect()
 }

@@ -3,6 +3,7 @@
 use super::{Barrier, Edge, EdgeKind, Graph, Node, NodeId};
 use crate::{Diagnostic, Host, HostName, Place, Task};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// A graph that is still being declared. It keeps the order of tasks on each host; [`Draft::seal`] makes it a
 /// [`Graph`].
@@ -10,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub struct Draft {
     nodes: Vec<Node>,
     edges: Vec<Edge>,
-    declared: HashMap<(HostName, String, String), NodeId>,
+    declared: HashMap<(HostName, Arc<str>, Arc<str>), NodeId>,
+    /// The kinds so far: all tasks of one share its text.
+    kinds: BTreeSet<Arc<str>>,
     /// What the next task of each host comes after.
     tails: BTreeMap<HostName, Vec<NodeId>>,
     /// Tasks whose host has done nothing since this node come after it.
@@ -35,7 +38,11 @@ impl Draft {
 
     /// Adds a task after what was declared on its host before, and after the tasks whose outputs it uses.
     /// Refuses a second task of the same host, kind and name.
-    pub fn task(&mut self, task: Task) -> Result<NodeId, Diagnostic> {
+    pub fn task(&mut self, mut task: Task) -> Result<NodeId, Diagnostic> {
+        match self.kinds.get(&task.kind) {
+            Some(kind) => task.kind = kind.clone(),
+            None => drop(self.kinds.insert(task.kind.clone())),
+        }
         let id = NodeId::from_index(self.nodes.len());
         let key = (task.host.clone(), task.kind.clone(), task.name.clone());
         if let Some(first) = self.declared.get(&key) {

@@ -107,7 +107,7 @@ fn what_is_left_of_a_graph_keeps_its_order_and_its_sources() {
     draft.task(uses).unwrap();
     draft.task(task("a", "3", 5)).unwrap();
     let graph = draft.seal(vec![]).unwrap();
-    let left = graph.only(|task| task.host.as_str() == "b" || task.name == "3");
+    let left = graph.only(|task| task.host.as_str() == "b" || &*task.name == "3");
     let names: Vec<String> = left.tasks().map(|(_, task)| task.id()).collect();
     assert_eq!(names, ["a/act:read", "b/act:uses", "a/act:3"]);
     assert_eq!(pairs(&left), [(0, 1), (0, 2)]);

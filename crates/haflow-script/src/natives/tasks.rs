@@ -137,11 +137,11 @@ impl Head {
         let prints = action.has_output();
         let task = Task {
             host: self.host,
-            kind: self.kind,
-            name: self.name,
+            kind: self.kind.into(),
+            name: self.name.into(),
             action,
             params: self.params,
-            when: common.when,
+            when: common.when.map(Box::new),
             policy: common.policy,
             user: common.user,
             scope,

@@ -125,7 +125,21 @@ pin_stat() {
         shift
         pin_paths=$((pin_paths - 1))
     done
-    pin_seen=$(stat -c '%u %g %a %d:%i %h %s %F:%U:%G' -- "$@" 2>/dev/null) || :
+    pin_seen=$(stat -c '%u %g %a %d:%i %h %s /%F:%U:%G' -- "$@" 2>/dev/null) || :
+}
+
+# Sets $pin_dir to one of the folders from / to the working directory: to the $1th, of which / is the first (and
+# empty).
+pin_nth() {
+    pin_dir=
+    pin_left=$PWD
+    set -- "$(($1 - 1))"
+    while [ "$1" -gt 0 ]; do
+        pin_left=${pin_left#/}
+        pin_dir=$pin_dir/${pin_left%%/*}
+        pin_left=/${pin_left#*/}
+        set -- "$(($1 - 1))"
+    done
 }
 
 # Says what pin_judge says, from $pin_seen with a line for at most one path.
@@ -141,23 +155,25 @@ pin_weigh() {
     pin_owner=
     pin_writers=
     pin_there=no
-    pin_dir=
-    pin_left=$PWD
     pin_count=0
     pin_id=
     for pin_line; do
         pin_count=$((pin_count + 1))
-        set -- $pin_line
-        # Names may have blanks.
-        pin_names=${pin_line#* * * * * * }
         if [ "$pin_count" -le "$pin_depth" ]; then
-            pin_here=$4
-            if [ "$pin_count" -gt 1 ]; then
-                pin_left=${pin_left#/}
-                pin_dir=$pin_dir/${pin_left%%/*}
-                pin_left=/${pin_left#*/}
+            if [ "$pin_count" -eq "$pin_depth" ]; then
+                pin_here=${pin_line#* * * }
+                pin_here=${pin_here%% *}
             fi
-            case $3 in *[2367]? | *[2367]) pin_open=yes ;; *) pin_open=no ;; esac
+            pin_open=${pin_line#* * }
+            case $pin_line/${pin_open%% *} in
+                *[2367]? | *[2367]) pin_open=yes ;;
+                # Root's, and nobody else may write there, as in most places: that is all.
+                '0 '*) continue ;;
+                *) pin_open=no ;;
+            esac
+            set -- ${pin_line%%/*}
+            pin_names=${pin_line#*/}
+            pin_nth "$pin_count"
             if [ "$1" != 0 ] && [ ! -O "${pin_dir:-/}" ]; then
                 [ -n "$pin_says" ] || {
                     pin_says=${pin_names#*:}
@@ -183,9 +199,13 @@ pin_weigh() {
                 esac
             fi
         elif [ "$pin_count" -eq $((pin_depth + 1)) ]; then
-            pin_id=$4
-            [ "$4" = "$pin_here" ] || break
+            pin_id=${pin_line#* * * }
+            pin_id=${pin_id%% *}
+            [ "$pin_id" = "$pin_here" ] || break
         else
+            # Names may have blanks.
+            set -- ${pin_line%%/*}
+            pin_names=${pin_line#*/}
             pin_there=yes
             pin_uid=$1
             pin_gid=$2

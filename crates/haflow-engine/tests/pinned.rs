@@ -251,8 +251,10 @@ fn new_content_runs_as_nobody_and_keeps_no_acl_where_it_is_kept_from_others() {
         "chmod 755 $t; mkdir $t/home; cp /bin/true $t/home/run; chmod 4755 $t/home/run; echo old > $t/home/key
          chown 65534:65534 $t/home; chown 65533 $t/home/run; chmod 4755 $t/home/run; setfacl -m u:65533:rw $t/home/key
          n=1; pin_write $t/home/run '' '' ''; stat -c '%u %a' $t/home/run
+         echo x > $t/home/mask; chmod 4755 $t/home/mask; setfacl -m u:65533:rwx $t/home/mask; chmod u+s $t/home/mask
+         pin_own $t/home/mask 65534 '' ''; stat -c '%u %a' $t/home/mask
          pin_write $t/home/key 0 '' 00640; getfacl -cp $t/home/key | grep -c 65533; stat -c %a $t/home/key
          head -c 4194305 /dev/zero > $t/home/large; pin_read $t/home/large any 2>&1 | grep -c 'too many'",
-        "65533 755\n0\n640\n1\n",
+        "65533 755\n65534 755\n0\n640\n1\n",
     );
 }

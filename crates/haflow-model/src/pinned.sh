@@ -128,8 +128,8 @@ pin_stat() {
     pin_seen=$(stat -c '%u %g %a %d:%i %h %s /%F:%U:%G' -- "$@" 2>/dev/null) || :
 }
 
-# Sets $pin_dir to one of the folders from / to the working directory: to the $1th, of which / is the first (and
-# empty).
+# Sets $pin_dir to one of the folders from / to the working directory: to the $1th, of which / is the first
+# (and empty).
 pin_nth() {
     pin_dir=
     pin_left=$PWD
@@ -588,20 +588,20 @@ pin_put() {
                             set -- "$1" '' '' "$4"
                         elif [ "$pin_trust" = no ] && [ $((0$pin_mode & 06000)) -ne 0 ]; then
                             # Another content isn't to run as who owned the old one.
-                            set -- "$1" '' '' "$(printf '%04o' $((0$pin_mode & 01777)))"
+                            set -- "$1" '' '' ug-s
                         elif [ -z "$4" ] || [ $((0$4)) -eq $((0$pin_mode)) ]; then
                             set -- "$1" '' '' ''
                         else
                             set -- "$1" '' '' "$4"
                         fi
                         ;;
-                    *) set -- "$1" '' "$3" "${4:-$(pin_plain)}" ;;
+                    *) set -- "$1" '' "$3" "${4:-ug-s}" ;;
                 esac
                 ;;
             *)
                 if [ "$pin_trust" = yes ]; then
                     pin_carry
-                    set -- "$1" "$2" "$3" "${4:-$(pin_plain)}"
+                    set -- "$1" "$2" "$3" "${4:-ug-s}"
                 else
                     # The old owner's ACL and mode aren't for the new one's file.
                     set -- "$1" "$2" "${3:-$pin_gid}" "${4:-$(printf '%04o' $((0$pin_mode & 0644)))}"
@@ -614,10 +614,6 @@ pin_put() {
     pin_end
 }
 
-# Prints the mode that a file keeps which gets another owner or group: nobody asked that it runs as those.
-pin_plain() {
-    printf '%04o' $((0$pin_mode & 01777))
-}
 
 # Gives $pin_new owner, group, mode, ACL and extended attributes of $pin_old.
 pin_carry() {
@@ -668,7 +664,7 @@ pin_attributes() {
     pin_may_set "$@"
     [ "$pin_same" = no ] || return 0
     if [ -z "$3" ] && [ $((0$pin_mode & 06000)) -ne 0 ] && ! pin_is_as_asked "$1" "$2" ''; then
-        set -- "$1" "$2" "$(pin_plain)"
+        set -- "$1" "$2" "ug-s"
     fi
     if [ "$pin_trust" = yes ]; then
         pin_set "./$pin_name" "$@"

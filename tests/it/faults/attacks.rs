@@ -305,6 +305,15 @@ fn a_key_goes_into_the_users_own_file_only() {
         format!("ssh-rsa old\n{KEY}\nbob:bob 700\nbob:bob 600")
     );
     host.does(&task.replace("\");", "\", #{ absent: true });"));
+    // To take a key away gives nobody the file: root's may force a command.
+    host.sh(&format!(
+        "cd /home/bob/.ssh; echo '{KEY}' >> authorized_keys; chown root: authorized_keys; chmod 644 authorized_keys"
+    ));
+    host.does(&task.replace("\");", "\", #{ absent: true });"));
+    assert_eq!(
+        host.sh("cd /home/bob/.ssh; cat authorized_keys; stat -c '%U:%G %a' authorized_keys; rm authorized_keys"),
+        "ssh-rsa old\nroot:root 644"
+    );
     // Root's own may be a link that root has made.
     host.sh("mkdir -p ~root/.ssh /etc/keys
         cp ~root/.ssh/authorized_keys /etc/keys/administrator 2>/dev/null || touch /etc/keys/administrator

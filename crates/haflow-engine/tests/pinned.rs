@@ -141,7 +141,8 @@ fn a_hard_link_that_is_as_wanted_keeps_its_acl() {
         return;
     }
     prints(
-        "chmod 755 $t; mkdir $t/home $t/victim; echo s > $t/victim/f; chmod 640 $t/victim/f; setfacl -m u:65533:r $t/victim/f
+        "chmod 755 $t; mkdir $t/home $t/victim; echo s > $t/victim/f; chmod 640 $t/victim/f
+         setfacl -m u:65533:r $t/victim/f
          ln $t/victim/f $t/home/f; chown 65534:65534 $t/home
          pin_own $t/home/f 0 0 00640; echo $?; pin_own $t/home/f '' '' ''; echo $?; getfacl -cnp $t/victim/f",
         "0\n0\nuser::rw-\nuser:65533:r--\ngroup::r--\nmask::r--\nother::---\n\n",

@@ -71,6 +71,7 @@ impl Snapshot {
 
     fn read(name: &str, text: &str) -> Result<Self> {
         let description: Description = serde_json::from_str(text).map_err(|err| damaged(name, err.to_string()))?;
+        names::check("suite", &description.suite).map_err(|err| damaged(name, err.to_string()))?;
         let found = Self { name: name.to_owned(), description };
         found.layers().check().map_err(|why| damaged(name, why))?;
         Ok(found)

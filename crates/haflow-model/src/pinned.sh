@@ -614,7 +614,6 @@ pin_put() {
     pin_end
 }
 
-
 # Gives $pin_new owner, group, mode, ACL and extended attributes of $pin_old.
 pin_carry() {
     pin_what=mode,ownership,xattr
@@ -664,7 +663,7 @@ pin_attributes() {
     pin_may_set "$@"
     [ "$pin_same" = no ] || return 0
     if [ -z "$3" ] && [ $((0$pin_mode & 06000)) -ne 0 ] && ! pin_is_as_asked "$1" "$2" ''; then
-        set -- "$1" "$2" "ug-s"
+        set -- "$1" "$2" ug-s
     fi
     if [ "$pin_trust" = yes ]; then
         pin_set "./$pin_name" "$@"

@@ -337,6 +337,11 @@ fn a_key_goes_into_the_users_own_file_only() {
         "/home/fred, the home of fred, belongs to root",
     );
     assert_eq!(host.sh("ls -A /home/fred; ls -d /home/erin/.ssh 2>&1 | grep -c No"), "1");
+    host.sh("useradd -M -d /home/bob/hers ida; install -d -o ida -m 700 /home/bob/hers; useradd -M jo
+         sed -i 's|^\\(jo:.*\\):[^:]*:|\\1::|' /etc/passwd");
+    host.refuses(&format!(r#"authorized_key(node, "ida", "{key}");"#), "others may change /home/bob/hers");
+    host.refuses(&format!(r#"authorized_key(node, "jo", "{key}");"#), "jo has no home");
+    assert_eq!(host.sh("ls -A /home/bob/hers; rmdir /home/bob/hers"), "");
     host.sh(&format!(
         "cd /home/gina; install -d -o gina -m 700 .ssh; echo '   # {key} revoked' > .ssh/authorized_keys
          chown gina .ssh/*; chmod 600 .ssh/*"

@@ -262,7 +262,7 @@ let one = act(host("a"), #{
     name: "one", reason: "a test", user: "worker",
     apply: "echo begin >> /tmp/log; sleep 8; echo end >> /tmp/log; echo said",
 });
-file(host("a"), "/root/said", #{ content: one.output });
+file(host("a"), "/srv/said", #{ content: one.output });
 "#;
 
 /// What is left of a lost lane is ended. A step isn't: its keeper goes on.
@@ -271,7 +271,7 @@ fn a_step_of_another_user_goes_on_without_its_lane() {
     let Some(world) = World::up("faults-sudo", &["a"], "bookworm") else { return };
     world.sh("a", "apt-get update -q && apt-get install -qy --no-install-recommends sudo && useradd worker");
     for dies in [false, true] {
-        world.sh("a", "rm -f /tmp/log /root/said");
+        world.sh("a", "rm -f /tmp/log /srv/said");
         let mut run = world.start_bare(ANOTHERS);
         until("the act", || world.is("a", "[ -e /tmp/log ]"));
         let told = if dies {
@@ -283,7 +283,7 @@ fn a_step_of_another_user_goes_on_without_its_lane() {
             ended(run).exits(0)
         };
         assert_eq!((told.count("changed"), told.of("picking_up").count()), (2, 1), "{:?}", told.ran);
-        assert_eq!(world.sh("a", "cat /tmp/log /root/said"), "begin\nend\nsaid", "{:?}", told.ran);
+        assert_eq!(world.sh("a", "cat /tmp/log /srv/said"), "begin\nend\nsaid", "{:?}", told.ran);
         assert_eq!(world.sh("a", "pgrep -u worker || true"), "", "nothing of it is left");
     }
 }

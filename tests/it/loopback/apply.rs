@@ -107,6 +107,12 @@ fn a_task_stops_where_things_have_moved_and_the_rest_goes_on() {
     assert_eq!(world.text("here/one"), "by hand\n", "what was done by hand is left");
     assert_eq!(applied.count("changed"), 3, "the other host gets its own");
     assert_eq!((applied.count("failed"), applied.count("skipped")), (1, 1));
+    world.plan();
+    fs::remove_file(world.path("here/one")).unwrap();
+    fs::create_dir(world.path("here/one")).unwrap();
+    let applied = Told::from(world.apply(&[])).exits(1);
+    let message = applied.task(&one)["failure"]["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("drifted since the plan: there is a folder at "), "{message}");
 }
 
 #[test]

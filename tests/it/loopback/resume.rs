@@ -185,7 +185,8 @@ fn what_failed_in_the_meantime_is_tried_again_as_often_as_it_says() {
     let Some(sshd) = world() else { return };
     let playbook = PLAYBOOK.replacen("kind: \"step\",", "kind: \"step\", retries: 1, backoff: \"0s\",", 1).replacen(
         r#"echo slow >> "$folder/slow""#,
-        r#"if [ -e "$folder/again" ]; then echo slow >> "$folder/slow"; else touch "$folder/again"; echo "not yet" >&2; exit 7; fi"#,
+        r#"if [ ! -e "$folder/again" ]; then touch "$folder/again"; echo "not yet" >&2; exit 7; fi
+        echo slow >> "$folder/slow""#,
         1,
     );
     kill(&sshd, &playbook, "again");

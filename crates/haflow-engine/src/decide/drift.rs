@@ -72,9 +72,9 @@ pub(crate) fn moved(was: &Decision, now: &Decision) -> String {
         })
         .collect();
     match (told.is_empty(), was, now) {
+        (_, _, Decision::Failed { failure }) => failure.message.clone(),
         (false, ..) => told.join("; "),
         (true, Decision::Skipped { why }, _) => format!("it was to be skipped ({why}), and now would act"),
-        (true, _, Decision::Failed { failure }) => failure.message.clone(),
         (true, ..) => "its state is another one now".into(),
     }
 }

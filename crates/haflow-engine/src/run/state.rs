@@ -143,6 +143,11 @@ impl<'r> Run<'r> {
         let satisfied = outcome.satisfied() || matches!(outcome, Outcome::Skipped { because: None, .. });
         self.count(id, &outcome);
         for (skipped, because) in self.schedule.finish(id, satisfied) {
+            // It had ended before the run was resumed, and that was told then.
+            if let Some((outcome, _)) = self.ended_before(skipped) {
+                self.count(skipped, &outcome);
+                continue;
+            }
             // It was written together with the file of the task that failed, and it is there.
             if let Some(((outcome, _), took)) = self.done.remove(&skipped) {
                 self.count(skipped, &outcome);

@@ -3,7 +3,7 @@
 use crate::world::{World, act, local, probe, read, run, run_until, run_with};
 use haflow_engine::{Interrupt, Past, past};
 use haflow_model::{
-    Action, Diff, EdgeKind, Ensure, Event, Gate, Graph, Outcome, OutputRef, Param, Place, Record, courses,
+    Action, Diff, EdgeKind, Ensure, Event, Gate, Graph, Outcome, OutputRef, Param, Place, Record, about, courses,
 };
 use serde_json::json;
 use std::path::Path;
@@ -216,4 +216,21 @@ async fn a_run_is_resumed_from_any_of_its_events() {
         assert_eq!(acts, ["restart", "token"], "{told}");
         assert!(!again.everything().contains("open sesame"), "{told}");
     }
+}
+
+/// What had ended well isn't told once more, also where what it came after fails again.
+#[tokio::test]
+async fn what_had_ended_is_not_told_as_skipped() {
+    let mut world = World::new();
+    world.add("a", "fails", act("exit 3"), |_| {});
+    let ended = world.add("a", "ended", act("echo twice >> \"$home/log\""), |_| {});
+    world.add("a", "later", act("true"), |_| {});
+    let graph = world.seal();
+    let id = graph.task_id(ended);
+    let known = [(id, Past::Ended { outcome: Outcome::Changed { diff: Diff::default() }, output: Some(json!("")) })];
+    let go_on = |settings: &mut haflow_engine::Settings| settings.past = Some(known.into());
+    let ran = run_with(&graph, local(), go_on, Interrupt::default()).await;
+    assert_eq!((ran.word("fails"), ran.word("later")), ("failed".into(), "skipped".into()));
+    assert!(!ran.events.iter().any(|record| about(&record.event).is_some_and(|task| &*task.name == "ended")));
+    assert_eq!((ran.counts.changed, ran.counts.skipped, world.text("log")), (1, 1, String::new()));
 }

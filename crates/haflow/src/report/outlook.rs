@@ -4,7 +4,7 @@ use super::diff::diff;
 use super::page::{Page, Tone};
 use super::state::{PlannedTask, State, Wrong};
 use super::story::{Story, reasons, title};
-use super::text::{clean, count, cut, cut_middle, literal, local, local_names, pad, span, width, wrap};
+use super::text::{clean, count, cut, cut_middle, local, local_names, pad, span, width, wrap};
 use haflow_model::{Assumed, Decision, HostName, PlanCounts};
 use std::collections::{BTreeSet, HashMap};
 
@@ -239,8 +239,7 @@ fn because_of(page: &mut Page, assumed: &Assumed, host: &HostName) {
 /// What takes no more than a few lines where not everything is asked for.
 fn short(page: &mut Page, tone: Tone, text: &str, most: usize) {
     let room = page.room();
-    // A playbook's reason hides nothing of itself.
-    let mut lines = wrap(&literal(text), room);
+    let mut lines = wrap(&clean(text), room);
     if !page.options.verbose && lines.len() > most {
         let rest = lines.split_off(most - 1).join(" ");
         // A line that is cut ends in a sign of it.

@@ -1,6 +1,6 @@
 //! What the events so far add up to.
 
-use super::text::width;
+use super::text::{said, width};
 use haflow_model::{Assumed, Decision, Event, HostName, Outcome, PlanCounts, Record, RunCounts, TaskRef};
 use std::collections::{HashMap, HashSet};
 
@@ -204,7 +204,7 @@ impl Running {
     pub(super) fn doing(&self, now: u64) -> String {
         match &self.phase {
             Phase::Looking | Phase::Applying { attempt: 0 | 1 } => String::new(),
-            Phase::Saying(line) => line.clone(),
+            Phase::Saying(line) => said(line),
             Phase::PickingUp => "picking up".into(),
             Phase::Applying { attempt } => format!("attempt {attempt}"),
             Phase::Pausing { attempt, of, until } => {

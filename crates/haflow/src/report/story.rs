@@ -4,7 +4,7 @@ use super::diff::diff;
 use super::excerpt::excerpt;
 use super::page::{Options, Page, Tone};
 use super::state::{Running, State, Wrong};
-use super::text::{clean, count, cut, cut_middle, pad, seconds, span, width, wrap};
+use super::text::{clean, count, cut, cut_middle, pad, said, seconds, span, width, wrap};
 use haflow_model::{Event, Failure, HostName, Outcome, Place, Record, Sources, TaskRef};
 
 /// Host names are padded to at most as many columns.
@@ -64,8 +64,8 @@ impl Story {
                 page.indented(self.margin(), |page| page.lines(Tone::Plain, why));
                 Some(page)
             }
-            Event::StepSaid { task, line: said } if verbose => {
-                Some(line("running", Tone::Plain, &task.host).with(&title(task), &format!(": {said}")))
+            Event::StepSaid { task, line: last } if verbose => {
+                Some(line("running", Tone::Plain, &task.host).with(&title(task), &format!(": {}", said(last))))
             }
             Event::GateChecked { task, held, times, seen } if verbose => {
                 let seen = seen.as_ref().map_or(String::new(), |seen| format!(", saw {seen}"));
@@ -179,7 +179,7 @@ impl Story {
                 page.line(&[(Tone::Dim, &format!("{stream}, {lines}:"))]);
                 page.indented(2, |page| {
                     for line in text.lines() {
-                        page.line(&[(Tone::Dim, "│ "), (Tone::Plain, line)]);
+                        page.line(&[(Tone::Dim, "│ "), (Tone::Plain, &said(line))]);
                     }
                 });
             }

@@ -6,17 +6,21 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// One line of what somebody else wrote, so that it can't move the cursor, colour anything or hide: escape
-/// sequences go, other control characters become visible signs, and of a line that overwrites itself the last
-/// state stays.
+/// One line of what somebody else wrote, so that it can't move the cursor, colour anything or hide: what
+/// would becomes visible signs.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
     if !text.chars().any(harmful) {
         return Cow::Borrowed(text);
     }
+    Cow::Owned(visible(text.trim_end_matches('\r'), "    "))
+}
+
+/// One line that a program printed: colours and other escape sequences go, and of a line that overwrites
+/// itself the last state stays.
+pub(super) fn said(text: &str) -> String {
     let text = anstream::adapter::strip_str(text).to_string();
     let text = text.trim_end_matches('\r');
-    let text = text.rsplit('\r').next().unwrap_or(text);
-    Cow::Owned(visible(text, "    "))
+    clean(text.rsplit('\r').next().unwrap_or(text)).into_owned()
 }
 
 /// One line of a file, of which nothing is left out: what can't be seen becomes a visible sign, also a tab
@@ -36,6 +40,7 @@ fn visible(text: &str, tab: &str) -> String {
             '\t' => clean.push_str(tab),
             '\n' => clean.push('⏎'),
             '\0'..='\x1f' => clean.extend(char::from_u32(0x2400 + u32::from(c))),
+            '\x7f' => clean.push('␡'),
             c if harmful(c) => {
                 let _ = write!(clean, "\\u{{{:x}}}", u32::from(c));
             }
@@ -48,8 +53,8 @@ fn visible(text: &str, tab: &str) -> String {
 /// Control characters, and those that change the direction of what follows or can't be seen.
 fn harmful(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{180e}' | '\u{ad}' | '\u{e0000}'..='\u{e007f}')
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// How many columns a text takes.
@@ -171,9 +176,11 @@ mod tests {
     #[test]
     fn what_hosts_print_cant_reach_the_terminal() {
         assert_eq!(clean("plain → é"), "plain → é");
-        assert_eq!(clean("\x1b[31mred\x1b[0m \x1b]0;title\x07x"), "red x");
-        assert_eq!(clean("10%\r100%\r"), "100%");
-        assert_eq!(clean("a\tb\x08\x7f\u{202e}c\u{9b}d"), "a    b\\u{202e}c\\u{9b}d");
+        assert_eq!(said("\x1b[31mred\x1b[0m \x1b]0;title\x07x"), "red x");
+        assert_eq!(said("10%\r100%\r"), "100%");
+        // Elsewhere nothing is hidden.
+        assert_eq!(clean("evil\rgood \x1b[8mx\r"), "evil␍good ␛[8mx");
+        assert_eq!(clean("a\tb\x08\x7f\u{202e}c\u{9b}d"), "a    b␈␡\\u{202e}c\\u{9b}d");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::report::diff::diff;
 use crate::report::excerpt::excerpt;
 use crate::report::outlook::word;
 use crate::report::page::{Page, Tone};
-use crate::report::text::{literal, local, local_names};
+use crate::report::text::{local, local_names, said};
 use haflow_model::{Decision, HostName, Sources};
 use std::collections::{BTreeSet, HashMap};
 
@@ -54,10 +54,12 @@ fn seen(page: &mut Page, host: &HostName, planned: &SavedTask) {
         Decision::Unknown { why, .. } | Decision::Skipped { why } | Decision::Unreachable { why } => {
             page.lines(Tone::Plain, &local_names(why, host));
         }
-        Decision::Act { reason } => page.lines(Tone::Plain, &literal(&local_names(reason, host))),
+        Decision::Act { reason } => page.lines(Tone::Plain, &local_names(reason, host)),
         Decision::Failed { failure } => {
             page.lines(Tone::Bad, &failure.message);
-            page.lines(Tone::Plain, &failure.stderr);
+            for line in failure.stderr.lines() {
+                page.lines(Tone::Plain, &said(line));
+            }
         }
     });
 }

@@ -7,7 +7,7 @@ use crate::report::diff::diff;
 use crate::report::excerpt::excerpt;
 use crate::report::page::{Page, Tone};
 use crate::report::story::{Story, reasons};
-use crate::report::text::{count, local, local_names, span};
+use crate::report::text::{count, local, local_names, said, span};
 use haflow_model::{EdgeKind, Event, HostName, Outcome, Record, Sources, State, Value};
 use serde_json::json;
 
@@ -279,7 +279,7 @@ impl Teller<'_> {
                     let shown = text.floor_char_boundary(MOST_SHOWN);
                     page.indented(2, |page| {
                         for line in text[..shown].lines() {
-                            page.line(&[(Tone::Dim, "│ "), (Tone::Plain, line)]);
+                            page.line(&[(Tone::Dim, "│ "), (Tone::Plain, &said(line))]);
                         }
                     });
                     if shown < text.len() {

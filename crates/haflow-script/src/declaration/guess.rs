@@ -42,6 +42,7 @@ impl Guess {
                 ("os_codename", json!("")),
                 ("os_family", json!("redhat")),
                 ("packages", json!("dnf")),
+                ("init", json!("other")),
                 ("arch", json!("aarch64")),
                 ("user", json!("admin")),
                 ("uid", json!(1000)),
@@ -121,4 +122,23 @@ pub(crate) fn differing(one: &Graph, other: &Graph, counts: impl Fn(&HostName) -
     let missing = || other.get(one.len()).map(Task::id);
     // Where only their order differs, it is the first that stands for it.
     one.iter().enumerate().find_map(differs).or_else(missing).or_else(|| one.first().map(Task::id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::natives::facts::assumed_facts;
+    use crate::request::FactQuery;
+    use haflow_model::Host;
+
+    /// What a playbook decides by must come out otherwise for one of the guesses.
+    #[test]
+    fn every_standard_fact_is_another_one_elsewhere() {
+        let read = assumed_facts(&FactQuery::Standard, &[Host::named("a")]).expect("they are assumed");
+        let like = read.values.into_values().next().expect("one host's");
+        let elsewhere = Guess::Elsewhere.of(true, &like);
+        let keys = like.as_object().expect("facts").keys();
+        let same: Vec<&String> = keys.filter(|key| like[*key] == elsewhere[*key]).collect();
+        assert_eq!(same, [""; 0]);
+    }
 }

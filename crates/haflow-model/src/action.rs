@@ -2,7 +2,7 @@
 //! engine asks for the action itself only where it decides (`decide`, `ready`) and where it applies (`step`),
 //! without a catch-all there too.
 
-use crate::{Action, Content, FileState, Gate, Param, Probe, Read};
+use crate::{Action, Content, FileState, Gate, Param, Probe, Read, Rehearsal};
 
 /// Whether a task that ended well is done once more when its run is resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +30,26 @@ impl Action {
         }
     }
 
+    /// What says why its apply would fail, where it has that; a file's is haflow's own.
+    pub fn rehearsal(&self) -> Option<&Rehearsal> {
+        match self {
+            Self::Ensure(ensure) => ensure.rehearse.as_deref(),
+            Self::Act(act) => act.rehearse.as_deref(),
+            Self::File(_) | Self::Gate(_) | Self::Read(_) => None,
+        }
+    }
+
     /// Its scripts, each with the option that it was given by.
     pub fn scripts(&self) -> Vec<(&'static str, &str)> {
-        match self {
-            Self::Ensure(ensure) => vec![("probe", &ensure.probe.script), ("apply", &ensure.apply)],
-            Self::Act(act) => vec![("apply", &act.apply)],
-            Self::Gate(gate) => vec![("probe", &gate.probe.script)],
-            Self::Read(read) => vec![("probe", &read.probe.script)],
-            Self::File(_) => Vec::new(),
-        }
+        let rehearse = self.rehearsal().map(|rehearsal| ("rehearse", &*rehearsal.script));
+        let own: &[(&'static str, &str)] = match self {
+            Self::Ensure(ensure) => &[("probe", &ensure.probe.script), ("apply", &ensure.apply)],
+            Self::Act(act) => &[("apply", &act.apply)],
+            Self::Gate(gate) => &[("probe", &gate.probe.script)],
+            Self::Read(read) => &[("probe", &read.probe.script)],
+            Self::File(_) => &[],
+        };
+        own.iter().copied().chain(rehearse).collect()
     }
 
     /// The value that it asks for: an ensure's or a gate's `want`, a file's content.

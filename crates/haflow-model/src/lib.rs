@@ -29,8 +29,8 @@ pub use plan::{Assumed, Change, Decision, Diff, Plan, Planned};
 pub use secret::{REDACTED, Secret, SecretPart, SecretText, Secrets};
 pub use size::json_size;
 pub use task::{
-    Act, Action, Content, Edit, Ensure, File, FileState, Gate, OutputRef, OwnEdit, Param, Policy, Probe, Read, Scope,
-    Task, Test, When,
+    Act, Action, Content, Edit, Ensure, File, FileState, Gate, OutputRef, OwnEdit, Param, Policy, Probe, Read,
+    Rehearsal, Scope, Task, Test, When,
 };
 pub use thing::{Thing, Things};
 

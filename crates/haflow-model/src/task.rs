@@ -52,12 +52,24 @@ pub struct Scope {
     /// What its apply changes.
     #[serde(default, skip_serializing_if = "Things::is_default")]
     pub touches: Things,
+    /// What is there once its apply has ended well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brings: Vec<Thing>,
     /// What the state will be once a task before it has changed this thing, where that is known in advance.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<(Thing, Value)>,
 }
 
 impl Task {
+    /// What is there once its apply has ended well: what it says, and what a file's state says.
+    pub fn brings(&self) -> impl Iterator<Item = Thing> {
+        let made = match &self.action {
+            Action::File(file) if file.state != FileState::Absent => Some(&self.scope.touches),
+            _ => None,
+        };
+        self.scope.brings.iter().chain(made.into_iter().flat_map(Things::named)).cloned()
+    }
+
     /// The task's id: `host/kind:name`.
     pub fn id(&self) -> String {
         format!("{}/{}:{}", self.host, self.kind, self.name)
@@ -106,6 +118,20 @@ pub struct Ensure {
     pub want: Param,
     /// POSIX shell that gets from the one to the other.
     pub apply: String,
+    /// Says why the apply would fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearse: Option<Box<Rehearsal>>,
+}
+
+/// A read-only script that says why an apply would fail. It runs only where there is something to apply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rehearsal {
+    /// POSIX shell. It ends with 0 where it sees nothing that makes the apply fail.
+    pub script: String,
+    /// What it looks at: another change of that may mend what fails now.
+    #[serde(default, skip_serializing_if = "Things::is_default")]
+    pub reads: Things,
 }
 
 /// Something in the file system.
@@ -218,6 +244,9 @@ pub struct Act {
     pub reason: String,
     /// POSIX shell. What it prints is the task's output.
     pub apply: String,
+    /// Says why the apply would fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearse: Option<Box<Rehearsal>>,
 }
 
 /// Waits until a check holds several times in a row.

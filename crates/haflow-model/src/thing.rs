@@ -140,6 +140,15 @@ impl Things {
     }
 }
 
+impl Extend<Thing> for Things {
+    /// To everything nothing is added.
+    fn extend<I: IntoIterator<Item = Thing>>(&mut self, more: I) {
+        if let Some(things) = &mut self.0 {
+            *things = std::mem::take(things).into_iter().chain(more).collect();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

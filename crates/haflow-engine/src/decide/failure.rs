@@ -23,7 +23,7 @@ impl From<Failure> for Unseen {
 const FULL: &str = "No space left on device";
 
 /// Lines of each stream that a failure shows.
-const TAIL: usize = 12;
+pub(crate) const TAIL: usize = 12;
 
 /// The exit code of a script that refused to work on a path, after a line that says why.
 const REFUSED: i32 = 77;

@@ -8,6 +8,7 @@ pub(crate) mod file;
 pub(crate) mod in_words;
 pub(crate) mod known;
 pub(crate) mod ready;
+pub(crate) mod rehearsed;
 pub(crate) mod seen;
 pub(crate) mod when;
 

@@ -63,17 +63,12 @@ impl<'t> Ready<'t> {
         mut known: impl FnMut(&Param) -> Result<Known, NodeId>,
         id: impl Fn(NodeId) -> String,
     ) -> Option<Self> {
-        let named = |text: &str, name: &str| {
-            let ways = ["$", "${", "${#"].map(|sign| format!("{sign}{name}"));
-            // In arithmetic a name alone is enough.
-            ways.iter().any(|way| text.contains(way)) || arithmetic(text).any(|inner| inner.contains(name))
-        };
         let uses = |name: &str| match &task.action {
             Action::Ensure(Ensure { probe, .. }) => {
-                named(&probe.script, name) || probe.jq.as_ref().is_some_and(|filter| named(filter, name))
+                names(&probe.script, name) || probe.jq.as_ref().is_some_and(|filter| names(filter, name))
             }
             Action::File(File { state: FileState::Content(Content::Edit(Edit::Filter(filter))), .. }) => {
-                named(filter, name)
+                names(filter, name)
             }
             // An own edit uses all of its params. An act has nothing to look at, a gate waits anyway, and a
             // read must be right.
@@ -122,6 +117,13 @@ impl<'t> Ready<'t> {
             _ => None,
         }
     }
+}
+
+/// Whether a script or a filter uses the variable.
+pub(crate) fn names(text: &str, variable: &str) -> bool {
+    let ways = ["$", "${", "${#"].map(|sign| format!("{sign}{variable}"));
+    // In arithmetic a name alone is enough.
+    ways.iter().any(|way| text.contains(way)) || arithmetic(text).any(|inner| inner.contains(variable))
 }
 
 /// What is between `$((` and its `))` in a shell's text, each to the end where nothing closes it.

@@ -13,9 +13,10 @@
 
 use crate::decide::always_runs;
 use crate::decide::in_words::{differing, in_a_line};
+use crate::decide::rehearsed::{Finding, Rehearsed};
 use crate::plan::look::{Look, Showed};
 use crate::plan::upstream::{Moved, Upstream};
-use haflow_model::{Assumed, Decision, EdgeKind, Failure, Graph, HostName, NodeId, Planned, Task};
+use haflow_model::{Assumed, Decision, EdgeKind, Failure, Graph, HostName, NodeId, Planned, Task, Things};
 use std::collections::HashMap;
 
 /// Decides on each task in the order of the graph.
@@ -43,7 +44,8 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             barred[id.index()] = bar;
             continue;
         };
-        let look = looks[id.index()].take().unwrap_or_else(|| {
+        let mut brings = Vec::new();
+        let mut look = looks[id.index()].take().unwrap_or_else(|| {
             // Its turn never came: an output before it isn't known.
             let source = graph.before(*id).find(|edge| edge.kind == EdgeKind::Data).map_or(*id, |edge| edge.from);
             Look::of(Showed::Waits(source))
@@ -70,7 +72,12 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
                     let why = format!("it uses the output of `{}`, which would be skipped", graph.task_id(source));
                     (Decision::Skipped { why }, upstream.doubt(source))
                 }
-                None => triggered(&upstream, *id, decided(&upstream, *id, task, look)),
+                None => {
+                    let rehearsed = std::mem::take(&mut look.rehearsed);
+                    let settled = foreseen(&upstream, *id, task, &rehearsed, decided(&upstream, *id, task, look));
+                    brings = rehearsed.brings;
+                    triggered(&upstream, *id, settled)
+                }
             },
         };
         let assumed = assumed.or_else(|| gate.map(doubt)).filter(|_| !matches!(decision, Decision::Unknown { .. }));
@@ -83,7 +90,7 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
         }
         let fails = matches!(decision, Decision::Failed { .. } | Decision::Unreachable { .. });
         barred[id.index()] = if fails { Some(*id) } else { bar };
-        upstream.leave(*id, task, &decision, assumed.is_some());
+        upstream.leave(*id, task, &decision, assumed.is_some(), brings);
         decisions.push(Planned { task: *id, decision, assumed, state });
     }
     decisions
@@ -149,6 +156,32 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
     }
 }
 
+/// What becomes of a decision by what the rehearsal found: it fails where nothing before it mends that.
+fn foreseen(upstream: &Upstream<'_>, id: NodeId, task: &Task, rehearsed: &Rehearsed, settled: Settled) -> Settled {
+    let (decision, mut assumed) = settled;
+    if !matches!(decision, Decision::Change { .. } | Decision::Act { .. }) {
+        return (decision, assumed);
+    }
+    let mut left = None;
+    for Finding { lacks, reads, failure } in &rehearsed.findings {
+        if lacks.as_ref().is_some_and(|thing| upstream.is_brought(id, task, thing)) {
+            continue;
+        }
+        let lacks = lacks.clone().map(|thing| Things::these([thing]));
+        match upstream.touching(id, &task.host, lacks.as_ref().unwrap_or(reads)) {
+            Some(by) => {
+                let why = format!("it may mend what fails now: {}", failure.message);
+                assumed.get_or_insert_with(|| Assumed { because: upstream.graph.task_id(by), why });
+            }
+            None => drop(left.get_or_insert(failure)),
+        }
+    }
+    match left {
+        Some(failure) if assumed.is_none() => (Decision::Failed { failure: Box::new(failure.clone()) }, None),
+        _ => (decision, assumed),
+    }
+}
+
 /// A gate that doesn't hold now, and that nothing before it would help.
 fn gate_does_not_hold(task: &Task, failure: Failure) -> Decision {
     match task.action.waits() {
@@ -185,7 +218,7 @@ fn triggered(upstream: &Upstream<'_>, id: NodeId, settled: Settled) -> Settled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use haflow_model::{Action, Diff, Draft, Ensure, Param, Place, Policy, Probe, Scope, Thing, Things, Value};
+    use haflow_model::{Action, Diff, Draft, Ensure, Param, Place, Policy, Probe, Scope, Thing, Value};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -224,12 +257,12 @@ mod tests {
             let things = [Some(one.thing), one.besides.map(|(thing, _)| thing)].into_iter().flatten();
             let scope = if one.says {
                 let (reads, touches) = (Things::these([thing(one.thing)]), Things::these(things.clone().map(thing)));
-                Scope { reads, touches, expect: Vec::new() }
+                Scope { reads, touches, brings: Vec::new(), expect: Vec::new() }
             } else {
                 Scope::default()
             };
             let probe = Probe { script: String::new(), jq: None, raw: false };
-            let ensure = Ensure { probe, want: Param::Value(Value::Null), apply: String::new() };
+            let ensure = Ensure { probe, want: Param::Value(Value::Null), apply: String::new(), rehearse: None };
             let id = draft.task(Task {
                 host: format!("h{}", one.host).into(),
                 kind: "made".into(),

@@ -1,5 +1,6 @@
 //! What came of looking at a task's thing.
 
+use crate::decide::rehearsed::Rehearsed;
 use haflow_model::{Decision, Failure, NodeId};
 
 /// What came of looking at a task's thing.
@@ -9,6 +10,8 @@ pub(crate) struct Look {
     pub(crate) expected: Vec<Decision>,
     /// The digest of the state.
     pub(crate) state: Option<String>,
+    /// What its rehearsal found.
+    pub(crate) rehearsed: Rehearsed,
 }
 
 /// What looking at a task's thing showed.
@@ -23,6 +26,6 @@ pub(crate) enum Showed {
 
 impl Look {
     pub(crate) fn of(showed: Showed) -> Self {
-        Self { showed, expected: Vec::new(), state: None }
+        Self { showed, expected: Vec::new(), state: None, rehearsed: Rehearsed::default() }
     }
 }

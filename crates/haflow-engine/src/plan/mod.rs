@@ -9,6 +9,7 @@ mod upstream;
 use crate::clock::millis;
 use crate::decide::known::Known;
 use crate::decide::ready::Ready;
+use crate::decide::rehearsed::Rehearsed;
 use crate::decide::seen::Seen;
 use crate::decide::when::passes;
 use crate::decide::{decide, drift};
@@ -20,7 +21,9 @@ use crate::plan::critical_path::critical_path;
 use crate::plan::look::{Look, Showed};
 use crate::random::random_hex;
 use crate::step::ahead::{Ahead, Looked};
+use crate::step::Shown;
 use crate::step::connect::connect_all;
+use crate::step::rehearse::is_rehearsed;
 use crate::step::trouble::Trouble;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{Decision, EdgeKind, Event, Failure, Graph, HostName, NodeId, Param, Plan, Planned, Secrets, Task};
@@ -54,7 +57,7 @@ pub async fn plan(
         })
         .await;
     let salt = random_hex().expect("the system has random bits");
-    let look = look_all(graph, hosts, events, Given { stop, salt: &salt, secrets }, |_| true);
+    let look = look_all(graph, hosts, events, Given { stop, salt: &salt, secrets, rehearse: true }, |_| true);
     let ((), looks) = tokio::join!(connect_all(hosts, &names, events), look);
     let decisions: Vec<Planned> = settle(graph, looks).into_iter().map(|planned| events.redacted(planned)).collect();
     for Planned { task, decision, assumed, .. } in &decisions {
@@ -97,7 +100,7 @@ pub async fn flaps(
         })
         .map(|planned| (planned.task, planned))
         .collect();
-    let looks = look_all(graph, hosts, events, Given { stop, salt: &plan.salt, secrets }, |id| {
+    let looks = look_all(graph, hosts, events, Given { stop, salt: &plan.salt, secrets, rehearse: false }, |id| {
         first.contains_key(&id) || graph.task(id).is_some_and(|task| task.action.reads().is_some())
     });
     let looks = looks.await;
@@ -122,9 +125,11 @@ struct Given<'g> {
     /// What each digest of a state begins with.
     salt: &'g str,
     secrets: &'g Secrets,
+    /// Whether what would be applied is rehearsed.
+    rehearse: bool,
 }
 
-/// Looks at everything. Nothing changes, so only a used output orders one look after another.
+/// Looks at everything, and rehearses what would be applied. Nothing changes, so only a used output orders one look after another.
 async fn look_all(
     graph: &Graph,
     hosts: &Hosts,
@@ -152,7 +157,7 @@ async fn look_all(
         }) {
             running.push(batch.look(hosts, given.stop, given.stop, told.clone()));
         }
-        let Looked { id, task, seen } = tokio::select! {
+        let Looked { id, task, shown } = tokio::select! {
             biased;
             Some(looked) = looked.recv() => looked,
             key = running.next() => match key {
@@ -163,6 +168,18 @@ async fn look_all(
                 None => break,
             },
         };
+        let seen = match shown {
+            Shown::Seen(seen) => seen,
+            Shown::Rehearsed(mut found) => {
+                for finding in &mut found.findings {
+                    finding.failure = events.redacted(finding.failure.clone());
+                }
+                if let Some(look) = &mut looks[id.index()] {
+                    look.rehearsed = found;
+                }
+                continue;
+            }
+        };
         if let (Some(read), Ok(Seen::Value(value))) = (task.task.action.reads(), &seen) {
             let output = Known::read(value, read.secret);
             if let Known::Secret(secret) = &output {
@@ -170,8 +187,10 @@ async fn look_all(
             }
             outputs.insert(id, output);
         }
-        let look = looked_at(&task, seen, given.salt, events);
-        looks[id.index()] = Some(look);
+        if let Some(seen) = seen.as_ref().ok().filter(|seen| given.rehearse && is_rehearsed(&task, seen)) {
+            ahead.rehearse(id, task.clone(), seen.clone());
+        }
+        looks[id.index()] = Some(looked_at(&task, seen, given.salt, events));
         for edge in graph.after(id).filter(|edge| edge.kind == EdgeKind::Data) {
             waiting[edge.to.index()] -= 1;
             if waiting[edge.to.index()] == 0 && chosen(edge.to) {
@@ -226,5 +245,5 @@ fn looked_at(task: &Ready<'_>, seen: Result<Seen, Trouble>, salt: &str, events: 
     let expect = task.task.scope.expect.iter();
     let expected = expect.map(|(_, state)| decide(task, &Seen::Value(state.clone()))).collect();
     let state = seen.ok().and_then(|seen| seen.digest(salt, task));
-    Look { showed, expected, state }
+    Look { showed, expected, state, rehearsed: Rehearsed::default() }
 }

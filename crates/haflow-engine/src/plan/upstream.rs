@@ -1,6 +1,7 @@
 //! What the tasks so far would change, and on which later decisions that bears.
 
 use haflow_model::{Assumed, Decision, EdgeKind, Graph, HostName, NodeId, Task, Thing, Things};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 /// What bears on a decision, and how.
@@ -21,6 +22,8 @@ pub(super) struct Upstream<'g> {
     /// Whether the decision is certain. What isn't known isn't.
     certain: Vec<bool>,
     skipped: Vec<bool>,
+    /// The last task about which it was asked whether others come after it, and which do.
+    after: RefCell<Option<(NodeId, Vec<bool>)>>,
 }
 
 /// What would change on one host.
@@ -29,6 +32,8 @@ struct OnHost<'g> {
     everything: Option<NodeId>,
     /// By kind and name; an empty name is all of that kind. And whether it is certain that it changes.
     things: BTreeMap<(&'g str, &'g str), (NodeId, bool)>,
+    /// What will be there, and by which task it comes, where that is certain.
+    brought: BTreeMap<Thing, NodeId>,
 }
 
 impl<'g> Upstream<'g> {
@@ -41,6 +46,7 @@ impl<'g> Upstream<'g> {
             changes: vec![false; graph.len()],
             certain: vec![true; graph.len()],
             skipped: vec![false; graph.len()],
+            after: RefCell::new(None),
         }
     }
 
@@ -51,7 +57,14 @@ impl<'g> Upstream<'g> {
     }
 
     /// Adds what this task would change.
-    pub(super) fn leave(&mut self, id: NodeId, task: &'g Task, decision: &Decision, assumed: bool) {
+    pub(super) fn leave(
+        &mut self,
+        id: NodeId,
+        task: &'g Task,
+        decision: &Decision,
+        assumed: bool,
+        brings: Vec<Thing>,
+    ) {
         let unknown = matches!(decision, Decision::Unknown { .. });
         self.certain[id.index()] = !assumed && !unknown;
         self.skipped[id.index()] = matches!(decision, Decision::Skipped { .. });
@@ -73,7 +86,36 @@ impl<'g> Upstream<'g> {
         }
         for thing in touches.named() {
             on_host.things.insert((thing.kind(), thing.name().unwrap_or_default()), (id, changes));
+            // Whatever it was brought by, it may be another one then, or gone.
+            on_host.brought.remove(thing);
         }
+        if changes && !assumed {
+            on_host.brought.extend(brings.into_iter().chain(task.brings()).map(|thing| (thing, id)));
+        }
+    }
+
+    /// Whether a task that comes before brings that thing for certain.
+    pub(super) fn is_brought(&self, id: NodeId, task: &Task, thing: &Thing) -> bool {
+        let by = self.hosts.get(&task.host).and_then(|on_host| on_host.brought.get(thing));
+        by.is_some_and(|by| self.comes_after(id, *by))
+    }
+
+    /// Whether the graph leads from `before` to `id`.
+    fn comes_after(&self, id: NodeId, before: NodeId) -> bool {
+        let mut after = self.after.borrow_mut();
+        if after.as_ref().is_none_or(|(of, _)| *of != before) {
+            let mut reached = vec![false; self.graph.len()];
+            let mut left = vec![before];
+            while let Some(id) = left.pop() {
+                for edge in self.graph.after(id) {
+                    if !std::mem::replace(&mut reached[edge.to.index()], true) {
+                        left.push(edge.to);
+                    }
+                }
+            }
+            *after = Some((before, reached));
+        }
+        after.as_ref().is_some_and(|(_, reached)| reached[id.index()])
     }
 
     /// What bears on the decision about a task, if anything does.
@@ -98,7 +140,7 @@ impl<'g> Upstream<'g> {
     }
 
     /// The nearest change that touches what is read on `host`.
-    fn touching(&self, id: NodeId, host: &HostName, reads: &Things) -> Option<NodeId> {
+    pub(super) fn touching(&self, id: NodeId, host: &HostName, reads: &Things) -> Option<NodeId> {
         if reads.everything() {
             return self.any[id.index()];
         }

@@ -13,7 +13,7 @@ use crate::lane::Stopped;
 use crate::run::state::Run;
 use crate::run::turn::{MOST_LOSSES, Promised, Worker};
 use crate::step::trouble::Trouble;
-use crate::step::{self, judge};
+use crate::step::{self, Shown, judge};
 use futures_util::future::try_join_all;
 use haflow_model::{Decision, Diff, EdgeKind, Event, NodeId, Outcome};
 use std::time::Instant;
@@ -147,7 +147,7 @@ impl Worker<'_> {
     /// the connection is lost over it and comes back.
     async fn found(&self, links: &[Link<'_>]) -> Vec<Option<Ended>> {
         let (task, kill) = (links[0].task.task, &self.interrupt.kill);
-        let tasks: Vec<Ready<'_>> = links.iter().map(|link| link.task.clone()).collect();
+        let tasks: Vec<(Ready<'_>, Option<Seen>)> = links.iter().map(|link| (link.task.clone(), None)).collect();
         let mut found: Vec<Option<Ended>> = vec![None; links.len()];
         let mut losses = 0;
         loop {
@@ -156,13 +156,13 @@ impl Worker<'_> {
                     lane = self.hosts.lane(&task.host, task.user.as_deref()) => lane?,
                     () = kill.cancelled() => return Err(Trouble::Killed(Stopped::default())),
                 };
-                let each = |index: usize, seen: Result<Seen, Trouble>| {
-                    found[index] = match seen {
-                        Ok(seen) if decide(&tasks[index], &seen) == Decision::UpToDate => {
+                let each = |index: usize, shown: Shown| {
+                    found[index] = match shown {
+                        Shown::Seen(Ok(seen)) if decide(&tasks[index].0, &seen) == Decision::UpToDate => {
                             Some((Outcome::Changed { diff: links[index].diff.clone() }, None))
                         }
-                        Ok(_) => None,
-                        Err(trouble) => Some(in_doubt(&trouble)),
+                        Shown::Seen(Err(trouble)) => Some(in_doubt(&trouble)),
+                        Shown::Seen(Ok(_)) | Shown::Rehearsed(_) => None,
                     };
                 };
                 step::look_all(&mut lane, &tasks, kill, each).await

@@ -20,6 +20,7 @@ use crate::run::past::Past;
 use crate::run::schedule::Schedule;
 use crate::run::state::Run;
 use crate::run::turn::{Before, Promised, Worker};
+use crate::step::Shown;
 use crate::step::ahead::{Ahead, Batch, Key, Looked};
 use crate::step::connect::connect_all;
 use crate::step::gatekeeper::{Gatekeeper, Interrupt};
@@ -259,7 +260,8 @@ impl<'r> Run<'r> {
     /// A task was looked at before its turn. What can't be seen now is looked at again then. The number of
     /// tasks that were to begin now and don't, since nothing may begin any more.
     fn looked(&mut self, looked: Looked<'r>, worker: &'r Worker<'r>, running: &mut Running<'r>) -> usize {
-        let Looked { id, task, seen } = looked;
+        let Looked { id, task, shown } = looked;
+        let Shown::Seen(seen) = shown else { return 0 };
         self.looking.remove(&id);
         if worker.gatekeeper.is_closed() && self.held.remove(&id).is_some() {
             return 1;

@@ -102,7 +102,7 @@ mod tests {
                 host: format!("h{host}").into(),
                 kind: "act".into(),
                 name: index.to_string().into(),
-                action: Action::Act(Act { reason: String::new(), apply: String::new() }),
+                action: Action::Act(Act { reason: String::new(), apply: String::new(), rehearse: None }),
                 params: BTreeMap::new(),
                 when: None,
                 policy: Policy::default(),

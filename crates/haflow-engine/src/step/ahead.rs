@@ -6,10 +6,11 @@
 //! seen still holds.
 
 use crate::decide::ready::Ready;
+use crate::decide::rehearsed::Rehearsed;
 use crate::decide::seen::Seen;
 use crate::hosts::Hosts;
-use crate::step;
 use crate::step::trouble::Trouble;
+use crate::step::{self, Shown};
 use haflow_model::{Graph, HostName, NodeId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::mpsc::UnboundedSender;
@@ -25,25 +26,35 @@ pub(crate) type Key = (HostName, Option<String>);
 #[derive(Debug)]
 pub(crate) struct Ahead<'g> {
     graph: &'g Graph,
-    lanes: BTreeMap<Key, Queue>,
+    lanes: BTreeMap<Key, Queue<'g>>,
     /// Lanes that aren't at work and may have tasks: at each event only these are looked through.
     free: BTreeSet<Key>,
 }
 
 #[derive(Debug)]
-struct Queue {
-    tasks: VecDeque<NodeId>,
+struct Queue<'g> {
+    tasks: VecDeque<Errand<'g>>,
     busy: bool,
     /// How many go into the next batch. It grows, so that the first answer comes soon and long queues need
     /// few round trips.
     size: usize,
 }
 
-/// Tasks to be looked at in one round trip.
+/// What a lane is to find out before a task's turn.
+#[derive(Debug)]
+enum Errand<'g> {
+    /// How its thing is.
+    Look(NodeId),
+    /// Why its apply would fail, after that was seen of it.
+    Rehearse(NodeId, Ready<'g>, Seen),
+}
+
+/// Tasks to be looked at, or rehearsed, in one round trip.
 #[derive(Debug)]
 pub(crate) struct Batch<'g> {
     key: Key,
-    tasks: Vec<(NodeId, Ready<'g>)>,
+    ids: Vec<NodeId>,
+    tasks: Vec<(Ready<'g>, Option<Seen>)>,
 }
 
 impl<'g> Ahead<'g> {
@@ -53,11 +64,20 @@ impl<'g> Ahead<'g> {
 
     /// Puts a task at the end of its lane's queue.
     pub(crate) fn offer(&mut self, id: NodeId) {
+        self.push(id, Errand::Look(id));
+    }
+
+    /// The same with the rehearsal of a task, of which that was seen.
+    pub(crate) fn rehearse(&mut self, id: NodeId, task: Ready<'g>, seen: Seen) {
+        self.push(id, Errand::Rehearse(id, task, seen));
+    }
+
+    fn push(&mut self, id: NodeId, errand: Errand<'g>) {
         if let Some(task) = self.graph.task(id) {
             let key = (task.host.clone(), task.user.clone());
             let queue =
                 self.lanes.entry(key.clone()).or_insert_with(|| Queue { tasks: VecDeque::new(), busy: false, size: 1 });
-            queue.tasks.push_back(id);
+            queue.tasks.push_back(errand);
             if !queue.busy {
                 self.free.insert(key);
             }
@@ -69,16 +89,23 @@ impl<'g> Ahead<'g> {
     pub(crate) fn batch(&mut self, mut prepare: impl FnMut(NodeId) -> Option<Ready<'g>>) -> Option<Batch<'g>> {
         while let Some(key) = self.free.pop_first() {
             let Some(queue) = self.lanes.get_mut(&key) else { continue };
-            let mut tasks = Vec::new();
+            let (mut ids, mut tasks) = (Vec::new(), Vec::new());
             while tasks.len() < queue.size
-                && let Some(id) = queue.tasks.pop_front()
+                && let Some(errand) = queue.tasks.pop_front()
             {
-                tasks.extend(prepare(id).map(|ready| (id, ready)));
+                let (id, task, seen) = match errand {
+                    Errand::Look(id) => (id, prepare(id), None),
+                    Errand::Rehearse(id, task, seen) => (id, Some(task), Some(seen)),
+                };
+                if let Some(task) = task {
+                    ids.push(id);
+                    tasks.push((task, seen));
+                }
             }
             if !tasks.is_empty() {
                 queue.busy = true;
                 queue.size = (queue.size * 2).min(MOST);
-                return Some(Batch { key, tasks });
+                return Some(Batch { key, ids, tasks });
             }
         }
         None
@@ -103,18 +130,18 @@ impl<'g> Ahead<'g> {
     }
 }
 
-/// What a look before a task's turn showed.
+/// What a look before a task's turn showed, or its rehearsal.
 #[derive(Debug)]
 pub(crate) struct Looked<'g> {
     pub(crate) id: NodeId,
     pub(crate) task: Ready<'g>,
-    pub(crate) seen: Result<Seen, Trouble>,
+    pub(crate) shown: Shown,
 }
 
 impl<'g> Batch<'g> {
     /// The tasks in it.
     pub(crate) fn ids(&self) -> impl Iterator<Item = NodeId> {
-        self.tasks.iter().map(|(id, _)| *id)
+        self.ids.iter().copied()
     }
 
     /// Looks at all of them, tells each when it has been seen, and returns the lane's key. Where one of
@@ -135,31 +162,38 @@ impl<'g> Batch<'g> {
                 lane = hosts.lane(host, user.as_deref()) => lane.map_err(Trouble::from),
             }
         };
-        let (ids, tasks): (Vec<NodeId>, Vec<Ready<'_>>) = self.tasks.into_iter().unzip();
-        let mut seen: Vec<bool> = vec![false; ids.len()];
-        let tell = |index: usize, seen| {
+        let (ids, tasks) = (self.ids, self.tasks);
+        let mut done: Vec<bool> = vec![false; ids.len()];
+        let tell = |index: usize, shown| {
             // The receiver is gone where the run has ended.
-            let _ = told.send(Looked { id: ids[index], task: tasks[index].clone(), seen });
+            let _ = told.send(Looked { id: ids[index], task: tasks[index].0.clone(), shown });
         };
         let all = async {
             let mut lane = lane().await?;
-            let each = |index, found| {
-                seen[index] = true;
-                tell(index, found);
+            let each = |index, shown| {
+                done[index] = true;
+                tell(index, shown);
             };
             step::look_all(&mut lane, &tasks, kill, each).await
         };
         if let Err(trouble) = all.await {
-            let left: Vec<usize> = (0..ids.len()).filter(|index| !seen[*index]).collect();
+            let left: Vec<usize> = (0..ids.len()).filter(|index| !done[*index]).collect();
+            // A rehearsal that can't be run says nothing.
+            let none = |index: usize, trouble| match tasks[index].1 {
+                Some(_) => Shown::Rehearsed(Rehearsed::default()),
+                None => Shown::Seen(Err(trouble)),
+            };
             if let [only] = left[..] {
-                tell(only, Err(trouble));
+                tell(only, none(only, trouble));
             } else {
                 for index in left {
                     let one = async {
                         let mut lane = lane().await?;
-                        step::look(&mut lane, &tasks[index], kill).await
+                        let mut shown = None;
+                        step::look_all(&mut lane, &tasks[index..=index], kill, |_, one| shown = Some(one)).await?;
+                        shown.ok_or_else(|| Trouble::Lost("an answer is missing".into()))
                     };
-                    tell(index, one.await);
+                    tell(index, one.await.unwrap_or_else(|trouble| none(index, trouble)));
                 }
             }
         }

@@ -5,6 +5,7 @@ pub(crate) mod connect;
 pub mod facts;
 pub(crate) mod gatekeeper;
 pub(crate) mod killed;
+pub(crate) mod rehearse;
 pub(crate) mod trouble;
 
 use crate::decide::decide;
@@ -14,6 +15,7 @@ use crate::decide::file::chain::{self, Came, NewFile};
 use crate::decide::in_words::differing;
 use crate::decide::known::{Known, Variables};
 use crate::decide::ready::Ready;
+use crate::decide::rehearsed::Rehearsed;
 use crate::decide::seen::{self, Seen};
 use crate::filters::{Filters, Running};
 use crate::hosts::kept::PickedUp;
@@ -21,30 +23,35 @@ use crate::hosts::lent::Lent;
 use crate::lane::{Output, Process, Script, Stopped};
 use crate::step::trouble::Trouble;
 use haflow_model::{Action, Decision, Failure, Value};
+use std::borrow::Cow;
 use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
 /// A script with its own variables.
 struct Prepared<'a> {
-    text: &'a str,
+    text: Cow<'a, str>,
     variables: Variables,
     process: Process<'a>,
 }
 
 impl Prepared<'_> {
     fn script(&self) -> Script<'_> {
-        Script { text: self.text, variables: &self.variables.0, process: self.process }
+        Script { text: &self.text, variables: &self.variables.0, process: self.process }
     }
 }
 
 /// The read-only script of a task; an act has none.
 fn probe<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
     match task.task.action.probe() {
-        Some(probe) => Some(Prepared { text: &probe.script, variables: task.variables(), process: Process::Own }),
+        Some(probe) => Some(Prepared {
+            text: probe.script.as_str().into(),
+            variables: task.variables(),
+            process: Process::Own,
+        }),
         None => task.file().map(|wanted| {
             let (text, variables) = wanted.probe();
-            Prepared { text, variables, process: Process::Taught(&file::FUNCTIONS) }
+            Prepared { text: text.into(), variables, process: Process::Taught(&file::FUNCTIONS) }
         }),
     }
 }
@@ -104,43 +111,79 @@ pub(crate) async fn look_for(
     interpret(lane.filters(), task, &output, timeout, kill).await
 }
 
-/// Reads the states of several tasks' things on one host, as one user, in one round trip. Each is handed
-/// over, with the task's index, when it has come.
+/// What a round trip shows of a task.
+#[derive(Debug)]
+pub(crate) enum Shown {
+    /// The state of its thing.
+    Seen(Result<Seen, Trouble>),
+    /// What its rehearsal found; nothing where that couldn't be run.
+    Rehearsed(Rehearsed),
+}
+
+/// Reads the states of several tasks' things on one host, as one user, or rehearses those of which something
+/// was seen already, in one round trip. Each is handed over, with the task's index, when it has come.
 pub(crate) async fn look_all(
     lane: &mut Lent<'_>,
-    tasks: &[Ready<'_>],
+    tasks: &[(Ready<'_>, Option<Seen>)],
     kill: &CancellationToken,
-    mut each: impl FnMut(usize, Result<Seen, Trouble>),
+    mut each: impl FnMut(usize, Shown),
 ) -> Result<(), Trouble> {
-    let timeout = tasks.iter().map(|task| task.task.policy.timeout).max().unwrap_or_default();
-    let mut order = Vec::new();
-    let mut prepared = Vec::new();
-    for (index, task) in tasks.iter().enumerate() {
-        match probe(task) {
-            Some(probe) => {
-                order.push(index);
-                prepared.push(probe);
+    let timeout = tasks.iter().map(|(task, seen)| longest(task, seen.as_ref())).max().unwrap_or_default();
+    // Which tasks each script is about: files are rehearsed together.
+    let (mut about, mut prepared, mut files) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, (task, seen)) in tasks.iter().enumerate() {
+        let script = match seen {
+            None => probe(task),
+            Some(_) if task.file().is_some() => {
+                files.push(index);
+                continue;
             }
-            None => each(index, Ok(Seen::Nothing)),
+            Some(_) => rehearse::own(task),
+        };
+        match script {
+            Some(script) => {
+                about.push(vec![index]);
+                prepared.push(script);
+            }
+            None => each(index, Shown::Seen(Ok(Seen::Nothing))),
         }
+    }
+    if !files.is_empty() {
+        prepared.push(rehearse::files(files.iter().map(|index| &tasks[*index])));
+        about.push(files);
     }
     let scripts: Vec<Script<'_>> = prepared.iter().map(Prepared::script).collect();
     let filters = lane.filters();
-    let mut order = order.into_iter();
+    let mut about = about.into_iter();
     let (come, mut outputs) = unbounded_channel();
     let run = async move {
         // The receiver lives until all outputs have come.
-        let come = |output: Output| drop(order.next().map(|index| come.send((index, output))));
+        let come = |output: Output| drop(about.next().map(|about| come.send((about, output))));
         lane.run_all(&scripts, timeout, kill, come).await
     };
     let interpret = async {
-        while let Some((index, output)) = outputs.recv().await {
-            let task = &tasks[index];
-            each(index, interpret(filters, task, &output, task.task.policy.timeout, kill).await);
+        while let Some((about, output)) = outputs.recv().await {
+            if let [index] = about[..]
+                && let (task, None) = &tasks[index]
+            {
+                let seen = interpret(filters, task, &output, task.task.policy.timeout, kill).await;
+                each(index, Shown::Seen(seen));
+                continue;
+            }
+            let about_tasks = about.iter().map(|index| &tasks[*index].0);
+            for (index, found) in about.iter().zip(rehearse::interpret(about_tasks, &output)) {
+                each(*index, Shown::Rehearsed(found));
+            }
         }
     };
     let (ran, ()) = tokio::join!(run, interpret);
     Ok(ran?)
+}
+
+/// How long a look at a task may take, or its rehearsal.
+fn longest(task: &Ready<'_>, seen: Option<&Seen>) -> Duration {
+    let own = task.task.policy.timeout;
+    if seen.is_some() { own.min(rehearse::MOST) } else { own }
 }
 
 /// What was seen of a task's thing, and how far that can be relied on.
@@ -190,7 +233,7 @@ pub(crate) async fn apply(
         Action::File(_) => return apply_file(lane, task, sight, kill).await,
         Action::Gate(_) | Action::Read(_) => unreachable!("what only looks is never to be changed"),
     };
-    let prepared = Prepared { text, variables: task.variables(), process };
+    let prepared = Prepared { text: text.as_str().into(), variables: task.variables(), process };
     if let Some(probe) = probe(task) {
         let mut outputs = Vec::new();
         lane.run_all(&[prepared.script(), probe.script()], timeout, kill, |output| outputs.push(output)).await?;

@@ -172,6 +172,7 @@ fn resumable() -> (World, Graph) {
             probe: probe(r#"cat "$path" 2>/dev/null || :"#),
             want: Param::Output(OutputRef { task: source, secret }),
             apply: apply.into(),
+            rehearse: None,
         });
         world.add("b", name, action, |task| {
             task.params.insert("path".into(), Param::Value(path.to_str().unwrap().into()));

@@ -81,11 +81,11 @@ pub(crate) fn probe(script: &str) -> Probe {
 }
 
 pub(crate) fn ensure(script: &str, want: Value, apply: &str) -> Action {
-    Action::Ensure(Ensure { probe: probe(script), want: Param::Value(want), apply: apply.into() })
+    Action::Ensure(Ensure { probe: probe(script), want: Param::Value(want), apply: apply.into(), rehearse: None })
 }
 
 pub(crate) fn act(apply: &str) -> Action {
-    Action::Act(Act { reason: "a test".into(), apply: apply.into() })
+    Action::Act(Act { reason: "a test".into(), apply: apply.into(), rehearse: None })
 }
 
 pub(crate) fn read(script: &str, secret: bool) -> Action {

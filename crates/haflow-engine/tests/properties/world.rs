@@ -315,10 +315,11 @@ fn action(does: Does, slow: bool) -> Action {
             probe: probe(r#"if [ -e "$home/$name" ]; then echo there; else echo absent; fi"#),
             want: Param::Value("there".into()),
             apply: done(r#"echo > "$home/$name""#),
+            rehearse: None,
         }),
         Does::Act { fails } => {
             let apply = if fails { done("exit 3") } else { done("echo \"$name\"") };
-            Action::Act(Act { reason: "a test".into(), apply })
+            Action::Act(Act { reason: "a test".into(), apply, rehearse: None })
         }
         Does::Gate { holds } => Action::Gate(Gate {
             probe: probe(if holds { "echo up" } else { "echo down" }),

@@ -7,7 +7,7 @@ fn task(host: &str, name: &str, line: u32) -> Task {
         host: host.into(),
         kind: "act".into(),
         name: name.into(),
-        action: Action::Act(Act { reason: "test".into(), apply: "true".into() }),
+        action: Action::Act(Act { reason: "test".into(), apply: "true".into(), rehearse: None }),
         params: BTreeMap::new(),
         when: None,
         policy: Policy::default(),

@@ -5,7 +5,7 @@ use crate::calls::jq;
 use crate::calls::options::Options;
 use crate::calls::values::{OutputHandle, SecretHandle, TaskHandle, TestHandle, shown, to_value};
 use crate::errors::problem::Problem;
-use haflow_model::{NodeId, Param, Policy, Probe, Thing, Things, Value, When};
+use haflow_model::{NodeId, Param, Policy, Probe, Rehearsal, Thing, Things, Value, When};
 use rhai::{Dynamic, ImmutableString};
 use std::collections::BTreeMap;
 
@@ -124,6 +124,22 @@ pub(crate) fn script(options: &mut Options, key: &str) -> Result<String, Problem
     Ok(text.to_string())
 }
 
+/// The option `rehearse`: a script, or a map of one and of what it reads.
+pub(crate) fn rehearsal(options: &mut Options) -> Result<Option<Box<Rehearsal>>, Problem> {
+    let mut own = match options.any("rehearse") {
+        None => return Ok(None),
+        Some(given) if given.is_string() => {
+            let map = rhai::Map::from([("script".into(), given)]);
+            Options::new("rehearse", Dynamic::from(map), &["script"], &[])?
+        }
+        Some(given) if given.is_map() => Options::new("rehearse", given, &["script", "reads"], &[])?,
+        Some(given) => return Err(options.wrong("rehearse", "a text, or a map of `script` and `reads`", &given)),
+    };
+    let script = script(&mut own, "script")?;
+    let reads = things("reads", &mut own)?.unwrap_or_default();
+    Ok(Some(Box::new(Rehearsal { script, reads })))
+}
+
 pub(crate) fn want(options: &mut Options) -> Result<Param, Problem> {
     let given = options.any("want");
     let given = options.need("want", given)?;
@@ -187,6 +203,11 @@ pub(crate) fn things(key: &'static str, options: &mut Options) -> Result<Option<
 
 pub(crate) fn thing(text: String, key: &'static str) -> Result<Thing, Problem> {
     Thing::try_from(text).map_err(|why| Problem::new(why).option(key))
+}
+
+/// The option `brings`.
+pub(crate) fn brings(options: &mut Options) -> Result<Vec<Thing>, Problem> {
+    options.texts("brings")?.into_iter().map(|text| thing(text, "brings")).collect()
 }
 
 /// The option `expect`.

@@ -3,7 +3,7 @@
 use crate::calls::call::Call;
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
-use crate::calls::task_options::{COMMON, Common, expect, params, probe, script, things, want};
+use crate::calls::task_options::{COMMON, Common, brings, expect, params, probe, rehearsal, script, things, want};
 use crate::calls::values::{HostHandle, OutputHandle, TaskHandle};
 use crate::declaration::stop::Stop;
 use crate::errors::problem::{Problem, Raise};
@@ -17,8 +17,8 @@ use rhai::Dynamic;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const ENSURE: [&str; 9] = ["kind", "name", "params", "probe", "jq", "raw", "want", "apply", "expect"];
-const ACT: [&str; 5] = ["kind", "name", "params", "reason", "apply"];
+const ENSURE: [&str; 11] = ["kind", "name", "params", "probe", "jq", "raw", "want", "apply", "rehearse", "expect", "brings"];
+const ACT: [&str; 7] = ["kind", "name", "params", "reason", "apply", "rehearse", "brings"];
 const GATE: [&str; 10] = ["kind", "name", "params", "probe", "jq", "raw", "want", "times", "every", "within"];
 const READ: [&str; 7] = ["kind", "name", "params", "probe", "jq", "raw", "secret"];
 
@@ -35,19 +35,23 @@ fn ensure(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Rai
     let probe = head.probe(call, &mut options)?;
     let want = want(&mut options)?;
     let apply = script(&mut options, "apply")?;
+    let rehearse = rehearsal(&mut options)?;
     head.expect = expect(&mut options)?;
-    head.declare(call, Action::Ensure(Ensure { probe, want, apply }), options)
+    head.brings = brings(&mut options)?;
+    head.declare(call, Action::Ensure(Ensure { probe, want, apply, rehearse }), options)
 }
 
 fn act(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Raise> {
     let mut options = Options::new("act", options, &ACT, &COMMON)?;
-    let head = Head::new(&host, "act", Some("act"), &mut options)?;
+    let mut head = Head::new(&host, "act", Some("act"), &mut options)?;
     let reason = options.text("reason")?;
     let reason = options
         .need("reason", reason)
         .map_err(|problem| problem.help("say in a few words why it can't be probed; where it can, use `ensure`"))?;
     let apply = script(&mut options, "apply")?;
-    head.declare(call, Action::Act(Act { reason: reason.to_string(), apply }), options)
+    let rehearse = rehearsal(&mut options)?;
+    head.brings = brings(&mut options)?;
+    head.declare(call, Action::Act(Act { reason: reason.to_string(), apply, rehearse }), options)
 }
 
 fn gate(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Raise> {
@@ -78,6 +82,7 @@ pub(crate) struct Head {
     name: String,
     pub(crate) params: BTreeMap<String, Param>,
     expect: Vec<(Thing, Value)>,
+    brings: Vec<Thing>,
 }
 
 impl Head {
@@ -120,7 +125,7 @@ impl Head {
             Some(given) => params(given)?,
             None => BTreeMap::new(),
         };
-        Ok(Self { host, kind, name: label(name), params, expect: Vec::new() })
+        Ok(Self { host, kind, name: label(name), params, expect: Vec::new(), brings: Vec::new() })
     }
 
     /// The options `probe`, `jq` and `raw`.
@@ -131,7 +136,7 @@ impl Head {
     /// Adds the task, with the common options, to what is declared.
     pub(crate) fn declare(self, call: &Call<'_>, action: Action, mut options: Options) -> Result<Dynamic, Raise> {
         let common = Common::new(&mut options)?;
-        let scope = scope(&action, self.expect, &mut options)?;
+        let scope = scope(&action, self.expect, self.brings, &mut options)?;
         let trace = call.trace();
         let place = trace.place.clone();
         let prints = action.has_output();
@@ -170,7 +175,12 @@ impl Head {
 }
 
 /// What the task reads and touches: what the options say, or what follows from the action.
-fn scope(action: &Action, expect: Vec<(Thing, Value)>, options: &mut Options) -> Result<Scope, Problem> {
+fn scope(
+    action: &Action,
+    expect: Vec<(Thing, Value)>,
+    brings: Vec<Thing>,
+    options: &mut Options,
+) -> Result<Scope, Problem> {
     let (reads, touches) = (things("reads", options)?, things("touches", options)?);
     if touches.is_some() && !action.changes() {
         return Err(Problem::new("what only looks touches nothing").option("touches"));
@@ -193,5 +203,5 @@ fn scope(action: &Action, expect: Vec<(Thing, Value)>, options: &mut Options) ->
         Action::Act(_) => (Things::these([]), Things::default()),
         Action::Gate(_) | Action::Read(_) => (Things::default(), Things::these([])),
     };
-    Ok(Scope { reads: reads.unwrap_or(by_default.0), touches: touches.unwrap_or(by_default.1), expect })
+    Ok(Scope { reads: reads.unwrap_or(by_default.0), touches: touches.unwrap_or(by_default.1), brings, expect })
 }

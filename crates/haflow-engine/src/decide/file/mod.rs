@@ -4,6 +4,7 @@ mod attributes;
 pub(crate) mod chain;
 mod content;
 pub(crate) mod edit;
+pub(crate) mod rehearse;
 pub(crate) mod seen;
 mod settings;
 pub(crate) mod text;
@@ -31,6 +32,7 @@ pub(crate) static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
         ("file_guard", include_str!("guard.sh")),
     ];
     let mut text = pinned().to_owned() + &without_comments(include_str!("chain.sh"));
+    text += &without_comments(include_str!("rehearse.sh"));
     for (name, body) in functions {
         let _ = write!(text, "{name}() {{\n{}}}\n", without_comments(body));
     }

@@ -1,0 +1,171 @@
+# Says what keeps a file from becoming what is wanted: see decide/rehearsed.rs for what it prints. Reads only.
+# What it asked programs for it keeps for the next file of the same script.
+file_fails() {
+  printf 'fails %s\n' "$1"
+  [ -z "${2-}" ] || printf 'hint %s\n' "$2"
+}
+# $1 lacks the account $2 of kind $1.
+file_account() {
+  case $2 in '' | *[!0-9]*) ;; *) return 0 ;; esac
+  case "$2/$file_accounts " in /* | *" $1:$2 "*) return 0 ;; esac
+  if [ "$1" = user ]; then set -- "$@" passwd 'user(host' ; else set -- "$@" group 'user_group(host'; fi
+  if getent "$3" "$2" >/dev/null 2>&1; then
+    file_accounts="$file_accounts $1:$2"
+    return 0
+  fi
+  printf 'lacks %s:%s\nsays there is no %s %s\nhint declare it before this: %s, "%s")\n' "$1" "$2" "$1" "$2" "$4" "$2"
+}
+# Sets $file_mount to where the file system of $1 is mounted.
+file_mounted() {
+  file_mount=
+  while read -r pin_id pin_above pin_device pin_root pin_point pin_line; do
+    case $1/ in "${pin_point%/}"/*) [ "${#pin_point}" -lt "${#file_mount}" ] || file_mount=$pin_point ;; esac
+  done 2>/dev/null </proc/self/mountinfo
+}
+# What is known of the working directory's file system.
+file_see_room() {
+  [ "$file_room_of" != "$PWD" ] || return 0
+  file_room_of=$PWD
+  set -- $(stat -f -c '%T %S %f %a %d %c' . 2>/dev/null)
+  file_system=${1-} file_free= file_inodes=
+  if [ $# -eq 6 ]; then
+    # Only root has what is kept back for it.
+    if [ -O / ]; then file_free=$(($2 * $3)); else file_free=$(($2 * $4)); fi
+    [ "$6" -eq 0 ] || file_inodes=$5
+  fi
+  file_flags=$(lsattr -d . 2>/dev/null) || file_flags=
+  file_flags=${file_flags%% *}
+}
+# Says why $1, which is $2, can't be changed, though whoever runs this is root or owns it.
+file_barred() {
+  file_flagged=$(lsattr -d -- "$1" 2>/dev/null) || file_flagged=
+  case ${file_flagged%% *} in
+    *i*) file_fails "$2 is immutable" "\`chattr -i $2\` takes that off"; return ;;
+  esac
+  if [ -O / ]; then
+    file_mounted "$PWD"
+    file_fails "$2 is on a file system that is mounted read-only${file_mount:+, at $file_mount}" \
+      'mount it for writing, or name another place'
+  else
+    file_fails "$(id -un 2>/dev/null) may not write in $2" 'leave out `user`, or give that user the right to write there'
+  fi
+}
+# In the folder that something is to be made in, or taken out of.
+file_in_folder() {
+  file_see_room
+  case $file_system in
+    proc | sysfs | cgroupfs | cgroup2fs | securityfs | debugfs | tracefs | efivarfs | bpf_fs)
+      file_fails "no file can be made in ${PWD}, which shows the kernel's own state ($file_system)" \
+        'write to it with an ensure: its probe reads the file, its apply writes the value'
+      return
+      ;;
+  esac
+  if [ ! -w . ]; then
+    file_barred . "$PWD"
+    return
+  fi
+  case $file_flags in
+    *a*) file_fails "in $PWD files can only be added to (append-only)" "\`chattr -a $PWD\` takes that off"; return ;;
+  esac
+  [ -n "$bytes" ] || return 0
+  if [ "${file_inodes:-1}" -eq 0 ]; then
+    file_mounted "$PWD"
+    file_fails "the file system of $PWD has no room for another file (its inodes are used up)" \
+      "\`df -i $PWD\` shows it; take files away there"
+    [ -z "$file_mount" ] || printf 'reads file:%s\n' "$file_mount"
+  elif [ -n "$file_free" ] && [ "$bytes" -gt "$file_free" ] && case $file_system in btrfs | zfs) [ "$file_free" -eq 0 ] ;; esac; then
+    file_mounted "$PWD"
+    file_fails "the file system of $PWD has $file_free bytes free, and $path needs $bytes" \
+      "make room there: \`df -h $PWD\` shows which disk it is"
+    [ -z "$file_mount" ] || printf 'reads file:%s\n' "$file_mount"
+  elif [ -n "$file_free" ]; then
+    file_free=$((file_free - bytes))
+  fi
+}
+# What is at $pin_name in the working directory.
+file_there() {
+  if [ -L "./$pin_name" ] || [ ! -e "./$pin_name" ]; then return 0; fi
+  if [ ! -w "./$pin_name" ] && { [ -O / ] || { [ -O "./$pin_name" ] && [ -z "$bytes" ]; }; }; then
+    if [ -w . ] || [ "$kind" = present ]; then file_barred "./$pin_name" "${PWD%/}/$pin_name"; fi
+    return 0
+  fi
+  file_flagged=$(lsattr -d -- "./$pin_name" 2>/dev/null) || file_flagged=
+  case ${file_flagged%% *} in
+    *a*) file_fails "$path can only be added to (append-only)" "\`chattr -a $path\` takes that off"; return ;;
+  esac
+  [ -n "$bytes" ] && [ -f "./$pin_name" ] || return 0
+  if [ "$(pin_mounted "${PWD%/}/$pin_name")" = "${PWD%/}/$pin_name" ]; then
+    file_fails "something is mounted at $path, so nothing can take its place" \
+      'write what is mounted there, where it comes from, or unmount it'
+  fi
+}
+# Where the folder of $path isn't there: the working directory is the last one that is.
+file_nowhere() {
+  if [ -d "./$pin_part" ]; then
+    file_fails "${PWD%/}/$pin_part can't be entered: permission denied"
+  elif [ -e "./$pin_part" ] || [ -L "./$pin_part" ]; then
+    file_fails "${PWD%/}/$pin_part isn't a folder, and $path is below it" \
+      "name another place, or take it away: absent(host, \"${PWD%/}/$pin_part\")"
+  elif [ "$kind" = folder ]; then
+    file_in_folder
+  elif [ "$kind" != absent ]; then
+    printf 'lacks folder:%s\nsays there is no folder %s\nhint declare it before this: folder(host, "%s")\n' \
+      "${path%/*}" "${path%/*}" "${path%/*}"
+  fi
+}
+file_at() {
+  case $kind in
+    present) ;;
+    folder) if [ ! -e "./$pin_name" ]; then file_in_folder; fi ;;
+    file) if [ -n "$bytes" ]; then file_in_folder; fi ;;
+    *) file_in_folder ;;
+  esac
+  file_there
+}
+file_rehearse() {
+  file_account user "$owner"
+  file_account group "$group"
+  # Without a link on the way what was asked for one file serves the next.
+  file_folder=${path%/*}
+  file_folder=${file_folder:-/}
+  pin_name=${path##*/}
+  if cd -P -- "$file_folder" 2>/dev/null && [ "$PWD" = "$file_folder" ] && { [ "$follow" != yes ] || [ ! -L "./$pin_name" ]; }; then
+    file_at
+  else
+    (
+      pin_follow=$follow
+      if pin_find "$path"; then file_at; else file_nowhere; fi
+    ) 2>/dev/null
+  fi
+  cd /
+  [ -z "$validate" ] || file_validate
+}
+# Runs the checker of the new content, on a copy in a folder of its own.
+file_validate() {
+  for file_run in /run /dev/shm "${TMPDIR:-/tmp}"; do [ ! -w "$file_run" ] || break; done
+  (
+    umask 077
+    file_private=$(mktemp -d "$file_run/haflow.XXXXXXXX") || exit 1
+    trap 'rm -rf -- "$file_private"' EXIT
+    trap 'exit 143' HUP INT TERM
+    candidate=$file_private/${path##*/}
+    printf '%s' "$wanted" > "$candidate" || exit 1
+    file_said=$( (eval "$validate") 2>&1 </dev/null) && exit
+    file_words=
+    while IFS= read -r file_line; do
+      # It is the file that is meant.
+      while :; do
+        case $file_line in
+          *"$candidate"*) file_line=${file_line%%"$candidate"*}$path${file_line#*"$candidate"} ;;
+          *) break ;;
+        esac
+      done
+      [ -z "$file_line" ] || file_words="$file_words$file_line$pin_newline"
+    done <<LINES
+$file_said
+LINES
+    file_words=${file_words%"$pin_newline"}
+    file_fails "the new content of $path is refused: ${file_words##*"$pin_newline"}"
+    printf '%s\n' "$file_words" | sed 's/^/shows /'
+  )
+}

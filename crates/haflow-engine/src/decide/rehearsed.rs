@@ -1,0 +1,112 @@
+//! What a rehearsal found: from what it printed to reasons why an apply would fail.
+
+use crate::cut::tail;
+use crate::decide::failure::{TAIL, failed};
+use crate::lane::Output;
+use haflow_model::{Failure, Thing, Things};
+
+/// What a rehearsal found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Rehearsed {
+    /// Why the apply would fail; none where nothing stands in its way.
+    pub(crate) findings: Vec<Finding>,
+    /// What will be there once the apply has ended well.
+    pub(crate) brings: Vec<Thing>,
+}
+
+/// One reason why an apply would fail.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Finding {
+    /// What isn't there, where that is all: a task that brings it mends this.
+    pub(crate) lacks: Option<Thing>,
+    /// What it was read from; a change of that may mend this.
+    pub(crate) reads: Things,
+    /// What was seen, and what to do.
+    pub(crate) failure: Failure,
+}
+
+/// Reads what a rehearsal printed, a line each. `lacks THING` and `fails WORDS` are reasons; behind a reason,
+/// `says WORDS` says it in other words, `hint WORDS` what to do, `shows WORDS` a line of what a program said,
+/// and `reads THING` what it was read from besides `reads`. `brings THING` is what the apply will bring.
+/// Other lines are of no matter. Where there is no reason and it doesn't end with 0, its last words are it.
+pub(crate) fn rehearsed(output: &Output, reads: &Things) -> Rehearsed {
+    let mut found = Rehearsed::default();
+    let text = String::from_utf8_lossy(&output.stdout);
+    for line in text.lines() {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let thing = || Thing::try_from(rest.to_owned());
+        let finding = |lacks, message: String| Finding {
+            lacks,
+            reads: reads.clone(),
+            failure: Failure { message, ..Failure::default() },
+        };
+        match (word, found.findings.last_mut()) {
+            ("brings", _) => found.brings.extend(thing()),
+            ("lacks", _) => found.findings.push(finding(thing().ok(), format!("there is no {rest}"))),
+            ("fails", _) if !rest.is_empty() => found.findings.push(finding(None, rest.into())),
+            ("says", Some(last)) => last.failure.message = rest.into(),
+            ("hint", Some(last)) => last.failure.hint = Some(rest.into()),
+            ("shows", Some(last)) => {
+                last.failure.stderr += rest;
+                last.failure.stderr.push('\n');
+            }
+            ("reads", Some(last)) => last.reads.extend(thing()),
+            _ => {}
+        }
+    }
+    for finding in &mut found.findings {
+        finding.failure.stderr = tail(finding.failure.stderr.as_bytes(), TAIL);
+    }
+    if found.findings.is_empty() && output.exit != 0 {
+        let mut failure = failed("its rehearsal says that it would fail", output);
+        // Its words are the reason, where it has any.
+        if failure.exit == Some(output.exit) && failure.message.starts_with("its rehearsal") {
+            let words = [&failure.stderr, &failure.stdout];
+            let last = words.into_iter().find_map(|words| words.lines().rev().find(|line| !line.trim().is_empty()));
+            if let Some(last) = last {
+                failure.message = last.trim().trim_start_matches("haflow: ").to_owned();
+            }
+        }
+        found.findings.push(Finding { lacks: None, reads: reads.clone(), failure });
+    }
+    if !found.findings.is_empty() {
+        found.brings.clear();
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(exit: i32, stdout: &str, stderr: &str) -> Rehearsed {
+        rehearsed(&Output { exit, stdout: stdout.into(), stderr: stderr.into() }, &Things::these([]))
+    }
+
+    #[test]
+    fn a_line_is_a_reason() {
+        let found = said(0, "noise\nlacks user:bob\nsays no bob\nhint make one\nfails no room\nreads file:/\n", "");
+        let [lacks, fails] = &found.findings[..] else { panic!("{found:?}") };
+        assert_eq!(lacks.lacks.as_ref().map(Thing::as_str), Some("user:bob"));
+        assert_eq!(lacks.failure.message, "no bob");
+        assert_eq!(lacks.failure.hint.as_deref(), Some("make one"));
+        assert_eq!((fails.failure.message.as_str(), fails.reads.named().count()), ("no room", 1));
+    }
+
+    #[test]
+    fn without_a_line_the_last_words_are_the_reason() {
+        let found = said(1, "brings service:nginx\n", "checking\nnginx: unknown directive\n\n");
+        assert_eq!(found.findings[0].failure.message, "nginx: unknown directive");
+        assert!(found.brings.is_empty());
+        let refused = said(77, "", "haflow: no\nhint: do\n");
+        assert_eq!(refused.findings[0].failure.message, "no");
+        assert_eq!(refused.findings[0].failure.hint.as_deref(), Some("do"));
+        assert_eq!(said(3, "", "").findings[0].failure.exit, Some(3));
+    }
+
+    #[test]
+    fn what_ends_well_and_says_nothing_finds_nothing() {
+        let found = said(0, "brings service:nginx\nbrings nonsense thing\nhint none\n", "a warning\n");
+        assert_eq!((found.findings.len(), found.brings.len()), (0, 1));
+    }
+}

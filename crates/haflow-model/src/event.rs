@@ -168,6 +168,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         assumed: Option<Assumed>,
     },
+    /// Before a run's first change, it is known that a task will fail, and that nothing before it will mend
+    /// that.
+    TaskWouldFail {
+        /// The task.
+        #[serde(flatten)]
+        task: TaskRef,
+        /// What was seen.
+        failure: Failure,
+    },
     /// The run was interrupted; it waits for what is running.
     Interrupted,
     /// A run ended: always its last event.

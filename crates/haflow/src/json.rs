@@ -1,6 +1,7 @@
-//! JSON as haflow prints and keeps it: on one line, and without characters that a terminal would obey or that
-//! end a line for some.
+//! JSON as haflow prints and keeps it: on one line, and without characters that a terminal would obey, that
+//! end a line for some, or that can't be seen.
 
+use crate::report::harmful;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 use std::io::{self, Write};
@@ -10,10 +11,12 @@ struct Escaped;
 
 impl Formatter for Escaped {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let raw = |char: char| char.is_control() || matches!(char, '\u{2028}' | '\u{2029}');
         let mut rest = fragment;
-        while let Some((at, char)) = rest.char_indices().find(|(_, char)| raw(*char)) {
-            write!(writer, "{}\\u{:04x}", &rest[..at], u32::from(char))?;
+        while let Some((at, char)) = rest.char_indices().find(|(_, char)| harmful(*char)) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
             rest = &rest[at + char.len_utf8()..];
         }
         writer.write_all(rest.as_bytes())
@@ -38,10 +41,12 @@ mod tests {
 
     #[test]
     fn no_character_of_a_terminals_is_raw_and_all_read_the_same() {
-        let all: String = (0..0x2100).filter_map(char::from_u32).chain("🦀é\"\\".chars()).collect();
+        let all: String =
+            (0..0xf_0000).filter_map(char::from_u32).filter(|char| *char < '\u{2100}' || harmful(*char)).collect();
+        let all = all + "🦀é\"\\";
         let value = serde_json::json!({ "a": [all, 1, null], all.clone(): { "b": "\u{9b}31m" } });
         let told = text(&value);
-        assert!(!told.chars().any(|char| char.is_control() || matches!(char, '\u{2028}' | '\u{2029}')), "{told:?}");
+        assert!(!told.chars().any(harmful), "{told:?}");
         assert!(told.contains("\\u009b31m") && told.contains('é') && told.contains("\\u007f"));
         assert_eq!(serde_json::from_str::<serde_json::Value>(&told).expect("it is JSON"), value);
         assert_eq!(text(&serde_json::json!({ "a": "b", "c": [1.5] })), r#"{"a":"b","c":[1.5]}"#);

@@ -57,14 +57,7 @@ impl<'g> Upstream<'g> {
     }
 
     /// Adds what this task would change.
-    pub(super) fn leave(
-        &mut self,
-        id: NodeId,
-        task: &'g Task,
-        decision: &Decision,
-        assumed: bool,
-        brings: Vec<Thing>,
-    ) {
+    pub(super) fn leave(&mut self, id: NodeId, task: &'g Task, decision: &Decision, assumed: bool, brings: Vec<Thing>) {
         let unknown = matches!(decision, Decision::Unknown { .. });
         self.certain[id.index()] = !assumed && !unknown;
         self.skipped[id.index()] = matches!(decision, Decision::Skipped { .. });

@@ -2,6 +2,7 @@
 
 mod at_host;
 mod chain;
+mod foresee;
 mod gate;
 pub(crate) mod past;
 mod schedule;
@@ -43,6 +44,10 @@ pub struct Settings {
     pub parallel: usize,
     /// Start nothing new after the first failure.
     pub fail_fast: bool,
+    /// Change nothing where it is known before the first change that something can't be done.
+    pub all_or_nothing: bool,
+    /// Begin what destroys something although it is known that something after it will fail.
+    pub destroy_anyway: bool,
     /// The plan that is being applied: nothing is done that it doesn't say, nor where things have moved
     /// since.
     pub plan: Option<Plan>,
@@ -92,15 +97,15 @@ pub async fn execute(
         past,
         done: HashMap::new(),
         in_chain: HashMap::new(),
+        foreseen: BTreeMap::new(),
         fail_fast: settings.fail_fast,
+        destroy_anyway: settings.destroy_anyway,
     };
     let mut before: BTreeMap<HostName, RunCounts> = BTreeMap::new();
     for (id, task) in graph.tasks() {
         if let Some((outcome, _)) = run.ended_before(id) {
             before.entry(task.host.clone()).or_default().add(&outcome);
             run.begun[id.index()] = true;
-        } else if task.when.is_none() && task.outputs().next().is_none() && task.action.can_be_looked_at_ahead() {
-            run.ahead.offer(id);
         }
     }
     let (id, playbook) = (settings.run.clone(), settings.playbook.clone());
@@ -125,6 +130,16 @@ pub async fn execute(
         }
     };
     let all = async {
+        let in_the_way = run.foresee(gatekeeper.token()).await;
+        if settings.all_or_nothing && in_the_way.is_some() {
+            run.nothing(&worker).await;
+        }
+        // What wasn't seen by now, for want of an answer.
+        for (id, _) in graph.tasks() {
+            if run.is_seen_ahead(id) && !run.begun[id.index()] && !run.seen.contains_key(&id) {
+                run.ahead.offer(id);
+            }
+        }
         run.all(&worker, settings, interrupt).await;
         hosts.watch(None);
     };

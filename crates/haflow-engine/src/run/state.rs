@@ -15,7 +15,7 @@ use crate::step::ahead::Ahead;
 use haflow_model::{
     Again, EdgeKind, Event, Failure, Graph, NodeId, Outcome, Param, RunCounts, Secrets, Task, TaskRef, Value, json_size,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 /// The state of a run.
@@ -44,8 +44,12 @@ pub(super) struct Run<'r> {
     pub(super) done: HashMap<NodeId, (Ended, Duration)>,
     /// How long the chain took in which a task was told to have begun, and wasn't done.
     pub(super) in_chain: HashMap<NodeId, Duration>,
+    /// What would fail, as was seen before the first change.
+    pub(super) foreseen: BTreeMap<NodeId, Failure>,
     /// Nothing new begins after the first failure.
     pub(super) fail_fast: bool,
+    /// What destroys something begins although it is known that something after it will fail.
+    pub(super) destroy_anyway: bool,
 }
 
 impl<'r> Run<'r> {
@@ -53,6 +57,13 @@ impl<'r> Run<'r> {
     pub(super) fn before(&self, id: NodeId) -> Before<'r> {
         let (promised, past) = (self.promised.get(&id).copied(), self.past.get(&id).copied());
         Before { promised, past, in_chain: self.in_chain.get(&id).copied() }
+    }
+
+    /// Whether a task is looked at before its turn.
+    pub(super) fn is_seen_ahead(&self, id: NodeId) -> bool {
+        self.graph.task(id).is_some_and(|task| {
+            task.when.is_none() && task.outputs().next().is_none() && task.action.can_be_looked_at_ahead()
+        })
     }
 
     /// How a task ended before the run was resumed, if it needn't be run again.
@@ -96,6 +107,17 @@ impl<'r> Run<'r> {
             }),
             Param::Secret(text) => Ok(Known::Secret(self.secrets.fill(text))),
         };
+        if let Some(what) = &task.destroys
+            && !self.destroy_anyway
+            && let Some(fails) =
+                self.foreseen.keys().find(|fails| **fails != id && self.outcomes[fails.index()].is_none())
+        {
+            let because = self.graph.task_id(*fails);
+            return Err(Outcome::Skipped {
+                why: format!("it would destroy {what}, and `{because}` is known to fail; --destroy-anyway begins it"),
+                because: Some(because),
+            });
+        }
         if let Some(when) = &task.when {
             passes(when, &known(&Param::Output(when.output))?).map_err(skipped)?;
         }

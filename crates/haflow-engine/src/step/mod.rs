@@ -44,11 +44,9 @@ impl Prepared<'_> {
 /// The read-only script of a task; an act has none.
 fn probe<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
     match task.task.action.probe() {
-        Some(probe) => Some(Prepared {
-            text: probe.script.as_str().into(),
-            variables: task.variables(),
-            process: Process::Own,
-        }),
+        Some(probe) => {
+            Some(Prepared { text: probe.script.as_str().into(), variables: task.variables(), process: Process::Own })
+        }
         None => task.file().map(|wanted| {
             let (text, variables) = wanted.probe();
             Prepared { text: text.into(), variables, process: Process::Taught(&file::FUNCTIONS) }

@@ -31,11 +31,7 @@ pub(crate) fn is_rehearsed(task: &Ready<'_>, seen: &Seen) -> bool {
 /// The rehearsal that a task was declared with.
 pub(super) fn own<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
     let rehearsal = task.task.action.rehearsal()?;
-    Some(Prepared {
-        text: rehearsal.script.as_str().into(),
-        variables: task.variables(),
-        process: Process::Own,
-    })
+    Some(Prepared { text: rehearsal.script.as_str().into(), variables: task.variables(), process: Process::Own })
 }
 
 /// The rehearsal of files.

@@ -104,6 +104,8 @@ fn settings() -> Settings {
         playbook: "test.rhai".into(),
         parallel: 8,
         fail_fast: false,
+        all_or_nothing: false,
+        destroy_anyway: false,
         plan: None,
         past: None,
         connecting: std::time::Duration::ZERO,

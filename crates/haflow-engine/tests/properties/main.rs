@@ -65,6 +65,8 @@ fn run(graph: &Graph, parallel: usize, past: Option<BTreeMap<String, Past>>, end
             playbook: "p".into(),
             parallel,
             fail_fast: matches!(end, End::FailFast),
+            all_or_nothing: false,
+            destroy_anyway: false,
             plan: None,
             past,
             connecting: Duration::ZERO,

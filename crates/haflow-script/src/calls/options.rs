@@ -50,6 +50,19 @@ impl Options {
             .transpose()
     }
 
+    /// A text of one line, which stands among haflow's own.
+    pub(crate) fn line(&mut self, key: &str) -> Result<Option<ImmutableString>, Problem> {
+        let text = self.text(key)?;
+        match text {
+            Some(text) if text.trim().is_empty() || text.chars().any(char::is_control) => {
+                Err(Problem::new(format!("option `{key}` of `{}` is one line that isn't empty", self.function))
+                    .help("write it without line breaks and tabs")
+                    .option(key))
+            }
+            text => Ok(text),
+        }
+    }
+
     /// The name or number of a user or a group.
     pub(crate) fn account(&mut self, key: &str) -> Result<Option<String>, Problem> {
         let Some(given) = self.any(key) else { return Ok(None) };

@@ -47,7 +47,7 @@ impl Common {
             policy,
             user: options.account("user")?,
             tags: options.texts("tags")?,
-            destroys: options.text("destroys")?.map(Into::into),
+            destroys: options.line("destroys")?.map(Into::into),
         })
     }
 }

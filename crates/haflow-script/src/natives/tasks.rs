@@ -17,7 +17,8 @@ use rhai::Dynamic;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const ENSURE: [&str; 11] = ["kind", "name", "params", "probe", "jq", "raw", "want", "apply", "rehearse", "expect", "brings"];
+const ENSURE: [&str; 11] =
+    ["kind", "name", "params", "probe", "jq", "raw", "want", "apply", "rehearse", "expect", "brings"];
 const ACT: [&str; 7] = ["kind", "name", "params", "reason", "apply", "rehearse", "brings"];
 const GATE: [&str; 10] = ["kind", "name", "params", "probe", "jq", "raw", "want", "times", "every", "within"];
 const READ: [&str; 7] = ["kind", "name", "params", "probe", "jq", "raw", "secret"];
@@ -44,7 +45,7 @@ fn ensure(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Rai
 fn act(call: &Call<'_>, [host, options]: [Dynamic; 2]) -> Result<Dynamic, Raise> {
     let mut options = Options::new("act", options, &ACT, &COMMON)?;
     let mut head = Head::new(&host, "act", Some("act"), &mut options)?;
-    let reason = options.text("reason")?;
+    let reason = options.line("reason")?;
     let reason = options
         .need("reason", reason)
         .map_err(|problem| problem.help("say in a few words why it can't be probed; where it can, use `ensure`"))?;

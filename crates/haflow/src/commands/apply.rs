@@ -106,6 +106,8 @@ impl Apply {
             playbook: session.playbook.clone(),
             parallel: self.parallel.into(),
             fail_fast: self.fail_fast,
+            all_or_nothing: true,
+            destroy_anyway: false,
             plan: Some(plan),
             past: None,
             connecting: session.connecting.get(),

@@ -33,6 +33,9 @@ pub(super) struct Resume {
     /// This task, of which nobody knows whether it was done, is done again
     #[arg(long, value_name = "TASK")]
     again: Vec<String>,
+    /// Begin tasks that destroy something although it is known that another one will fail
+    #[arg(long)]
+    destroy_anyway: bool,
     #[command(flatten)]
     keys: HostKeys,
     #[command(flatten)]
@@ -78,6 +81,8 @@ impl Resume {
             playbook: session.playbook.clone(),
             parallel: input.parallel,
             fail_fast: input.fail_fast,
+            all_or_nothing: false,
+            destroy_anyway: self.destroy_anyway,
             plan: input.plan,
             past: Some(past),
             connecting: session.connecting.get(),

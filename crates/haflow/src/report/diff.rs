@@ -54,7 +54,10 @@ const LONG: usize = 300;
 
 fn field_change(page: &mut Page, field: &str, was: Option<&Value>, want: Option<&Value>) {
     let modes = if field == "mode" { modes(was, want) } else { None };
-    let (was, want) = modes.unwrap_or_else(|| (cut(value(was)), cut(value(want))));
+    let (was, want) = modes.unwrap_or_else(|| {
+        let (was, want) = (value(was), value(want));
+        if page.options.verbose { (was, want) } else { cut(&was, &want) }
+    });
     let head = if field.is_empty() { String::new() } else { format!("{field}: ") };
     if width(&head) + width(&was) + width(&want) + 3 <= page.room() {
         page.line(&[(Tone::Plain, &head), (Tone::Bad, &was), (Tone::Plain, " → "), (Tone::Good, &want)]);
@@ -97,12 +100,20 @@ fn permissions(mode: u32) -> String {
     text
 }
 
-/// The beginning of a long value, and how long it is.
-fn cut(text: String) -> String {
-    match text.char_indices().nth(LONG) {
-        Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.chars().count()),
-        None => text,
-    }
+/// The beginnings of two long values, and how long they are. Where they begin alike, the part that differs.
+fn cut(was: &str, want: &str) -> (String, String) {
+    let alike = was.chars().zip(want.chars()).take_while(|(one, other)| one == other).count();
+    let from = if alike > LONG / 2 { alike - LONG / 4 } else { 0 };
+    let one = |text: &str| {
+        let all = text.chars().count();
+        if all <= LONG {
+            return text.to_owned();
+        }
+        let shown: String = text.chars().skip(from).take(LONG).collect();
+        let (before, after) = (if from > 0 { "…" } else { "" }, if from + LONG < all { "…" } else { "" });
+        format!("{before}{shown}{after} ({all} characters, -v shows all)")
+    };
+    (one(was), one(want))
 }
 
 /// A value as short as it can be told: text without quotes where nothing is lost by that.

@@ -24,7 +24,7 @@ pub(crate) use excerpt::diagnostic;
 pub(crate) use next::Advice;
 pub(crate) use page::Options;
 pub(crate) use teller::Teller;
-pub(crate) use text::{age, count, size};
+pub(crate) use text::{age, count, harmful, size};
 pub(crate) use why::{of_plan, of_run, run_as_json};
 
 use haflow_model::{Event, Record, Sources};

@@ -22,14 +22,17 @@ pub(super) fn outlook(story: &Story, state: &State, counts: &PlanCounts, path: &
     } else {
         numbers(state, counts, took_ms, &mut page);
     }
+    would_fail(story, state, &mut page);
     let mut planned: HashMap<&HostName, Vec<&PlannedTask>> = HashMap::new();
-    for one in &state.planned {
+    for one in state.planned.iter().filter(|planned| !fails(planned)) {
         planned.entry(&one.task.host).or_default().push(one);
     }
     let (mut fine, mut of_fine) = (Vec::new(), Vec::new());
     for (host, _) in &state.hosts {
         let planned = planned.remove(host).unwrap_or_default();
-        if planned.iter().all(|planned| is_quiet(state, planned)) && !story.options.verbose {
+        if planned.is_empty() {
+            // It was told what would fail there, and there is nothing else.
+        } else if planned.iter().all(|planned| is_quiet(state, planned)) && !story.options.verbose {
             fine.push(host.as_str());
             of_fine.extend(planned);
         } else {
@@ -58,12 +61,15 @@ fn nothing(state: &State, counts: &PlanCounts, took_ms: u64, page: &mut Page) {
 }
 
 fn numbers(state: &State, counts: &PlanCounts, took_ms: u64, page: &mut Page) {
-    let mut numbers = vec![format!("{} to change", counts.change)];
+    let mut numbers = Vec::new();
+    if counts.failed > 0 {
+        numbers.push(format!("{} would fail", counts.failed));
+    }
+    numbers.push(format!("{} to change", counts.change));
     for (number, word) in [
         (counts.unknown, "unknown"),
         (counts.act, "act"),
         (counts.skipped, "skipped"),
-        (counts.failed, "failed"),
         (counts.unreachable, "unreachable"),
     ] {
         if number > 0 {
@@ -78,6 +84,30 @@ fn numbers(state: &State, counts: &PlanCounts, took_ms: u64, page: &mut Page) {
         let text = format!("{assumed} of these {are} assumed: a change before {them} may alter what was seen");
         page.lines(Tone::Plain, &text);
     }
+}
+
+fn fails(planned: &PlannedTask) -> bool {
+    matches!(planned.decision, Decision::Failed { .. })
+}
+
+/// What would fail, on all hosts, each with its reason and what to do.
+fn would_fail(story: &Story, state: &State, page: &mut Page) {
+    let failing: Vec<&PlannedTask> = state.planned.iter().filter(|planned| fails(planned)).collect();
+    if failing.is_empty() {
+        return;
+    }
+    page.blank();
+    page.line(&[(Tone::Bad, "would fail"), (Tone::Plain, &format!(": {}", failing.len()))]);
+    page.indented(2, |page| {
+        for planned in failing {
+            let title = format!("{}  {}", planned.task.host, title(&planned.task));
+            let title = if story.timed { title.into() } else { cut_middle(&title, page.room()) };
+            page.line(&[(Tone::Bad, &title)]);
+            if let Decision::Failed { failure } = &planned.decision {
+                page.indented(DETAIL, |page| story.failure(page, failure, &planned.task.place));
+            }
+        }
+    });
 }
 
 /// A text with its first words in a tone.
@@ -179,7 +209,7 @@ pub(super) fn word(decision: &Decision) -> (&'static str, Tone) {
         Decision::Unknown { .. } => ("unknown", Tone::Change),
         Decision::Act { .. } => ("act", Tone::Change),
         Decision::Skipped { .. } => ("skipped", Tone::Dim),
-        Decision::Failed { .. } => ("failed", Tone::Bad),
+        Decision::Failed { .. } => ("would fail", Tone::Bad),
         Decision::Unreachable { .. } => ("unreachable", Tone::Bad),
     }
 }
@@ -218,8 +248,12 @@ fn one(story: &Story, page: &mut Page, planned: &PlannedTask) {
                 let text = format!("because of `{}`: {}", local(because, host), local_names(why, host));
                 short(page, Tone::Plain, &text, 2);
             }
-            Decision::Failed { failure } => story.failure(page, failure, &task.place),
-            Decision::UpToDate | Decision::Act { .. } | Decision::Skipped { .. } | Decision::Unreachable { .. } => {}
+            // What would fail was told first.
+            Decision::Failed { .. }
+            | Decision::UpToDate
+            | Decision::Act { .. }
+            | Decision::Skipped { .. }
+            | Decision::Unreachable { .. } => {}
         }
     });
 }

@@ -45,7 +45,7 @@ impl Page {
         for (tone, text) in pieces {
             line.push_str(&paint(self.options, *tone, &clean(text)));
         }
-        self.text.push_str(line.trim_end());
+        self.text.push_str(line.trim_end_matches(' '));
         self.text.push('\n');
     }
 
@@ -65,7 +65,7 @@ impl Page {
     pub(super) fn ready(&mut self, text: &str) {
         for line in text.lines() {
             self.text.push_str(&" ".repeat(self.indent));
-            self.text.push_str(line.trim_end());
+            self.text.push_str(line.trim_end_matches(' '));
             self.text.push('\n');
         }
     }

@@ -106,7 +106,7 @@ impl State {
                 }
             }
             Event::PlanStarted { hosts, tasks, .. } => self.begin(true, hosts, *tasks),
-            Event::HostConnected { .. } | Event::HostLost { .. } => {}
+            Event::HostConnected { .. } | Event::HostLost { .. } | Event::TaskWouldFail { .. } => {}
             Event::HostUnreachable { host, why, hint } => {
                 if self.unreachable.insert(host.clone()) {
                     self.wrong.push(Wrong::Host { host: host.clone(), why: why.clone(), hint: hint.clone() });

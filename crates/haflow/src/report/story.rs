@@ -55,6 +55,11 @@ impl Story {
                 line("lost", Tone::Change, host)
                     .with("the connection, and tries for it: ", why.lines().last().unwrap_or_default()),
             ),
+            Event::TaskWouldFail { task, failure } => {
+                let mut page = line("would fail", Tone::Bad, &task.host).with(&title(task), "");
+                page.indented(self.margin(), |page| self.failure(page, failure, &task.place));
+                Some(page)
+            }
             Event::PickingUp { task } => {
                 Some(line("picking up", Tone::Plain, &task.host).with(&title(task), ": waiting for its result"))
             }

@@ -27,7 +27,8 @@ pub(super) fn said(text: &str) -> String {
 /// and blanks at the end.
 pub(super) fn literal(text: &str) -> Cow<'_, str> {
     let shown = text.trim_end_matches(' ');
-    if shown.len() == text.len() && !text.chars().any(harmful) {
+    let strange = |c| harmful(c) || is_foreign_blank(c);
+    if shown.len() == text.len() && !text.chars().any(strange) {
         return Cow::Borrowed(text);
     }
     Cow::Owned(visible(shown, "→   ") + "␠".repeat(text.len() - shown.len()).as_str())
@@ -41,7 +42,7 @@ fn visible(text: &str, tab: &str) -> String {
             '\n' => clean.push('⏎'),
             '\0'..='\x1f' => clean.extend(char::from_u32(0x2400 + u32::from(c))),
             '\x7f' => clean.push('␡'),
-            c if harmful(c) => {
+            c if harmful(c) || is_foreign_blank(c) => {
                 let _ = write!(clean, "\\u{{{:x}}}", u32::from(c));
             }
             c => clean.push(c),
@@ -50,11 +51,20 @@ fn visible(text: &str, tab: &str) -> String {
     clean
 }
 
-/// Control characters, and those that change the direction of what follows or can't be seen.
-fn harmful(c: char) -> bool {
+/// Control characters, and those that change the direction of what follows or can't be seen: Unicode's
+/// `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt), marks of annotations, and an empty braille cell.
+pub(crate) fn harmful(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}')
+        || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
+        || matches!(c, '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}')
+        || matches!(c, '\u{e0000}'..='\u{e0fff}')
+}
+
+/// What looks like a blank and is none.
+fn is_foreign_blank(c: char) -> bool {
+    c.is_whitespace() && !c.is_ascii()
 }
 
 /// How many columns a text takes.
@@ -172,6 +182,13 @@ pub(crate) fn count(number: usize, word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cant_be_seen_in_a_file_is_shown() {
+        let shown = [literal("no\u{fe0f}"), literal("x\u{3164}"), literal("/srv/x\u{a0}"), literal("a\u{2003}b")];
+        assert_eq!(shown, ["no\\u{fe0f}", "x\\u{3164}", "/srv/x\\u{a0}", "a\\u{2003}b"]);
+        assert_eq!(literal("é 日本 →"), "é 日本 →");
+    }
 
     #[test]
     fn what_hosts_print_cant_reach_the_terminal() {

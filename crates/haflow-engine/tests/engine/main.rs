@@ -2,5 +2,6 @@
 
 mod chain;
 mod cut_off;
+mod foresee;
 mod outcomes;
 mod world;

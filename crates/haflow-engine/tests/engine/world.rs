@@ -3,7 +3,7 @@
 use haflow_engine::lane::Lane;
 use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Settings, Stage, Unreachable, execute, plan};
 use haflow_model::{
-    Act, Action, Decision, Draft, Ensure, Event, Graph, Host, NodeId, Outcome, Param, Place, Policy, Probe, Read,
+    Act, Action, Assumed, Decision, Draft, Ensure, Event, Graph, Host, NodeId, Outcome, Param, Place, Policy, Probe, Read,
     Record, RunCounts, Secrets, Task, Value,
 };
 use serde_json::json;
@@ -236,6 +236,11 @@ pub(crate) async fn run(graph: &Graph) -> Ran {
 }
 
 pub(crate) async fn decisions(graph: &Graph) -> BTreeMap<String, Decision> {
+    planned(graph).await.into_iter().map(|(name, (decision, _))| (name, decision)).collect()
+}
+
+/// What is planned of each task, and why that isn't certain.
+pub(crate) async fn planned(graph: &Graph) -> BTreeMap<String, (Decision, Option<Assumed>)> {
     let mut all = hosts();
     all.push(Host::named("gone"));
     let hosts = Hosts::with_lanes(&all, local());
@@ -248,6 +253,6 @@ pub(crate) async fn decisions(graph: &Graph) -> BTreeMap<String, Decision> {
     let (plan, ()) = tokio::join!(plan, async { while records.recv().await.is_some() {} });
     plan.decisions
         .into_iter()
-        .map(|planned| (graph.task(planned.task).unwrap().name.to_string(), planned.decision))
+        .map(|planned| (graph.task(planned.task).unwrap().name.to_string(), (planned.decision, planned.assumed)))
         .collect()
 }

@@ -1,0 +1,159 @@
+//! What is known to fail before the first change: in a plan, and in a run.
+
+use crate::world::{Ran, World, act, decisions, ensure, local, planned, run, run_with};
+use haflow_engine::Interrupt;
+use haflow_model::{Action, Decision, Event, Rehearsal, Scope, Task, Thing, Things};
+use serde_json::json;
+
+fn thing(text: &str) -> Thing {
+    Thing::try_from(text.to_owned()).expect("a thing")
+}
+
+/// With a rehearsal that was read from these.
+fn rehearsed(mut action: Action, script: &str, reads: Things) -> Action {
+    let rehearsal = Some(Box::new(Rehearsal { script: script.into(), reads }));
+    match &mut action {
+        Action::Ensure(ensure) => ensure.rehearse = rehearsal,
+        Action::Act(act) => act.rehearse = rehearsal,
+        other => panic!("{other:?} has no rehearsal of its own"),
+    }
+    action
+}
+
+/// A task that touches and brings these, and reads nothing.
+fn scope(touches: &[&str], brings: &[&str]) -> impl FnOnce(&mut Task) {
+    let of = |things: &[&str]| things.iter().map(|text| thing(text)).collect::<Vec<_>>();
+    let (touches, brings) = (Things::these(of(touches)), of(brings));
+    move |task| task.scope = Scope { reads: Things::these([]), touches, brings, expect: Vec::new() }
+}
+
+/// What is told of failures to come before anything begins to change.
+fn foretold(ran: &Ran) -> Vec<String> {
+    let changes = |event: &Event| matches!(event, Event::ApplyStarted { .. });
+    let before = ran.events.iter().map(|record| &record.event).take_while(|event| !changes(event));
+    before
+        .filter_map(|event| match event {
+            Event::TaskWouldFail { task, failure } => Some(format!("{}: {}", task.name, failure.message)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn what_would_fail_is_planned_failed_and_what_depends_on_it_skipped() {
+    let mut world = World::new();
+    let fails = rehearsed(ensure("echo off", json!("on"), "true"), "echo 'no power' >&2; exit 1", Things::default());
+    world.add("a", "fails", fails, |_| {});
+    world.ensure("a", "later", "x");
+    let would = rehearsed(act("true"), "echo fails the act would fail", Things::default());
+    world.add("b", "acts", would, |_| {});
+    let planned = decisions(&world.seal()).await;
+    let failed = |name: &str| match &planned[name] {
+        Decision::Failed { failure } => failure.message.clone(),
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!((failed("fails").as_str(), failed("acts").as_str()), ("no power", "the act would fail"));
+    assert!(matches!(&planned["later"], Decision::Skipped { why } if why.contains("a/test:fails")));
+}
+
+/// Nothing is rehearsed that is as it shall be.
+#[tokio::test]
+async fn only_what_would_be_applied_is_rehearsed() {
+    let mut world = World::new();
+    let script = r#"echo x >> "$home/rehearsed""#;
+    for (name, there) in [("up-to-date", "on"), ("change", "off")] {
+        let action = rehearsed(ensure(&format!("echo {there}"), json!("on"), "true"), script, Things::default());
+        world.add("a", name, action, |_| {});
+    }
+    let graph = world.seal();
+    let _ = decisions(&graph).await;
+    assert_eq!(world.text("rehearsed"), "x\n");
+}
+
+#[tokio::test]
+async fn a_task_before_it_may_mend_it() {
+    for (touches, brings, expected) in [
+        // What it lacks will be there.
+        (&["user:bob"][..], &["user:bob"][..], "change"),
+        // It may, or may not.
+        (&["user:bob"], &[], "assumed"),
+        (&["*"], &[], "assumed"),
+        (&["user:alice"], &["user:alice"], "failed"),
+    ] {
+        let mut world = World::new();
+        let first = act("true");
+        world.add("a", "first", first, scope(touches, brings));
+        let lacks = rehearsed(ensure("echo off", json!("on"), "true"), "echo lacks user:bob", Things::these([]));
+        world.add("a", "second", lacks, scope(&[], &[]));
+        let planned = planned(&world.seal()).await;
+        let (decision, assumed) = &planned["second"];
+        let word = match (decision, assumed) {
+            (Decision::Failed { .. }, None) => "failed",
+            (Decision::Change { .. }, None) => "change",
+            (Decision::Change { .. }, Some(assumed)) if assumed.why.contains("there is no user:bob") => "assumed",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(word, expected, "{touches:?} {brings:?}");
+    }
+}
+
+/// What was read from something that another task touches isn't certain to fail; what was read from
+/// something else is.
+#[tokio::test]
+async fn a_rehearsal_reads_what_it_says() {
+    for (reads, fails) in [("package:a", false), ("package:b", true)] {
+        let mut world = World::new();
+        world.add("a", "first", act("true"), scope(&["package:a"], &[]));
+        let action = ensure("echo off", json!("on"), "true");
+        world.add("a", "second", rehearsed(action, "exit 1", Things::these([thing(reads)])), scope(&[], &[]));
+        let planned = decisions(&world.seal()).await;
+        assert_eq!(matches!(planned["second"], Decision::Failed { .. }), fails, "{reads}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_says_before_its_first_change_what_will_fail_and_goes_on_with_the_rest() {
+    let mut world = World::new();
+    world.ensure("a", "one", "1");
+    world.add("a", "fails", rehearsed(act("exit 3"), "exit 1", Things::these([])), scope(&[], &[]));
+    world.ensure("a", "later", "x");
+    world.ensure("b", "other", "2");
+    let ran = run(&world.seal()).await;
+    assert_eq!(foretold(&ran).len(), 1, "{}", ran.everything());
+    let words: Vec<String> = ["one", "fails", "later", "other"].map(|name| ran.word(name)).into();
+    assert_eq!(words, ["changed", "failed", "skipped", "changed"]);
+}
+
+#[tokio::test]
+async fn all_or_nothing_changes_nothing_where_something_will_fail() {
+    let mut world = World::new();
+    world.ensure("a", "one", "1");
+    world.add("b", "fails", rehearsed(act("exit 3"), "echo no >&2; exit 1", Things::these([])), |_| {});
+    let graph = world.seal();
+    let ran = run_with(&graph, local(), |settings| settings.all_or_nothing = true, Interrupt::default()).await;
+    assert_eq!(foretold(&ran), ["fails: no"]);
+    assert_eq!((ran.word("one").as_str(), ran.word("fails").as_str()), ("cancelled", "failed"));
+    assert_eq!(world.text("one"), "");
+    assert_eq!(ran.counts.failed + ran.counts.cancelled, 2);
+
+    let mut world = World::new();
+    world.ensure("a", "one", "1");
+    world.ensure("gone", "away", "1");
+    let graph = world.seal();
+    let ran = run_with(&graph, local(), |settings| settings.all_or_nothing = true, Interrupt::default()).await;
+    assert_eq!((ran.word("one").as_str(), world.text("one").as_str()), ("cancelled", ""));
+}
+
+#[tokio::test]
+async fn nothing_is_destroyed_while_something_else_is_known_to_fail() {
+    for (fails, anyway, begins) in [(true, false, false), (true, true, true), (false, false, true)] {
+        let mut world = World::new();
+        world.add("a", "destroys", act(r#"echo gone > "$home/gone""#), |task| task.destroys = Some("all".into()));
+        let script = if fails { "exit 1" } else { "exit 0" };
+        world.add("b", "fails", rehearsed(act("exit 3"), script, Things::these([])), |_| {});
+        let graph = world.seal();
+        let ran = run_with(&graph, local(), |settings| settings.destroy_anyway = anyway, Interrupt::default()).await;
+        assert_eq!(world.text("gone") == "gone\n", begins, "{}", ran.everything());
+        assert_eq!(ran.word("destroys"), if begins { "changed" } else { "skipped" });
+    }
+}

@@ -49,7 +49,11 @@ impl Action {
             Self::Read(read) => &[("probe", &read.probe.script)],
             Self::File(_) => &[],
         };
-        own.iter().copied().chain(rehearse).collect()
+        let validate = match self {
+            Self::File(file) => file.validate.as_deref().map(|script| ("validate", script)),
+            _ => None,
+        };
+        own.iter().copied().chain(rehearse).chain(validate).collect()
     }
 
     /// The value that it asks for: an ensure's or a gate's `want`, a file's content.

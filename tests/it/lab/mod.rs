@@ -3,5 +3,6 @@
 mod cluster;
 mod fidelity;
 mod field;
+mod foresee;
 mod guide;
 mod logins;

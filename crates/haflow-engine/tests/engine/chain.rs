@@ -13,7 +13,7 @@ impl World {
     fn file(&mut self, name: &str, content: &str, mode: Option<u32>) -> NodeId {
         let path = self.path(name).to_str().expect("UTF-8").to_owned();
         let state = FileState::Content(Content::Is(Param::Value(content.into())));
-        let file = File { path, state, owner: None, group: None, mode, secret: false, follow: false };
+        let file = File { path, state, owner: None, group: None, mode, secret: false, follow: false, validate: None };
         self.add("a", name, Action::File(file), |_| {})
     }
 }

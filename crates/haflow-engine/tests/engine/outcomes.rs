@@ -99,6 +99,7 @@ async fn outputs_flow_and_secrets_stay_hidden() {
         group: None,
         follow: false,
         secret: false,
+        validate: None,
     };
     world.add("b", "copy", Action::File(file), |_| {});
     world.add("b", "leak", act(r#"echo "$cookie" >&2; exit 1"#), |task| {
@@ -131,7 +132,16 @@ async fn a_secret_goes_where_the_graph_names_it_and_comes_back_nowhere() {
         let mut world = World::new();
         let path = world.path("copy").to_str().unwrap().to_owned();
         let state = FileState::Content(Content::Is(Param::Secret(text.clone())));
-        let file = File { path, state, mode: Some(0o400), owner: None, group: None, follow: false, secret: false };
+        let file = File {
+            path,
+            state,
+            mode: Some(0o400),
+            owner: None,
+            group: None,
+            follow: false,
+            secret: false,
+            validate: None,
+        };
         world.add("a", "copy", Action::File(file), |_| {});
         world.add("a", name, act(script), |task| {
             task.params.insert("key".into(), Param::Secret(SecretText::of("key")));
@@ -300,6 +310,7 @@ async fn files_are_written_whole_with_their_attributes() {
             group: None,
             follow: false,
             secret: false,
+            validate: None,
         })
     };
     let text = |text: &str| FileState::Content(Content::Is(Param::Value(text.into())));
@@ -345,6 +356,7 @@ async fn what_is_in_the_way_is_refused_and_kept() {
         group: None,
         follow: false,
         secret: false,
+        validate: None,
     };
     world.add("a", "thing", Action::File(file), |_| {});
     let ran = run(&world.seal()).await;

@@ -3,8 +3,8 @@
 use haflow_engine::lane::Lane;
 use haflow_engine::{Events, Hosts, Interrupt, OpenLane, Settings, Stage, Unreachable, execute, plan};
 use haflow_model::{
-    Act, Action, Assumed, Decision, Draft, Ensure, Event, Graph, Host, NodeId, Outcome, Param, Place, Policy, Probe, Read,
-    Record, RunCounts, Secrets, Task, Value,
+    Act, Action, Assumed, Decision, Draft, Ensure, Event, Graph, Host, NodeId, Outcome, Param, Place, Policy, Probe,
+    Read, Record, RunCounts, Secrets, Task, Value,
 };
 use serde_json::json;
 use std::collections::BTreeMap;

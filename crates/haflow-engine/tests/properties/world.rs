@@ -302,6 +302,7 @@ fn content(path: &std::path::Path) -> Action {
         mode: None,
         secret: false,
         follow: false,
+        validate: None,
     })
 }
 

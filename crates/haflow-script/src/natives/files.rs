@@ -4,16 +4,16 @@ use crate::calls::call::Call;
 use crate::calls::jq;
 use crate::calls::options::Options;
 use crate::calls::register::Natives;
-use crate::calls::task_options::{COMMON, param};
+use crate::calls::task_options::{COMMON, param, script};
 use crate::calls::values::{HostHandle, shown, type_word};
 use crate::errors::problem::{Problem, Raise};
 use crate::natives::tasks::Head;
 use haflow_model::{Action, Content, Edit, File, FileState, OwnEdit, Param, SYSTEM_FOLDERS, Value};
 use rhai::Dynamic;
 
-const FILE: [&str; 14] = [
+const FILE: [&str; 15] = [
     "kind", "name", "params", "content", "edit", "own_edit", "folder", "link", "absent", "mode", "owner", "group",
-    "follow", "secret",
+    "follow", "secret", "validate",
 ];
 
 /// What says what shall be there: one of these at most.
@@ -49,7 +49,17 @@ fn file(call: &Call<'_>, [host, path, options]: [Dynamic; 3]) -> Result<Dynamic,
         return Err(Problem::new(format!("`{path}` belongs to the system and isn't removed")).into());
     }
     let (owner, group) = (options.account("owner")?, options.account("group")?);
-    let file = File { path, state, mode, owner, group, follow, secret };
+    let validate = match options.has("validate") {
+        true if !matches!(state, FileState::Content(_)) => {
+            return Err(Problem::new("only a file's content can be checked before it is written")
+                .option("validate")
+                .help("give it with `content`")
+                .into());
+        }
+        true => Some(script(&mut options, "validate")?.into_boxed_str()),
+        false => None,
+    };
+    let file = File { path, state, mode, owner, group, follow, secret, validate };
     if file.state == FileState::Absent && (file.mode.is_some() || file.owner.is_some() || file.group.is_some()) {
         return Err(Problem::new("what shall be absent can't have a mode or an owner").option("absent").into());
     }

@@ -36,7 +36,7 @@ impl<'a> NewFile<'a> {
             Known::Plain(_) => false,
             Known::Secret(secret) => is_short(secret.expose()),
         };
-        let new = is_whole && seen.kind == Kind::Absent && !file.follow;
+        let new = is_whole && seen.kind == Kind::Absent && !file.follow && file.validate.is_none();
         (new && is_plain && fits).then_some(Self { file, content })
     }
 

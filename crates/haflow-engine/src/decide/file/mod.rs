@@ -42,6 +42,9 @@ pub(crate) static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
 /// Turns a content that comes as `printf %b` reads it into bytes. The dot keeps line breaks at the end.
 const BYTES: &str = "wanted=$(printf '%b.' \"$wanted\"); wanted=${wanted%.}\n";
 
+/// Writes the content.
+const WRITE: &str = "file_write\n";
+
 /// What the guard prints.
 pub(crate) const MOVED: &[u8] = b"moved\n";
 
@@ -151,8 +154,12 @@ impl Wanted<'_> {
         if let Some(Whole { content, same }) = self.wanted_content(seen)?
             && (anew || !same)
         {
-            let (form, wanted) = printable(&content);
+            let (mut form, wanted) = printable(&content);
             variables.0.push(("wanted".into(), wanted));
+            if let Some(script) = &self.file.validate {
+                variables.0.push(("validate".into(), script.to_string()));
+                form = form.replace(WRITE, &format!("file_refuse_invalid\n{WRITE}"));
+            }
             return Ok((form, variables));
         }
         let (_, target) = self.kind();
@@ -439,7 +446,7 @@ fn refused(message: String) -> Failure {
 /// comes in octal digits.
 fn printable(content: &[u8]) -> (String, String) {
     if let Ok(text) = std::str::from_utf8(content) {
-        return ("file_write\n".into(), text.to_owned());
+        return (WRITE.into(), text.to_owned());
     }
     let mut text = String::with_capacity(content.len() * 2);
     for chunk in content.utf8_chunks() {
@@ -448,7 +455,7 @@ fn printable(content: &[u8]) -> (String, String) {
             let _ = write!(text, "\\0{byte:03o}");
         }
     }
-    (format!("{BYTES}file_write\n"), text)
+    (format!("{BYTES}{WRITE}"), text)
 }
 
 /// An edit would show what others who may write there can't read.

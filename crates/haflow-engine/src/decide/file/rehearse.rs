@@ -1,41 +1,42 @@
 //! What keeps files from becoming what is wanted, of several files in one script.
 
-use super::Wanted;
 use super::seen::FileSeen;
+use super::{WRITE, Wanted, printable};
 use crate::decide::known::Variables;
 use crate::lane::Output;
+use std::fmt::Write as _;
 
 /// What stands between what is said of two files.
 const NEXT: &str = "next file";
-
-impl Wanted<'_> {
-    /// The variables of its rehearsal, and what makes bytes of its content.
-    fn rehearsed(&self, seen: &FileSeen) -> [(&'static str, String); 7] {
-        let (kind, _) = self.kind();
-        // What can't be made of it was told by its look.
-        let content = self.new_content(seen).ok().flatten();
-        [
-            ("path", self.file.path.clone()),
-            ("kind", kind.into()),
-            ("follow", if self.file.follow { "yes" } else { "no" }.into()),
-            ("owner", self.file.owner.clone().unwrap_or_default()),
-            ("group", self.file.group.clone().unwrap_or_default()),
-            ("bytes", content.as_ref().map(|content| content.len().to_string()).unwrap_or_default()),
-            ("validate", String::new()),
-        ]
-    }
-}
 
 /// The script that rehearses the files, and its variables.
 pub(crate) fn together<'a>(files: impl IntoIterator<Item = (Wanted<'a>, &'a FileSeen)>) -> (String, Variables) {
     let mut text = "file_accounts= file_room_of=\n".to_owned();
     let mut variables = Vec::new();
     for (n, (wanted, seen)) in (1..).zip(files) {
-        for (name, value) in wanted.rehearsed(seen) {
-            text += &format!("{name}=${name}_{n} ");
+        let file = wanted.file;
+        // What can't be made of it was told by its look.
+        let content = wanted.new_content(seen).ok().flatten();
+        let bytes = content.as_ref().map(|content| content.len().to_string()).unwrap_or_default();
+        let validate = file.validate.as_deref().filter(|_| content.is_some()).unwrap_or_default();
+        let (form, content) = match &content {
+            Some(content) if !validate.is_empty() => printable(content),
+            _ => (WRITE.to_owned(), String::new()),
+        };
+        for (name, value) in [
+            ("path", file.path.clone()),
+            ("kind", wanted.kind().0.into()),
+            ("follow", if file.follow { "yes" } else { "no" }.into()),
+            ("owner", file.owner.clone().unwrap_or_default()),
+            ("group", file.group.clone().unwrap_or_default()),
+            ("bytes", bytes),
+            ("validate", validate.into()),
+            ("wanted", content),
+        ] {
+            let _ = write!(text, "{name}=${name}_{n} ");
             variables.push((format!("{name}_{n}"), value));
         }
-        text += &format!("\nfile_rehearse; echo '{NEXT}'\n");
+        let _ = writeln!(text, "\n{}", form.replace(WRITE, &format!("file_rehearse; echo '{NEXT}'")));
     }
     (text, Variables(variables))
 }

@@ -50,6 +50,22 @@ file_barred() {
     file_fails "$(id -un 2>/dev/null) may not write in $2" 'leave out `user`, or give that user the right to write there'
   fi
 }
+# Says what only root may do, and whoever runs this isn't.
+file_only_root() {
+  [ ! -O / ] || return 0
+  file_me=$(id -un) file_mine=" $(id -Gn) $(id -G) "
+  case $owner in
+    '' | "$file_me" | "$(id -u)") ;;
+    *) file_fails "only root gives a file away, and this runs as $file_me" 'leave out `user`, or `owner`' ;;
+  esac
+  case $group in
+    '') ;;
+    *) case $file_mine in
+      *" $group "*) ;;
+      *) file_fails "$file_me isn't in the group $group, so it can't give a file to it" 'leave out `user`, or `group`' ;;
+    esac ;;
+  esac
+}
 # In the folder that something is to be made in, or taken out of.
 file_in_folder() {
   file_see_room
@@ -67,32 +83,43 @@ file_in_folder() {
   case $file_flags in
     *a*) file_fails "in $PWD files can only be added to (append-only)" "\`chattr -a $PWD\` takes that off"; return ;;
   esac
-  [ -n "$bytes" ] || return 0
+  if [ "$kind" = absent ]; then return 0; fi
   if [ "${file_inodes:-1}" -eq 0 ]; then
     file_mounted "$PWD"
     file_fails "the file system of $PWD has no room for another file (its inodes are used up)" \
       "\`df -i $PWD\` shows it; take files away there"
     [ -z "$file_mount" ] || printf 'reads file:%s\n' "$file_mount"
-  elif [ -n "$file_free" ] && [ "$bytes" -gt "$file_free" ] && case $file_system in btrfs | zfs) [ "$file_free" -eq 0 ] ;; esac; then
+  elif [ -n "$file_free" ] && [ "${bytes:-0}" -gt "$file_free" ] && case $file_system in btrfs | zfs) [ "$file_free" -eq 0 ] ;; esac; then
     file_mounted "$PWD"
     file_fails "the file system of $PWD has $file_free bytes free, and $path needs $bytes" \
       "make room there: \`df -h $PWD\` shows which disk it is"
     [ -z "$file_mount" ] || printf 'reads file:%s\n' "$file_mount"
   elif [ -n "$file_free" ]; then
-    file_free=$((file_free - bytes))
+    file_free=$((file_free - ${bytes:-0}))
   fi
 }
 # What is at $pin_name in the working directory.
 file_there() {
   if [ -L "./$pin_name" ] || [ ! -e "./$pin_name" ]; then return 0; fi
-  if [ ! -w "./$pin_name" ] && { [ -O / ] || { [ -O "./$pin_name" ] && [ -z "$bytes" ]; }; }; then
+  if [ -z "$bytes" ] && [ "$kind" != absent ] && [ ! -O / ] && [ ! -O "./$pin_name" ]; then
+    file_fails "${PWD%/}/$pin_name belongs to $(stat -c %U -- "./$pin_name"), and $(id -un) may not change it" \
+      'leave out `user`'
+    return
+  fi
+  if [ -O / ] && [ ! -w "./$pin_name" ]; then
     if [ -w . ] || [ "$kind" = present ]; then file_barred "./$pin_name" "${PWD%/}/$pin_name"; fi
-    return 0
+    return
   fi
   file_flagged=$(lsattr -d -- "./$pin_name" 2>/dev/null) || file_flagged=
   case ${file_flagged%% *} in
     *a*) file_fails "$path can only be added to (append-only)" "\`chattr -a $path\` takes that off"; return ;;
   esac
+  if [ "$kind" = absent ] && [ -d "./$pin_name" ]; then
+    file_flagged=$(timeout 10 lsattr -aR -- "./$pin_name" 2>/dev/null | grep -m 1 '^[^ ]*[ia][^ ]* ') || file_flagged=
+    [ -z "$file_flagged" ] ||
+      file_fails "${PWD%/}/${file_flagged#* ./} is immutable or append-only" "\`chattr -R -i -a $path\` takes that off"
+    return
+  fi
   [ -n "$bytes" ] && [ -f "./$pin_name" ] || return 0
   if [ "$(pin_mounted "${PWD%/}/$pin_name")" = "${PWD%/}/$pin_name" ]; then
     file_fails "something is mounted at $path, so nothing can take its place" \
@@ -109,11 +136,14 @@ file_nowhere() {
   elif [ "$kind" = folder ]; then
     file_in_folder
   elif [ "$kind" != absent ]; then
+    # By its real path: there may be links on the way.
+    file_folder=${PWD%/}/$pin_part$pin_rest
     printf 'lacks folder:%s\nsays there is no folder %s\nhint declare it before this: folder(host, "%s")\n' \
-      "${path%/*}" "${path%/*}" "${path%/*}"
+      "$file_folder" "$file_folder" "$file_folder"
   fi
 }
 file_at() {
+  if [ "$kind" != absent ]; then file_only_root; fi
   case $kind in
     present) ;;
     folder) if [ ! -e "./$pin_name" ]; then file_in_folder; fi ;;
@@ -140,6 +170,16 @@ file_rehearse() {
   cd /
   [ -z "$validate" ] || file_validate
 }
+# Ends where the checker refuses the new content.
+file_refuse_invalid() {
+  file_said=$(file_validate)
+  case $file_said in
+    fails*)
+      file_said=${file_said%%"$pin_newline"*}
+      pin_refuse "${file_said#fails }" 'the file is as it was'
+      ;;
+  esac
+}
 # Runs the checker of the new content, on a copy in a folder of its own.
 file_validate() {
   for file_run in /run /dev/shm "${TMPDIR:-/tmp}"; do [ ! -w "$file_run" ] || break; done
@@ -150,7 +190,15 @@ file_validate() {
     trap 'exit 143' HUP INT TERM
     candidate=$file_private/${path##*/}
     printf '%s' "$wanted" > "$candidate" || exit 1
+    # Runs a command that finds the candidate at its real path, which nobody else sees.
+    in_place() {
+      [ -O / ] && command -v unshare >/dev/null && [ -d "${path%/*}" ] || return 0
+      cp -a -- "${path%/*}" "$file_private/.around" && cp -- "$candidate" "$file_private/.around/${path##*/}" || return
+      unshare -m sh -c 'mount --make-rprivate / && mount --bind "$1" "$2" || exit 0; shift 2; exec "$@"' \
+        sh "$file_private/.around" "${path%/*}" "$@"
+    }
     file_said=$( (eval "$validate") 2>&1 </dev/null) && exit
+    file_exit=$?
     file_words=
     while IFS= read -r file_line; do
       # It is the file that is meant.
@@ -164,8 +212,10 @@ file_validate() {
     done <<LINES
 $file_said
 LINES
-    file_words=${file_words%"$pin_newline"}
-    file_fails "the new content of $path is refused: ${file_words##*"$pin_newline"}"
-    printf '%s\n' "$file_words" | sed 's/^/shows /'
+    # Checkers say first what is wrong, and last that something is.
+    file_fails "the new content of $path is refused${file_words:+: }${file_words%%"$pin_newline"*}"
+    # What else a checker reads isn't known; one that isn't there comes with a package.
+    if [ "$file_exit" -eq 127 ]; then echo 'reads package'; else echo 'reads *'; fi
+    printf '%s' "$file_words" | sed 's/^/shows /'
   )
 }

@@ -10,6 +10,15 @@ use crate::step::Prepared;
 use haflow_model::{Decision, Thing, Things};
 use std::time::Duration;
 
+/// What a rehearsal can call: `fails WORDS [HINT]`, `lacks THING [WORDS [HINT]]`, `reads THING` (of the reason
+/// before it) and `brings THING…`. On one line, so that the shell counts the script's own lines.
+const WORDS: &str = concat!(
+    r#"fails() { printf 'fails %s\n' "$1"; [ -z "${2-}" ] || printf 'hint %s\n' "$2"; }; "#,
+    r#"lacks() { printf 'lacks %s\n' "$1"; [ -z "${2-}" ] || printf 'says %s\n' "$2"; "#,
+    r#"[ -z "${3-}" ] || printf 'hint %s\n' "$3"; }; "#,
+    r#"reads() { printf 'reads %s\n' "$@"; }; brings() { printf 'brings %s\n' "$@"; }; "#,
+);
+
 /// How long a rehearsal may take, if the task's own timeout isn't less.
 pub(super) const MOST: Duration = Duration::from_mins(1);
 
@@ -31,7 +40,11 @@ pub(crate) fn is_rehearsed(task: &Ready<'_>, seen: &Seen) -> bool {
 /// The rehearsal that a task was declared with.
 pub(super) fn own<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
     let rehearsal = task.task.action.rehearsal()?;
-    Some(Prepared { text: rehearsal.script.as_str().into(), variables: task.variables(), process: Process::Own })
+    Some(Prepared {
+        text: format!("{WORDS}{}", rehearsal.script).into(),
+        variables: task.variables(),
+        process: Process::Own,
+    })
 }
 
 /// The rehearsal of files.

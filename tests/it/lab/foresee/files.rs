@@ -182,7 +182,7 @@ pub(super) const WAYS: &[Way] = &[
     Way {
         name: "a file that is larger than the disk",
         made_by: "mkdir /srv/small; mount -t tmpfs -o size=64k tmpfs /srv/small",
-        tasks: r#"let big = ""; for _ in 0..9000 { big += "0123456789"; } file(n, "/srv/small/x", #{ content: big });"#,
+        tasks: r#"let big = ""; for i in 0..9000 { big += "0123456789"; } file(n, "/srv/small/x", #{ content: big });"#,
         sees: Why("bytes free"),
         undone_by: "umount /srv/small; rmdir /srv/small",
     },

@@ -6,6 +6,7 @@
 //! `HAFLOW_FORESEE=immutable,masked` those with one of these words in their name.
 
 mod files;
+mod services;
 
 use crate::common::events::Told;
 use crate::common::world::World;
@@ -42,7 +43,7 @@ const SAMPLE: usize = 30;
 const FORESEEN: usize = 95;
 
 fn ways() -> Vec<&'static Way> {
-    [files::WAYS].into_iter().flatten().collect()
+    [files::WAYS, services::WAYS].into_iter().flatten().collect()
 }
 
 #[test]
@@ -78,11 +79,16 @@ fn a_plan_says_what_would_fail() {
 
 /// Makes it, plans it, runs it, and puts it right.
 fn go(world: &World, way: &Way) -> Result<(), String> {
-    world.sh("h", way.made_by);
+    let sh = |script| {
+        let done = world.ssh("h", script);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        if done.status.success() { Ok(()) } else { Err(format!("{script}: {said}")) }
+    };
+    sh(way.made_by)?;
     world.write("foresee.rhai", &format!("let n = host(\"h\");\n{}\n", way.tasks));
     let planned = world.told("plan", "foresee.rhai", &[]);
     let ran = world.told("run", "foresee.rhai", &["--yes"]);
-    world.sh("h", way.undone_by);
+    sh(way.undone_by)?;
     let failed: Vec<&str> = ran
         .of("task_finished")
         .filter(|event| event["outcome"] == "failed")

@@ -10,6 +10,8 @@ use haflow_model::{Failure, Thing, Things};
 pub(crate) struct Rehearsed {
     /// Why the apply would fail; none where nothing stands in its way.
     pub(crate) findings: Vec<Finding>,
+    /// Why it can't be told whether the apply would fail.
+    pub(crate) unsure: Option<String>,
     /// What will be there once the apply has ended well.
     pub(crate) brings: Vec<Thing>,
 }
@@ -27,7 +29,8 @@ pub(crate) struct Finding {
 
 /// Reads what a rehearsal printed, a line each. `lacks THING` and `fails WORDS` are reasons; behind a reason,
 /// `says WORDS` says it in other words, `hint WORDS` what to do, `shows WORDS` a line of what a program said,
-/// and `reads THING` what it was read from besides `reads`. `brings THING` is what the apply will bring.
+/// and `reads THING` what it was read from besides `reads`. `unsure WORDS` says why it can't be told
+/// whether it would fail, and `brings THING` what it will bring.
 /// Other lines are of no matter. Where there is no reason and it doesn't end with 0, its last words are it.
 pub(crate) fn rehearsed(output: &Output, reads: &Things) -> Rehearsed {
     let mut found = Rehearsed::default();
@@ -44,6 +47,7 @@ pub(crate) fn rehearsed(output: &Output, reads: &Things) -> Rehearsed {
             ("brings", _) => found.brings.extend(thing()),
             ("lacks", _) => found.findings.push(finding(thing().ok(), format!("there is no {rest}"))),
             ("fails", _) if !rest.is_empty() => found.findings.push(finding(None, rest.into())),
+            ("unsure", _) => found.unsure = Some(rest.into()),
             ("says", Some(last)) => last.failure.message = rest.into(),
             ("hint", Some(last)) => last.failure.hint = Some(rest.into()),
             ("shows", Some(last)) => {

@@ -176,8 +176,14 @@ fn foreseen(upstream: &Upstream<'_>, id: NodeId, task: &Task, rehearsed: &Rehear
             None => drop(left.get_or_insert(failure)),
         }
     }
+    if let Some(why) = &rehearsed.unsure {
+        assumed.get_or_insert_with(|| Assumed { because: upstream.graph.task_id(id), why: why.clone() });
+    }
     match left {
-        Some(failure) if assumed.is_none() => (Decision::Failed { failure: Box::new(failure.clone()) }, None),
+        // What there will be is known, if not for certain.
+        Some(failure) if assumed.is_none() || upstream.expected(task).is_some() => {
+            (Decision::Failed { failure: Box::new(failure.clone()) }, assumed)
+        }
         _ => (decision, assumed),
     }
 }

@@ -76,6 +76,7 @@ impl<'g> Upstream<'g> {
         let on_host = self.hosts.entry(&task.host).or_default();
         if touches.everything() {
             on_host.everything = on_host.everything.max(Some(id));
+            on_host.brought.clear();
         }
         for thing in touches.named() {
             on_host.things.insert((thing.kind(), thing.name().unwrap_or_default()), (id, changes));

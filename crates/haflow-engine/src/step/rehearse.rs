@@ -10,12 +10,13 @@ use crate::step::Prepared;
 use haflow_model::{Decision, Thing, Things};
 use std::time::Duration;
 
-/// What a rehearsal can call: `fails WORDS [HINT]`, `lacks THING [WORDS [HINT]]`, `reads THING` (of the reason
-/// before it) and `brings THING…`. On one line, so that the shell counts the script's own lines.
+/// What a rehearsal can call: `fails WORDS [HINT]`, `lacks THING [WORDS [HINT]]`, `reads THING…` (of the reason
+/// before it), `unsure WORDS` and `brings THING…`. On one line, so that the shell counts the script's own lines.
 const WORDS: &str = concat!(
     r#"fails() { printf 'fails %s\n' "$1"; [ -z "${2-}" ] || printf 'hint %s\n' "$2"; }; "#,
     r#"lacks() { printf 'lacks %s\n' "$1"; [ -z "${2-}" ] || printf 'says %s\n' "$2"; "#,
     r#"[ -z "${3-}" ] || printf 'hint %s\n' "$3"; }; "#,
+    r#"unsure() { printf 'unsure %s\n' "$1"; }; "#,
     r#"reads() { printf 'reads %s\n' "$@"; }; brings() { printf 'brings %s\n' "$@"; }; "#,
 );
 

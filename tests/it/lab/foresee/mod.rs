@@ -8,6 +8,7 @@
 mod files;
 mod packages;
 mod services;
+mod users;
 
 use crate::common::events::Told;
 use crate::common::world::World;
@@ -44,7 +45,7 @@ const SAMPLE: usize = 30;
 const FORESEEN: usize = 95;
 
 fn ways() -> Vec<&'static Way> {
-    [files::WAYS, packages::WAYS, services::WAYS].into_iter().flatten().collect()
+    [files::WAYS, packages::WAYS, services::WAYS, users::WAYS].into_iter().flatten().collect()
 }
 
 #[test]

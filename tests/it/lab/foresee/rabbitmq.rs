@@ -1,0 +1,126 @@
+//! Ways to fail of RabbitMQ: `r` is a broker that runs.
+
+use super::Sees::Why;
+use super::Way;
+
+pub(super) const WAYS: &[Way] = &[
+    Way {
+        name: "a policy of a virtual host that isn't there",
+        made_by: ":",
+        tasks: r#"rabbitmq::policy(n, "p", #{ vhost: "nosuch", pattern: ".*", definition: #{ "max-length": 1 } });"#,
+        sees: Why("there is no virtual host nosuch"),
+        undone_by: ":",
+    },
+    Way {
+        name: "a policy with a pattern that is none",
+        made_by: ":",
+        tasks: r#"rabbitmq::policy(n, "p", #{ pattern: "(", definition: #{ "max-length": 1 } });"#,
+        sees: Why("is no regular expression"),
+        undone_by: ":",
+    },
+    Way {
+        name: "a policy with a setting that isn't there",
+        made_by: ":",
+        tasks: r#"rabbitmq::policy(n, "p", #{ pattern: ".*", definition: #{ "nosuch-setting": 1 } });"#,
+        sees: Why("there is no setting nosuch-setting of a policy"),
+        undone_by: ":",
+    },
+    Way {
+        name: "a policy with a value that can't be",
+        made_by: ":",
+        tasks: r#"rabbitmq::policy(n, "p", #{ pattern: ".*", definition: #{ "max-length": "many" } });"#,
+        sees: Why("max"),
+        undone_by: ":",
+    },
+    Way {
+        name: "an operator policy with a user policy's setting",
+        made_by: ":",
+        tasks: r#"rabbitmq::operator_policy(n, "p", #{ pattern: ".*", definition: #{ "alternate-exchange": "x" } });"#,
+        sees: Why("there is no setting alternate-exchange of a policy"),
+        undone_by: ":",
+    },
+    Way {
+        name: "permissions of a user of the brokers who isn't there",
+        made_by: ":",
+        tasks: r#"rabbitmq::permissions(n, "nosuch");"#,
+        sees: Why("there is no user nosuch of the brokers"),
+        undone_by: ":",
+    },
+    Way {
+        name: "permissions in a virtual host that isn't there",
+        made_by: ":",
+        tasks: r#"rabbitmq::permissions(n, "guest", #{ vhost: "nosuch" });"#,
+        sees: Why("there is no virtual host nosuch"),
+        undone_by: ":",
+    },
+    Way {
+        name: "permissions by a pattern that is none",
+        made_by: ":",
+        tasks: r#"rabbitmq::permissions(n, "guest", #{ write: "[" });"#,
+        sees: Why("is no regular expression"),
+        undone_by: ":",
+    },
+    Way {
+        name: "limits of a virtual host that isn't there",
+        made_by: ":",
+        tasks: r#"rabbitmq::vhost_limits(n, "nosuch", #{ "max-connections": 1 });"#,
+        sees: Why("there is no virtual host nosuch"),
+        undone_by: ":",
+    },
+    Way {
+        name: "limits of a user of the brokers who isn't there",
+        made_by: ":",
+        tasks: r#"rabbitmq::user_limits(n, "nosuch", #{ "max-connections": 1 });"#,
+        sees: Why("there is no user nosuch of the brokers"),
+        undone_by: ":",
+    },
+    Way {
+        name: "a plugin that isn't there",
+        made_by: ":",
+        tasks: r#"rabbitmq::plugin(n, "rabbitmq_nosuch");"#,
+        sees: Why("this RabbitMQ has no plugin rabbitmq_nosuch"),
+        undone_by: ":",
+    },
+    Way {
+        name: "a plugin where /etc/rabbitmq is immutable",
+        made_by: "chattr +i /etc/rabbitmq",
+        tasks: r#"rabbitmq::plugin(n, "rabbitmq_top");"#,
+        sees: Why("can't be written"),
+        undone_by: "chattr -i /etc/rabbitmq",
+    },
+    Way {
+        name: "a setting of the broker that isn't there",
+        made_by: ":",
+        tasks: r#"rabbitmq::config(n, #{ nosuch_setting: 1 });"#,
+        sees: Why("nosuch_setting"),
+        undone_by: ":",
+    },
+    Way {
+        name: "a setting of the broker with a value that can't be",
+        made_by: ":",
+        tasks: r#"rabbitmq::config(n, #{ "vm_memory_high_watermark.relative": "much" });"#,
+        sees: Why("much"),
+        undone_by: ":",
+    },
+    Way {
+        name: "a node joins a seed that can't be resolved",
+        made_by: "cp /etc/hosts /srv/hosts; sed -i '/seed/d' /etc/hosts",
+        tasks: r#"rabbitmq::join(n, host("seed"));"#,
+        sees: Why("seed can't be resolved here"),
+        undone_by: "cp /srv/hosts /etc/hosts",
+    },
+    Way {
+        name: "a node joins a seed without a broker",
+        made_by: ":",
+        tasks: r#"rabbitmq::join(n, host("seed"));"#,
+        sees: Why("rabbit@seed doesn't answer this node"),
+        undone_by: ":",
+    },
+    Way {
+        name: "a virtual host on a broker that was stopped",
+        made_by: "systemctl stop rabbitmq-server",
+        tasks: r#"rabbitmq::vhost(n, "shop");"#,
+        sees: Why("the broker doesn't answer"),
+        undone_by: "systemctl start rabbitmq-server",
+    },
+];

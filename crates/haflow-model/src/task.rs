@@ -157,8 +157,8 @@ pub struct File {
     /// Whether its content, the old one too, is a secret.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret: bool,
-    /// POSIX shell that checks a new content before it is written: the file `$candidate` has it, in a folder of
-    /// its own. Where it doesn't end with 0, nothing is written.
+    /// POSIX shell that checks a new content before it is written: the file `$candidate` has it, in a folder
+    /// of its own. Where it doesn't end with 0, nothing is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validate: Option<Box<str>>,
 }

@@ -146,6 +146,9 @@ fn go_through(world: &World, state: &'static State, wrong: &mut String) -> Row {
     }
     for miss in &row.otherwise {
         println!("          otherwise {}\n    {}", miss.task, miss.whole);
+        if miss.said == "failed" {
+            tell(&format!("FALSE ALARM {}\n    {}", miss.task, miss.whole));
+        }
     }
     let sees = |event: &Value| event["decision"] != "up_to_date" && event["decision"] != "skipped";
     if *kind != Kind::Converged && !plan.of("task_planned").any(sees) {

@@ -68,7 +68,7 @@ pub(crate) fn rehearsed(output: &Output, reads: &Things) -> Rehearsed {
             let words = [&failure.stderr, &failure.stdout];
             let last = words.into_iter().find_map(|words| words.lines().rev().find(|line| !line.trim().is_empty()));
             if let Some(last) = last {
-                failure.message = last.trim().trim_start_matches("haflow: ").to_owned();
+                last.trim().trim_start_matches("haflow: ").clone_into(&mut failure.message);
             }
         }
         found.findings.push(Finding { lacks: None, reads: reads.clone(), failure });

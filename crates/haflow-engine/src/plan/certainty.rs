@@ -67,18 +67,17 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
                 let why = format!("it depends on `{}`, which would fail", graph.task_id(bar));
                 (Decision::Skipped { why }, upstream.doubt(bar))
             }
-            (None, _) => match upstream.skipped_source(*id) {
-                Some(source) => {
+            (None, _) => {
+                if let Some(source) = upstream.skipped_source(*id) {
                     let why = format!("it uses the output of `{}`, which would be skipped", graph.task_id(source));
                     (Decision::Skipped { why }, upstream.doubt(source))
-                }
-                None => {
+                } else {
                     let rehearsed = std::mem::take(&mut look.rehearsed);
                     let settled = foreseen(&upstream, *id, task, &rehearsed, decided(&upstream, *id, task, look));
                     brings = rehearsed.brings;
                     triggered(&upstream, *id, settled)
                 }
-            },
+            }
         };
         let assumed = assumed.or_else(|| gate.map(doubt)).filter(|_| !matches!(decision, Decision::Unknown { .. }));
         if assumed.is_none() && task.action.waits().is_some() && matches!(decision, Decision::Act { .. }) {

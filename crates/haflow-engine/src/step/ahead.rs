@@ -46,7 +46,7 @@ enum Errand<'g> {
     /// How its thing is.
     Look(NodeId),
     /// Why its apply would fail, after that was seen of it.
-    Rehearse(NodeId, Ready<'g>, Seen),
+    Rehearse(NodeId, Box<(Ready<'g>, Seen)>),
 }
 
 /// Tasks to be looked at, or rehearsed, in one round trip.
@@ -69,7 +69,7 @@ impl<'g> Ahead<'g> {
 
     /// The same with the rehearsal of a task, of which that was seen.
     pub(crate) fn rehearse(&mut self, id: NodeId, task: Ready<'g>, seen: Seen) {
-        self.push(id, Errand::Rehearse(id, task, seen));
+        self.push(id, Errand::Rehearse(id, Box::new((task, seen))));
     }
 
     fn push(&mut self, id: NodeId, errand: Errand<'g>) {
@@ -95,7 +95,7 @@ impl<'g> Ahead<'g> {
             {
                 let (id, task, seen) = match errand {
                     Errand::Look(id) => (id, prepare(id), None),
-                    Errand::Rehearse(id, task, seen) => (id, Some(task), Some(seen)),
+                    Errand::Rehearse(id, told) => (id, Some(told.0), Some(told.1)),
                 };
                 if let Some(task) = task {
                     ids.push(id);

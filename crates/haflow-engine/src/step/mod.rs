@@ -5,6 +5,7 @@ pub(crate) mod connect;
 pub mod facts;
 pub(crate) mod gatekeeper;
 pub(crate) mod killed;
+mod prepared;
 pub(crate) mod rehearse;
 pub(crate) mod trouble;
 
@@ -13,7 +14,7 @@ use crate::decide::failure::failed;
 use crate::decide::file;
 use crate::decide::file::chain::{self, Came, NewFile};
 use crate::decide::in_words::differing;
-use crate::decide::known::{Known, Variables};
+use crate::decide::known::Known;
 use crate::decide::ready::Ready;
 use crate::decide::rehearsed::Rehearsed;
 use crate::decide::seen::{self, Seen};
@@ -21,25 +22,12 @@ use crate::filters::{Filters, Running};
 use crate::hosts::kept::PickedUp;
 use crate::hosts::lent::Lent;
 use crate::lane::{Output, Process, Script, Stopped};
+use crate::step::prepared::Prepared;
 use crate::step::trouble::Trouble;
 use haflow_model::{Action, Decision, Failure, Value};
-use std::borrow::Cow;
 use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
-
-/// A script with its own variables.
-struct Prepared<'a> {
-    text: Cow<'a, str>,
-    variables: Variables,
-    process: Process<'a>,
-}
-
-impl Prepared<'_> {
-    fn script(&self) -> Script<'_> {
-        Script { text: &self.text, variables: &self.variables.0, process: self.process }
-    }
-}
 
 /// The read-only script of a task; an act has none.
 fn probe<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {

@@ -6,12 +6,12 @@ use crate::decide::rehearsed::{Rehearsed, rehearsed};
 use crate::decide::seen::Seen;
 use crate::decide::{decide, file};
 use crate::lane::{Output, Process};
-use crate::step::Prepared;
+use crate::step::prepared::Prepared;
 use haflow_model::{Decision, Thing, Things};
 use std::time::Duration;
 
-/// What a rehearsal can call: `fails WORDS [HINT]`, `lacks THING [WORDS [HINT]]`, `reads THING…` (of the reason
-/// before it), `unsure WORDS` and `brings THING…`. On one line, so that the shell counts the script's own lines.
+/// What a rehearsal can call: `fails WORDS [HINT]`, `lacks THING [WORDS [HINT]]`, `reads THING…` (of the
+/// reason before it), `unsure WORDS`, `brings THING…`. On one line, so that the shell counts the script's.
 const WORDS: &str = concat!(
     r#"fails() { printf 'fails %s\n' "$1"; [ -z "${2-}" ] || printf 'hint %s\n' "$2"; }; "#,
     r#"lacks() { printf 'lacks %s\n' "$1"; [ -z "${2-}" ] || printf 'says %s\n' "$2"; "#,

@@ -45,8 +45,8 @@ async fn what_would_fail_is_planned_failed_and_what_depends_on_it_skipped() {
     let fails = rehearsed(ensure("echo off", json!("on"), "true"), "echo 'no power' >&2; exit 1", Things::default());
     world.add("a", "fails", fails, |_| {});
     world.ensure("a", "later", "x");
-    let would = rehearsed(act("true"), "echo fails the act would fail", Things::default());
-    world.add("b", "acts", would, |_| {});
+    let acts = rehearsed(act("true"), "echo fails the act would fail", Things::default());
+    world.add("b", "acts", acts, |_| {});
     let planned = decisions(&world.seal()).await;
     let failed = |name: &str| match &planned[name] {
         Decision::Failed { failure } => failure.message.clone(),
@@ -87,13 +87,13 @@ async fn a_task_before_it_may_mend_it() {
         world.add("a", "second", lacks, scope(&[], &[]));
         let planned = planned(&world.seal()).await;
         let (decision, assumed) = &planned["second"];
-        let word = match (decision, assumed) {
+        let told = match (decision, assumed) {
             (Decision::Failed { .. }, None) => "failed",
             (Decision::Change { .. }, None) => "change",
             (Decision::Change { .. }, Some(assumed)) if assumed.why.contains("there is no user:bob") => "assumed",
             other => panic!("{other:?}"),
         };
-        assert_eq!(word, expected, "{touches:?} {brings:?}");
+        assert_eq!(told, expected, "{touches:?} {brings:?}");
     }
 }
 

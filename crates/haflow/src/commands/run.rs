@@ -29,17 +29,24 @@ pub(super) struct Run {
     /// Start nothing new after the first failure
     #[arg(long)]
     fail_fast: bool,
+    #[command(flatten)]
+    foreseen: Foreseen,
+    #[command(flatten)]
+    others: Others,
+    /// Answer yes where the playbook declares a task destructive
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What a run does where it knows before its first change that a task will fail.
+#[derive(Debug, Args)]
+struct Foreseen {
     /// Change nothing where it is known before the first change that a task will fail
     #[arg(long)]
     all_or_nothing: bool,
     /// Begin tasks that destroy something although it is known that another one will fail
     #[arg(long)]
     destroy_anyway: bool,
-    #[command(flatten)]
-    others: Others,
-    /// Answer yes where the playbook declares a task destructive
-    #[arg(long)]
-    yes: bool,
 }
 
 impl Run {
@@ -65,8 +72,8 @@ impl Run {
             playbook: session.playbook.clone(),
             parallel: self.parallel.into(),
             fail_fast: self.fail_fast,
-            all_or_nothing: self.all_or_nothing,
-            destroy_anyway: self.destroy_anyway,
+            all_or_nothing: self.foreseen.all_or_nothing,
+            destroy_anyway: self.foreseen.destroy_anyway,
             plan: None,
             past: None,
             connecting: session.connecting.get(),

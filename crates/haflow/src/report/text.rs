@@ -52,7 +52,7 @@ fn visible(text: &str, tab: &str) -> String {
 }
 
 /// Control characters, and those that change the direction of what follows or can't be seen: Unicode's
-/// `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt), marks of annotations, and an empty braille cell.
+/// `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt), marks of annotations, an empty braille cell.
 pub(crate) fn harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}')

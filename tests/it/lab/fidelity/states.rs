@@ -226,8 +226,56 @@ pub(crate) static STATES: &[State] = &[
             "rmdir /etc/site.conf; printf 'workers 2\\nlevel info\\n' > /etc/site.conf; systemctl restart site",
         )],
     ),
+    broken(
+        SITE,
+        "a package that no list has",
+        &[On(
+            "rabbit1",
+            "apt-get -qy purge tree; printf 'Package: tree\\nPin: release *\\nPin-Priority: -1\\n' > /etc/apt/preferences.d/none; apt-get -q update",
+        )],
+        &[On("rabbit1", "rm /etc/apt/preferences.d/none; apt-get -qy install tree")],
+    ),
+    broken(
+        SITE,
+        "/etc is read-only",
+        &[On("rabbit2", "echo 'workers 9' >> /etc/site.conf; mount --bind /etc /etc; mount -o remount,bind,ro /etc")],
+        &[On("rabbit2", "umount -l /etc; printf 'workers 2\\nlevel info\\n' > /etc/site.conf; systemctl restart site")],
+    ),
+    broken(
+        SITE,
+        "no room",
+        &[On(
+            "rabbit3",
+            "mount -t tmpfs -o size=16k,mode=0750,uid=deploy,gid=2100 tmpfs /srv/site; head -c 20000 /dev/zero > /srv/site/all || :",
+        )],
+        &[On("rabbit3", "umount /srv/site")],
+    ),
+    broken(
+        SITE,
+        "a group's number is another's",
+        &[On("rabbit1", "groupdel deployers; groupadd -g 2100 squatters")],
+        &[On("rabbit1", "groupdel squatters; groupadd -g 2100 deployers; usermod -aG deployers deploy")],
+    ),
+    broken(
+        SITE,
+        "a content that its checker refuses",
+        &[On("rabbit3", "touch /etc/site.closed; echo 'workers 9' >> /etc/site.conf")],
+        &[On(
+            "rabbit3",
+            "rm /etc/site.closed; printf 'workers 2\\nlevel info\\n' > /etc/site.conf; systemctl restart site",
+        )],
+    ),
     state(RABBIT_HA, "bare", Bare, &[]),
     state(RABBIT_HA, "converged", Converged, &[]),
+    broken(
+        RABBIT_HA,
+        "a masked unit",
+        &[On("rabbit2", "systemctl stop rabbitmq-server; systemctl mask rabbitmq-server")],
+        &[On(
+            "rabbit2",
+            "systemctl unmask rabbitmq-server; systemctl start rabbitmq-server; rabbitmqctl await_startup",
+        )],
+    ),
     state(
         RABBIT_HA,
         "installed, not clustered",

@@ -1,5 +1,5 @@
-//! What a plan foresees of failures: a catalogue of ways to fail over all of stdlib, each on a real host. Each
-//! is made, planned and run: the plan says that the task would fail, and why, and the run fails.
+//! What a plan foresees of failures: a catalogue of ways to fail over all of stdlib. Each is made on a real
+//! host, planned and run: the plan says that the task would fail, and why, and the run fails.
 //!
 //! [`Sees::Not`] are those that can't be seen, each with the reason: they fail in the run, and the plan isn't
 //! certain that they would not. A test run takes a sample; `HAFLOW_TEST_ALL=1` takes all, and

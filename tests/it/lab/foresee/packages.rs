@@ -182,7 +182,7 @@ pub(super) const WAYS: &[Way] = &[
     Way {
         name: "the lists can't be updated",
         made_by: "cp /etc/apt/sources.list /srv/kept; echo 'deb http://127.0.0.1:9/debian stable main' >>/etc/apt/sources.list",
-        tasks: r#"update_index(n, #{ age: 0 });"#,
+        tasks: "update_index(n, #{ age: 0 });",
         sees: Why("127.0.0.1"),
         undone_by: "mv /srv/kept /etc/apt/sources.list; apt-get -q update >/dev/null",
     },

@@ -91,7 +91,7 @@ pub(super) const WAYS: &[Way] = &[
     Way {
         name: "a setting of the broker that isn't there",
         made_by: ":",
-        tasks: r#"rabbitmq::config(n, #{ nosuch_setting: 1 });"#,
+        tasks: "rabbitmq::config(n, #{ nosuch_setting: 1 });",
         sees: Why("nosuch_setting"),
         undone_by: ":",
     },

@@ -1,4 +1,4 @@
-//! Ways to fail of RabbitMQ: `r` is a broker that runs.
+//! Ways to fail of a broker, which runs on the host.
 
 use super::Sees::Why;
 use super::Way;

@@ -45,7 +45,7 @@ pub use request::{
     DeclareError, Declared, FactFailure, FactQuery, FactsRead, GroupNeed, Note, NoteKind, ParamDecl, ParamType,
     ReadFacts, RecordedFacts, Request, SecretNeed, Unreached,
 };
-pub use stdlib::{Called, Module, Part, stdlib};
+pub use stdlib::{Called, Module, Part, is_in_stdlib, stdlib};
 
 use declaration::guess::{self, Guess, Guessed};
 use declaration::{Declaration, Message};

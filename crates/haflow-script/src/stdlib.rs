@@ -1,5 +1,7 @@
 //! The modules that are embedded in the program: which files each is made of, and how it is called.
 
+use haflow_model::Place;
+
 /// A module that is embedded in the program.
 #[derive(Debug, Clone, Copy)]
 pub struct Module {
@@ -33,6 +35,11 @@ pub struct Part {
 
 /// The folder that the embedded modules are said to be in.
 pub(crate) const STDLIB_FOLDER: &str = "stdlib/";
+
+/// Whether a place is in one of the embedded modules.
+pub fn is_in_stdlib(place: &Place) -> bool {
+    place.file.starts_with(STDLIB_FOLDER)
+}
 
 macro_rules! module {
     ($name:literal, $called:ident, [$($part:literal),+]) => {

@@ -3,8 +3,9 @@ use crate::exit::Exit;
 use crate::report::{clean, count, say};
 use crate::session::{Playbook, Where};
 use clap::Args;
-use haflow_script::{NoteKind, ParamDecl};
-use std::collections::BTreeSet;
+use haflow_model::{Action, Graph, Place};
+use haflow_script::{NoteKind, ParamDecl, is_in_stdlib};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Check a playbook without reaching a host, and list its params and groups.
@@ -51,6 +52,13 @@ impl Check {
                 let _ = writeln!(text, "  {}", secret.name);
             }
         }
+        let not_rehearsed = not_rehearsed(&declared.graph);
+        if !not_rehearsed.is_empty() {
+            text.push_str("\nWithout `rehearse`, so that no plan says whether they would fail:\n");
+            for (kind, place) in not_rehearsed {
+                let _ = writeln!(text, "  {kind}  {place}");
+            }
+        }
         if !declared.notes.is_empty() {
             text.push('\n');
         }
@@ -61,6 +69,20 @@ impl Check {
         say(&clean(&text));
         Ok(Exit::Done)
     }
+}
+
+/// The kinds of tasks of the playbook's own, and of its modules, whose applies aren't rehearsed: where each is
+/// declared first.
+fn not_rehearsed(graph: &Graph) -> BTreeMap<&str, &Place> {
+    let mut found = BTreeMap::new();
+    for (_, task) in graph.tasks() {
+        let place = task.declared_in.as_ref().unwrap_or(&task.place);
+        let applies = matches!(task.action, Action::Ensure(_) | Action::Act(_));
+        if applies && task.action.rehearsal().is_none() && !is_in_stdlib(place) {
+            found.entry(&*task.kind).or_insert(place);
+        }
+    }
+    found
 }
 
 fn param_lines(param: &ParamDecl) -> String {

@@ -5,7 +5,7 @@ use super::page::{Page, Tone};
 use super::state::{PlannedTask, State, Wrong};
 use super::story::{Story, reasons, title};
 use super::text::{clean, count, cut, cut_middle, local, local_names, pad, span, width, wrap};
-use haflow_model::{Assumed, Decision, HostName, PlanCounts};
+use haflow_model::{Assumed, Decision, HostName, PlanCounts, TaskRef};
 use std::collections::{BTreeSet, HashMap};
 
 /// Everything that is said when a plan is made: the numbers first, then each host, then what takes longest.
@@ -235,7 +235,7 @@ fn one(story: &Story, page: &mut Page, planned: &PlannedTask) {
             }
             (_, assumed) => {
                 if let Some(assumed) = assumed {
-                    because_of(page, assumed, host);
+                    because_of(page, assumed, task);
                 }
                 if let Some(reason) = reason {
                     page.lines(Tone::Plain, &local_names(reason, host));
@@ -259,10 +259,13 @@ fn one(story: &Story, page: &mut Page, planned: &PlannedTask) {
 }
 
 /// Why a decision isn't certain.
-fn because_of(page: &mut Page, assumed: &Assumed, host: &HostName) {
+fn because_of(page: &mut Page, assumed: &Assumed, task: &TaskRef) {
+    let host = &task.host;
     let because = local(&assumed.because, host);
     let why = local_names(&assumed.why, host);
     let text = match page.options.verbose {
+        // Its own doing is what isn't known.
+        _ if assumed.because == task.id => format!("assumed: {why}"),
         true if assumed.why.contains(&assumed.because) => format!("assumed: {why}"),
         true => format!("assumed because of `{because}`: {why}"),
         false => format!("assumed because of `{because}`"),

@@ -1,7 +1,7 @@
 //! What the events so far add up to.
 
 use super::text::{said, width};
-use haflow_model::{Assumed, Decision, Event, HostName, Outcome, PlanCounts, Record, RunCounts, TaskRef};
+use haflow_model::{Assumed, Decision, Event, Failure, HostName, Outcome, PlanCounts, Record, RunCounts, TaskRef};
 use std::collections::{HashMap, HashSet};
 
 /// The fold of all events: what is running, what was counted, what went wrong.
@@ -27,6 +27,8 @@ pub(super) struct State {
     pub(super) wrong: Vec<Wrong>,
     pub(super) planned: Vec<PlannedTask>,
     foreseen: PlanCounts,
+    /// What was said before the first change of tasks that would fail, by their ids.
+    foretold: HashMap<String, String>,
 }
 
 /// A task that was decided on.
@@ -89,6 +91,11 @@ impl State {
         self.foreseen.failed + self.foreseen.unreachable > 0
     }
 
+    /// Whether just that was said before the first change: it is said again at the end.
+    pub(super) fn was_foretold(&self, task: &TaskRef, failure: &Failure) -> bool {
+        self.foretold.get(&task.id).is_some_and(|message| *message == failure.message)
+    }
+
     /// Takes in one event.
     pub(super) fn take(&mut self, record: &Record) {
         let before = match record.event {
@@ -106,7 +113,10 @@ impl State {
                 }
             }
             Event::PlanStarted { hosts, tasks, .. } => self.begin(true, hosts, *tasks),
-            Event::HostConnected { .. } | Event::HostLost { .. } | Event::TaskWouldFail { .. } => {}
+            Event::HostConnected { .. } | Event::HostLost { .. } => {}
+            Event::TaskWouldFail { task, failure } => {
+                self.foretold.insert(task.id.clone(), failure.message.clone());
+            }
             Event::HostUnreachable { host, why, hint } => {
                 if self.unreachable.insert(host.clone()) {
                     self.wrong.push(Wrong::Host { host: host.clone(), why: why.clone(), hint: hint.clone() });

@@ -118,6 +118,9 @@ impl Story {
                 page.indented(self.margin(), |page| diff(page, &task.host, what));
                 page
             }
+            Outcome::Failed { failure: what } if state.was_foretold(task, what) => {
+                line("failed", Tone::Bad).with(&title, &format!("{took}, as was foreseen"))
+            }
             Outcome::Failed { failure: what } => {
                 let mut page = line("failed", Tone::Bad).with(&title, &took);
                 page.indented(self.margin(), |page| self.failure(page, what, &task.place));

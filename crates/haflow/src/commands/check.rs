@@ -71,8 +71,8 @@ impl Check {
     }
 }
 
-/// The kinds of tasks of the playbook's own, and of its modules, whose applies aren't rehearsed: where each is
-/// declared first.
+/// The kinds of tasks of the playbook's own, and of its modules, whose applies aren't rehearsed, and where
+/// each is declared first.
 fn not_rehearsed(graph: &Graph) -> BTreeMap<&str, &Place> {
     let mut found = BTreeMap::new();
     for (_, task) in graph.tasks() {

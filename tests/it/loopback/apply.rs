@@ -116,6 +116,18 @@ fn a_task_stops_where_things_have_moved_and_the_rest_goes_on() {
 }
 
 #[test]
+fn nothing_is_applied_where_something_will_fail_by_now() {
+    let Some(world) = World::new() else { return };
+    world.plan();
+    fs::write(world.path("there"), "in the way").expect("a file");
+    let applied = Told::from(world.apply(&[])).exits(1);
+    let foreseen: Vec<&Value> = applied.of("task_would_fail").collect();
+    assert!(!foreseen.is_empty(), "{:?}", applied.ran);
+    assert_eq!((applied.count("changed"), applied.count("ok")), (0, 0), "{:?}", applied.outcomes());
+    assert!(!world.path("here").exists(), "something was changed");
+}
+
+#[test]
 fn what_was_up_to_date_and_is_not_any_more_stops_too() {
     let Some(world) = World::new() else { return };
     world.plan();

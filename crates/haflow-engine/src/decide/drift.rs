@@ -47,6 +47,14 @@ pub(crate) fn check(
     if same { Ok(()) } else { stop(format!("drifted since the plan: {}", moved(was, now))) }
 }
 
+/// What would fail now, and wouldn't when the plan was made.
+pub(crate) fn into_failing(planned: &Planned, failure: Failure) -> Failure {
+    if planned.assumed.is_some() || matches!(planned.decision, Decision::Failed { .. } | Decision::Unknown { .. }) {
+        return failure;
+    }
+    Failure { message: format!("drifted since the plan: {}", failure.message), drifted: true, ..failure }
+}
+
 fn stop(message: String) -> Result<(), Box<Failure>> {
     let hint = Some("nothing was done about it; look at it, then plan again".into());
     Err(Box::new(Failure { message, hint, drifted: true, ..Failure::default() }))

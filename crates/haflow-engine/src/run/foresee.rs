@@ -1,28 +1,50 @@
 //! What a run knows before its first change: how everything is, and what would fail.
 
+use crate::decide::drift;
 use crate::decide::seen::Seen;
 use crate::plan::look::{Given, Look, Showed, look_all};
 use crate::plan::settle;
 use crate::run::state::Run;
 use crate::run::turn::Worker;
 use haflow_model::{Decision, Event, Failure, NodeId, Outcome, Planned};
+use std::convert::Infallible;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// How long a run looks ahead before its first change. What doesn't answer by then isn't waited for.
+const LONGEST: Duration = Duration::from_mins(2);
+
 impl Run<'_> {
     /// Looks at everything that hasn't ended, rehearses what would be applied, and tells what would fail.
-    /// Returns the first task of which it isn't known that it can be done, if there is one.
-    pub(super) async fn foresee(&mut self, stop: &CancellationToken) -> Option<NodeId> {
+    /// Returns the first task of which it isn't known that it can be done, if there is one; where `all` must
+    /// be known, that may take as long as the tasks' own timeouts.
+    pub(super) async fn foresee(&mut self, stop: &CancellationToken, all: bool) -> Option<NodeId> {
         let Self { graph, hosts, events, secrets, .. } = *self;
-        let begun = |id: NodeId| self.begun[id.index()];
+        // What waits until it holds tells nothing yet.
+        let is_left_out = |id: NodeId| {
+            let gate = graph.task(id).and_then(|task| task.action.waits());
+            self.begun[id.index()] || gate.is_some_and(|gate| !gate.within.is_zero())
+        };
         let mut seen: Vec<(NodeId, Seen)> = Vec::new();
-        let given = Given { stop, salt: "", secrets, rehearse: true };
-        let looks = look_all(graph, hosts, events, given, |id| !begun(id), |id, one| seen.push((id, one.clone())));
-        let mut looks = looks.await;
+        let enough = stop.child_token();
+        let given = Given { stop: &enough, salt: "", secrets, rehearse: true };
+        let looks =
+            look_all(graph, hosts, events, given, |id| !is_left_out(id), |id, one| seen.push((id, one.clone())));
+        let limit = async {
+            if !all {
+                tokio::time::sleep(LONGEST).await;
+                enough.cancel();
+            }
+            std::future::pending::<Infallible>().await
+        };
+        let mut looks = tokio::select! {
+            looks = looks => looks,
+            never = limit => match never {},
+        };
         if stop.is_cancelled() {
             return None;
         }
-        for (id, _) in graph.tasks().filter(|(id, _)| begun(*id)) {
+        for (id, _) in graph.tasks().filter(|(id, _)| is_left_out(*id)) {
             looks[id.index()] = Some(Look::of(Showed::Seen(Decision::UpToDate)));
         }
         seen.retain(|(id, _)| self.is_seen_ahead(*id));
@@ -32,7 +54,10 @@ impl Run<'_> {
             let Some(task) = graph.task(id) else { continue };
             match decision {
                 Decision::Failed { failure } => {
-                    let failure: Failure = *failure;
+                    let failure: Failure = match self.promised.get(&id) {
+                        Some(promised) => drift::into_failing(promised.planned, *failure),
+                        None => *failure,
+                    };
                     events.emit(Event::TaskWouldFail { task: task.into(), failure: failure.clone() }).await;
                     self.foreseen.insert(id, failure);
                 }

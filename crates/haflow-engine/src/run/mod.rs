@@ -130,7 +130,7 @@ pub async fn execute(
         }
     };
     let all = async {
-        let in_the_way = run.foresee(gatekeeper.token()).await;
+        let in_the_way = run.foresee(gatekeeper.token(), settings.all_or_nothing).await;
         if settings.all_or_nothing && in_the_way.is_some() {
             run.nothing(&worker).await;
         }

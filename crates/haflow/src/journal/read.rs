@@ -97,6 +97,7 @@ pub(crate) fn is_of(event: &Event, id: &str) -> bool {
     match event {
         Event::TaskStarted { task }
         | Event::TaskRetried { task, .. }
+        | Event::TaskWouldFail { task, .. }
         | Event::ApplyStarted { task, .. }
         | Event::GateChecked { task, .. }
         | Event::StepSaid { task, .. }

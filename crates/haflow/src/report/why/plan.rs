@@ -7,7 +7,8 @@ use crate::report::diff::diff;
 use crate::report::excerpt::excerpt;
 use crate::report::outlook::word;
 use crate::report::page::{Page, Tone};
-use crate::report::text::{local, local_names, said};
+use crate::report::story::Story;
+use crate::report::text::{local, local_names};
 use haflow_model::{Decision, HostName, Sources};
 use std::collections::{BTreeSet, HashMap};
 
@@ -57,9 +58,7 @@ fn seen(page: &mut Page, host: &HostName, planned: &SavedTask) {
         Decision::Act { reason } => page.lines(Tone::Plain, &local_names(reason, host)),
         Decision::Failed { failure } => {
             page.lines(Tone::Bad, &failure.message);
-            for line in failure.stderr.lines() {
-                page.lines(Tone::Plain, &said(line));
-            }
+            Story::left(page, failure);
         }
     });
 }

@@ -246,6 +246,7 @@ impl Teller<'_> {
         };
         match &record.event {
             Event::TaskStarted { .. } => line(Tone::Plain, "begun", ""),
+            Event::TaskWouldFail { .. } => line(Tone::Bad, "would fail", ", as was seen before the first change"),
             Event::ApplyStarted { attempt: 1, .. } => line(Tone::Change, "apply", ""),
             Event::ApplyStarted { attempt, .. } => line(Tone::Change, "apply", &format!(", attempt {attempt}")),
             Event::TaskRetried { attempt, of, pause_ms, .. } => {
@@ -265,6 +266,10 @@ impl Teller<'_> {
             _ => return,
         }
         page.indented(TIME + 2, |page| match &record.event {
+            Event::TaskWouldFail { failure, .. } => {
+                page.lines(Tone::Strong, &local_names(&failure.message, &self.host));
+                Story::left(page, failure);
+            }
             Event::ApplyStarted { diff: what, .. } => diff(page, &self.host, what),
             Event::TaskRetried { why, .. } => page.lines(Tone::Plain, why),
             Event::GateChecked { seen: Some(seen), .. } => page.lines(Tone::Plain, seen),

@@ -73,7 +73,7 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
                     (Decision::Skipped { why }, upstream.doubt(source))
                 } else {
                     let rehearsed = std::mem::take(&mut look.rehearsed);
-                    let settled = foreseen(&upstream, *id, task, &rehearsed, decided(&upstream, *id, task, look));
+                    let settled = foreseen(&upstream, *id, task, &rehearsed, gate, decided(&upstream, *id, task, look));
                     brings = rehearsed.brings;
                     triggered(&upstream, *id, settled)
                 }
@@ -156,7 +156,16 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
 }
 
 /// What becomes of a decision by what the rehearsal found: it fails where nothing before it mends that.
-fn foreseen(upstream: &Upstream<'_>, id: NodeId, task: &Task, rehearsed: &Rehearsed, settled: Settled) -> Settled {
+///
+/// Anything may come about while a `gate` before it waits.
+fn foreseen(
+    upstream: &Upstream<'_>,
+    id: NodeId,
+    task: &Task,
+    rehearsed: &Rehearsed,
+    gate: Option<NodeId>,
+    settled: Settled,
+) -> Settled {
     let (decision, mut assumed) = settled;
     if !matches!(decision, Decision::Change { .. } | Decision::Act { .. }) {
         return (decision, assumed);
@@ -166,8 +175,9 @@ fn foreseen(upstream: &Upstream<'_>, id: NodeId, task: &Task, rehearsed: &Rehear
         if lacks.as_ref().is_some_and(|thing| upstream.is_brought(id, task, thing)) {
             continue;
         }
-        let lacks = lacks.clone().map(|thing| Things::these([thing]));
-        match upstream.touching(id, &task.host, lacks.as_ref().unwrap_or(reads)) {
+        let mut reads = reads.clone();
+        reads.extend(lacks.clone());
+        match upstream.touching(id, &task.host, &reads).or(gate) {
             Some(by) => {
                 let why = format!("it may mend what fails now: {}", failure.message);
                 assumed.get_or_insert_with(|| Assumed { because: upstream.graph.task_id(by), why });
@@ -175,7 +185,7 @@ fn foreseen(upstream: &Upstream<'_>, id: NodeId, task: &Task, rehearsed: &Rehear
             None => drop(left.get_or_insert(failure)),
         }
     }
-    if let Some(why) = &rehearsed.unsure {
+    if let (Some(why), None) = (&rehearsed.unsure, left) {
         assumed.get_or_insert_with(|| Assumed { because: upstream.graph.task_id(id), why: why.clone() });
     }
     match left {

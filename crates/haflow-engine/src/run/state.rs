@@ -59,6 +59,10 @@ impl<'r> Run<'r> {
         Before { promised, past, in_chain: self.in_chain.get(&id).copied() }
     }
 
+    fn has_ended_well(&self, id: NodeId) -> bool {
+        self.outcomes[id.index()].as_ref().is_some_and(Outcome::satisfied)
+    }
+
     /// Whether a task is looked at before its turn.
     pub(super) fn is_seen_ahead(&self, id: NodeId) -> bool {
         self.graph.task(id).is_some_and(|task| {
@@ -109,14 +113,15 @@ impl<'r> Run<'r> {
         };
         if let Some(what) = &task.destroys
             && !self.destroy_anyway
-            && let Some(fails) =
-                self.foreseen.keys().find(|fails| **fails != id && self.outcomes[fails.index()].is_none())
+            && let Some(fails) = self.foreseen.keys().find(|fails| **fails != id && !self.has_ended_well(**fails))
         {
             let because = self.graph.task_id(*fails);
-            return Err(Outcome::Skipped {
-                why: format!("it would destroy {what}, and `{because}` is known to fail; --destroy-anyway begins it"),
-                because: Some(because),
-            });
+            let failure = Failure {
+                message: format!("it would destroy {what}, and `{because}` is known to fail: nothing was done"),
+                hint: Some("mend that first; `--destroy-anyway` begins it all the same".into()),
+                ..Failure::default()
+            };
+            return Err(Outcome::Failed { failure: Box::new(failure) });
         }
         if let Some(when) = &task.when {
             passes(when, &known(&Param::Output(when.output))?).map_err(skipped)?;

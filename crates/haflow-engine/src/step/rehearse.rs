@@ -13,10 +13,12 @@ use std::time::Duration;
 /// What a rehearsal can call: `fails WORDS [HINT]`, `lacks THING [WORDS [HINT]]`, `reads THING…` (of the
 /// reason before it), `unsure WORDS`, `brings THING…`. On one line, so that the shell counts the script's.
 const WORDS: &str = concat!(
-    r#"fails() { printf 'fails %s\n' "$1"; [ -z "${2-}" ] || printf 'hint %s\n' "$2"; }; "#,
-    r#"lacks() { printf 'lacks %s\n' "$1"; [ -z "${2-}" ] || printf 'says %s\n' "$2"; "#,
-    r#"[ -z "${3-}" ] || printf 'hint %s\n' "$3"; }; "#,
-    r#"unsure() { printf 'unsure %s\n' "$1"; }; "#,
+    // Words of others may have line breaks.
+    r#"__haflow_says() { printf '%s ' "$1"; printf '%s' "$2" | tr '\n' '?'; echo; }; "#,
+    r#"fails() { __haflow_says fails "$1"; [ -z "${2-}" ] || __haflow_says hint "$2"; }; "#,
+    r#"lacks() { __haflow_says lacks "$1"; [ -z "${2-}" ] || __haflow_says says "$2"; "#,
+    r#"[ -z "${3-}" ] || __haflow_says hint "$3"; }; "#,
+    r#"unsure() { __haflow_says unsure "$1"; }; "#,
     r#"reads() { printf 'reads %s\n' "$@"; }; brings() { printf 'brings %s\n' "$@"; }; "#,
 );
 

@@ -154,6 +154,6 @@ async fn nothing_is_destroyed_while_something_else_is_known_to_fail() {
         let graph = world.seal();
         let ran = run_with(&graph, local(), |settings| settings.destroy_anyway = anyway, Interrupt::default()).await;
         assert_eq!(world.text("gone") == "gone\n", begins, "{}", ran.everything());
-        assert_eq!(ran.word("destroys"), if begins { "changed" } else { "skipped" });
+        assert_eq!(ran.word("destroys"), if begins { "changed" } else { "failed" });
     }
 }

@@ -81,7 +81,7 @@ impl Resume {
             playbook: session.playbook.clone(),
             parallel: input.parallel,
             fail_fast: input.fail_fast,
-            all_or_nothing: false,
+            all_or_nothing: input.all_or_nothing,
             destroy_anyway: self.destroy_anyway,
             plan: input.plan,
             past: Some(past),

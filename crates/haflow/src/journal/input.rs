@@ -46,6 +46,9 @@ pub(crate) struct Input {
     pub(crate) parallel: usize,
     /// Start nothing new after the first failure.
     pub(crate) fail_fast: bool,
+    /// Change nothing where it is known that something can't be done.
+    #[serde(default)]
+    pub(crate) all_or_nothing: bool,
     /// The plan, where one was applied.
     pub(crate) plan: Option<Plan>,
     /// By what to see that a secret is another one.
@@ -102,6 +105,7 @@ impl Input {
             nodes: (0..declared.graph.len()).map(|index| linked(&declared.graph, NodeId::from_index(index))).collect(),
             parallel: settings.parallel,
             fail_fast: settings.fail_fast,
+            all_or_nothing: settings.all_or_nothing,
             plan: settings.plan.clone(),
             secrets: Marks::of(&settings.secrets, &settings.run)?,
         })

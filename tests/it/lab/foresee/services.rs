@@ -189,15 +189,8 @@ pub(super) const WAYS: &[Way] = &[
     Way {
         name: "a unit's file that systemd refuses",
         made_by: ":",
-        tasks: r#"unit_file(n, "b.service", "[Service]\nType=simple\n");"#,
+        tasks: r#"unit_file(n, "b.service", "[Service]\nExecStart=bin/true\n");"#,
         sees: Why("the new content of /etc/systemd/system/b.service is refused"),
-        undone_by: ":",
-    },
-    Way {
-        name: "a timer's file without a time",
-        made_by: ":",
-        tasks: r#"unit_file(n, "b.timer", "[Timer]\nOnCalendar=sometimes\n");"#,
-        sees: Why("sometimes"),
         undone_by: ":",
     },
     Way {

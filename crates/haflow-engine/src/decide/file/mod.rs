@@ -158,6 +158,7 @@ impl Wanted<'_> {
             variables.0.push(("wanted".into(), wanted));
             if let Some(script) = &self.file.validate {
                 variables.0.push(("validate".into(), script.to_string()));
+                variables.0.push(("secret".into(), if self.secret { "yes" } else { "no" }.into()));
                 form = form.replace(WRITE, &format!("file_refuse_invalid\n{WRITE}"));
             }
             return Ok((form, variables));

@@ -1,8 +1,21 @@
 # Says what keeps a file from becoming what is wanted: see decide/rehearsed.rs for what it prints. Reads only.
 # What it asked programs for it keeps for the next file of the same script.
 file_fails() {
-  printf 'fails %s\n' "$1"
-  [ -z "${2-}" ] || printf 'hint %s\n' "$2"
+  file_one_line "$1"
+  printf 'fails %s\n' "$file_line"
+  [ -n "${2-}" ] || return 0
+  file_one_line "$2"
+  printf 'hint %s\n' "$file_line"
+}
+# Sets $file_line to $1, with a question mark for each line break: names of others may have them.
+file_one_line() {
+  file_line=$1
+  while :; do
+    case $file_line in
+      *"$pin_newline"*) file_line=${file_line%%"$pin_newline"*}?${file_line#*"$pin_newline"} ;;
+      *) break ;;
+    esac
+  done
 }
 # $1 lacks the account $2 of kind $1.
 file_account() {
@@ -26,9 +39,10 @@ file_mounted() {
 file_see_room() {
   [ "$file_room_of" != "$PWD" ] || return 0
   file_room_of=$PWD
-  set -- $(stat -f -c '%T %S %f %a %d %c' . 2>/dev/null)
-  file_system=${1-} file_free= file_inodes=
-  if [ $# -eq 6 ]; then
+  set -- $(stat -f -c '%T %S %f %a %d %c %b' . 2>/dev/null)
+  file_system=${1-} file_block=${2-} file_free= file_inodes=
+  # One without a size has no end.
+  if [ $# -eq 7 ] && [ "$7" -gt 0 ]; then
     # Only root has what is kept back for it.
     if [ -O / ]; then file_free=$(($2 * $3)); else file_free=$(($2 * $4)); fi
     [ "$6" -eq 0 ] || file_inodes=$5
@@ -53,17 +67,10 @@ file_barred() {
 # Says what only root may do, and whoever runs this isn't.
 file_only_root() {
   [ ! -O / ] || return 0
-  file_me=$(id -un) file_mine=" $(id -Gn) $(id -G) "
-  case $owner in
-    '' | "$file_me" | "$(id -u)") ;;
+  file_me=$(id -un)
+  case $(id -u -- "$owner" 2>/dev/null)/$owner in
+    */ | "$(id -u)"/* | "/$(id -u)") ;;
     *) file_fails "only root gives a file away, and this runs as $file_me" 'leave out `user`, or `owner`' ;;
-  esac
-  case $group in
-    '') ;;
-    *) case $file_mine in
-      *" $group "*) ;;
-      *) file_fails "$file_me isn't in the group $group, so it can't give a file to it" 'leave out `user`, or `group`' ;;
-    esac ;;
   esac
 }
 # In the folder that something is to be made in, or taken out of.
@@ -95,7 +102,9 @@ file_in_folder() {
       "make room there: \`df -h $PWD\` shows which disk it is"
     [ -z "$file_mount" ] || printf 'reads file:%s\n' "$file_mount"
   elif [ -n "$file_free" ]; then
-    file_free=$((file_free - ${bytes:-0}))
+    # Whole blocks, of this file and of those before it. The old file goes only when the new one is there.
+    file_free=$((file_free - (${bytes:-0} + file_block - 1) / file_block * file_block))
+    [ -z "$file_inodes" ] || file_inodes=$((file_inodes - 1))
   fi
 }
 # What is at $pin_name in the working directory.
@@ -115,7 +124,9 @@ file_there() {
     *a*) file_fails "$path can only be added to (append-only)" "\`chattr -a $path\` takes that off"; return ;;
   esac
   if [ "$kind" = absent ] && [ -d "./$pin_name" ]; then
-    file_flagged=$(timeout 10 lsattr -aR -- "./$pin_name" 2>/dev/null | grep -m 1 '^[^ ]*[ia][^ ]* ') || file_flagged=
+    # Each line that isn't the heading of a folder is flags, a blank and a path.
+    file_flagged=$(timeout 10 lsattr -aR -- "./$pin_name" 2>/dev/null | grep -m 1 '^[-a-zA-Z]*[ia][-a-zA-Z]* \./') ||
+      file_flagged=
     [ -z "$file_flagged" ] ||
       file_fails "${PWD%/}/${file_flagged#* ./} is immutable or append-only" "\`chattr -R -i -a $path\` takes that off"
     return
@@ -140,6 +151,7 @@ file_nowhere() {
     file_folder=${PWD%/}/$pin_part$pin_rest
     printf 'lacks folder:%s\nsays there is no folder %s\nhint declare it before this: folder(host, "%s")\n' \
       "$file_folder" "$file_folder" "$file_folder"
+    printf 'reads file:%s\n' "${path%/*}"
   fi
 }
 file_at() {
@@ -190,13 +202,6 @@ file_validate() {
     trap 'exit 143' HUP INT TERM
     candidate=$file_private/${path##*/}
     printf '%s' "$wanted" > "$candidate" || exit 1
-    # Runs a command that finds the candidate at its real path, which nobody else sees.
-    in_place() {
-      [ -O / ] && command -v unshare >/dev/null && [ -d "${path%/*}" ] || return 0
-      cp -a -- "${path%/*}" "$file_private/.around" && cp -- "$candidate" "$file_private/.around/${path##*/}" || return
-      unshare -m sh -c 'mount --make-rprivate / && mount --bind "$1" "$2" || exit 0; shift 2; exec "$@"' \
-        sh "$file_private/.around" "${path%/*}" "$@"
-    }
     file_said=$( (eval "$validate") 2>&1 </dev/null) && exit
     file_exit=$?
     file_words=
@@ -212,6 +217,8 @@ file_validate() {
     done <<LINES
 $file_said
 LINES
+    # It may quote what isn't to be shown.
+    [ "$secret" != yes ] || file_words=
     # Checkers say first what is wrong, and last that something is.
     file_fails "the new content of $path is refused${file_words:+: }${file_words%%"$pin_newline"*}"
     # What else a checker reads isn't known; one that isn't there comes with a package.

@@ -16,7 +16,7 @@ use crate::decide::in_words::{differing, in_a_line};
 use crate::decide::rehearsed::{Finding, Rehearsed};
 use crate::plan::look::{Look, Showed};
 use crate::plan::upstream::{Moved, Upstream};
-use haflow_model::{Assumed, Decision, EdgeKind, Failure, Graph, HostName, NodeId, Planned, Task, Things};
+use haflow_model::{Assumed, Decision, EdgeKind, Failure, Graph, HostName, NodeId, Planned, Task};
 use std::collections::HashMap;
 
 /// Decides on each task in the order of the graph.

@@ -233,7 +233,7 @@ fn triggered(upstream: &Upstream<'_>, id: NodeId, settled: Settled) -> Settled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use haflow_model::{Action, Diff, Draft, Ensure, Param, Place, Policy, Probe, Scope, Thing, Value};
+    use haflow_model::{Action, Diff, Draft, Ensure, Param, Place, Policy, Probe, Scope, Thing, Things, Value};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 use crate::world::{Ran, World, act, decisions, ensure, local, planned, run, run_with};
 use haflow_engine::Interrupt;
-use haflow_model::{Action, Decision, Event, Rehearsal, Scope, Task, Thing, Things};
+use haflow_model::{Action, Content, Decision, Event, File, FileState, Param, Rehearsal, Scope, Task, Thing, Things};
 use serde_json::json;
 
 fn thing(text: &str) -> Thing {
@@ -155,5 +155,32 @@ async fn nothing_is_destroyed_while_something_else_is_known_to_fail() {
         let ran = run_with(&graph, local(), |settings| settings.destroy_anyway = anyway, Interrupt::default()).await;
         assert_eq!(world.text("gone") == "gone\n", begins, "{}", ran.everything());
         assert_eq!(ran.word("destroys"), if begins { "changed" } else { "failed" });
+    }
+}
+
+/// A checker quotes what it doesn't like, and that may be a secret.
+#[tokio::test]
+async fn what_a_checker_says_of_a_secret_file_is_not_shown() {
+    for (secret, shown) in [(true, false), (false, true)] {
+        let mut world = World::new();
+        let path = world.path("file").to_str().expect("UTF-8").to_owned();
+        let file = File {
+            path,
+            state: FileState::Content(Content::Is(Param::Value("password=hunter2\n".into()))),
+            mode: None,
+            owner: None,
+            group: None,
+            follow: false,
+            secret,
+            validate: Some(r#"cat "$candidate"; exit 1"#.into()),
+        };
+        world.add("a", "file", Action::File(file), |_| {});
+        let graph = world.seal();
+        let told = format!("{:?}", decisions(&graph).await["file"]);
+        assert!(told.contains("is refused"), "{told}");
+        assert_eq!(told.contains("hunter2"), shown, "{told}");
+        let ran = run(&graph).await;
+        assert_eq!((ran.word("file").as_str(), world.text("file").as_str()), ("failed", ""));
+        assert_eq!(ran.everything().contains("hunter2"), shown);
     }
 }

@@ -147,6 +147,11 @@ impl Wanted<'_> {
         Ok((format!("{guard}{apply}file_look"), variables))
     }
 
+    /// Whether nothing of the content is to be shown: `yes` or `no`.
+    fn is_secret(&self) -> String {
+        if self.secret || matches!(self.content, Some(Known::Secret(_))) { "yes" } else { "no" }.into()
+    }
+
     fn apply(&self, seen: &FileSeen) -> Result<(String, Variables), Failure> {
         let mut variables = Variables(Vec::new());
         // Where others may write, owner and mode aren't set of what is there: it may be another's by now.
@@ -158,7 +163,7 @@ impl Wanted<'_> {
             variables.0.push(("wanted".into(), wanted));
             if let Some(script) = &self.file.validate {
                 variables.0.push(("validate".into(), script.to_string()));
-                variables.0.push(("secret".into(), if self.secret { "yes" } else { "no" }.into()));
+                variables.0.push(("secret".into(), self.is_secret()));
                 form = form.replace(WRITE, &format!("file_refuse_invalid\n{WRITE}"));
             }
             return Ok((form, variables));

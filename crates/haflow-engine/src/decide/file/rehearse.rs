@@ -32,7 +32,7 @@ pub(crate) fn together<'a>(files: impl IntoIterator<Item = (Wanted<'a>, &'a File
             ("bytes", bytes),
             ("validate", validate.into()),
             ("wanted", content),
-            ("secret", if wanted.secret { "yes" } else { "no" }.into()),
+            ("secret", wanted.is_secret()),
         ] {
             let _ = write!(text, "{name}=${name}_{n} ");
             variables.push((format!("{name}_{n}"), value));

@@ -33,20 +33,23 @@ pub(crate) struct Ahead<'g> {
 
 #[derive(Debug)]
 struct Queue<'g> {
-    tasks: VecDeque<Errand<'g>>,
+    tasks: VecDeque<NodeId>,
+    /// Tasks to be rehearsed, and what was seen of them: they go with the next looks, so that few are kept.
+    rehearsals: Vec<(NodeId, Box<(Ready<'g>, Seen)>)>,
     busy: bool,
-    /// How many go into the next batch. It grows, so that the first answer comes soon and long queues need
-    /// few round trips.
+    /// How many looks go into the next batch. It grows, so that the first answer comes soon and long queues
+    /// need few round trips.
     size: usize,
 }
 
-/// What a lane is to find out before a task's turn.
-#[derive(Debug)]
-enum Errand<'g> {
-    /// How its thing is.
-    Look(NodeId),
-    /// Why its apply would fail, after that was seen of it.
-    Rehearse(NodeId, Box<(Ready<'g>, Seen)>),
+impl Queue<'_> {
+    fn new() -> Self {
+        Self { tasks: VecDeque::new(), rehearsals: Vec::new(), busy: false, size: 1 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.rehearsals.is_empty()
+    }
 }
 
 /// Tasks to be looked at, or rehearsed, in one round trip.
@@ -64,20 +67,19 @@ impl<'g> Ahead<'g> {
 
     /// Puts a task at the end of its lane's queue.
     pub(crate) fn offer(&mut self, id: NodeId) {
-        self.push(id, Errand::Look(id));
+        self.push(id, |queue| queue.tasks.push_back(id));
     }
 
-    /// The same with the rehearsal of a task, of which that was seen.
+    /// Has a task, of which that was seen, rehearsed with the next looks of its lane.
     pub(crate) fn rehearse(&mut self, id: NodeId, task: Ready<'g>, seen: Seen) {
-        self.push(id, Errand::Rehearse(id, Box::new((task, seen))));
+        self.push(id, |queue| queue.rehearsals.push((id, Box::new((task, seen)))));
     }
 
-    fn push(&mut self, id: NodeId, errand: Errand<'g>) {
+    fn push(&mut self, id: NodeId, push: impl FnOnce(&mut Queue<'g>)) {
         if let Some(task) = self.graph.task(id) {
             let key = (task.host.clone(), task.user.clone());
-            let queue =
-                self.lanes.entry(key.clone()).or_insert_with(|| Queue { tasks: VecDeque::new(), busy: false, size: 1 });
-            queue.tasks.push_back(errand);
+            let queue = self.lanes.entry(key.clone()).or_insert_with(Queue::new);
+            push(queue);
             if !queue.busy {
                 self.free.insert(key);
             }
@@ -90,16 +92,17 @@ impl<'g> Ahead<'g> {
         while let Some(key) = self.free.pop_first() {
             let Some(queue) = self.lanes.get_mut(&key) else { continue };
             let (mut ids, mut tasks) = (Vec::new(), Vec::new());
-            while tasks.len() < queue.size
-                && let Some(errand) = queue.tasks.pop_front()
+            for (id, told) in std::mem::take(&mut queue.rehearsals) {
+                ids.push(id);
+                tasks.push((told.0, Some(told.1)));
+            }
+            let most = tasks.len() + queue.size;
+            while tasks.len() < most
+                && let Some(id) = queue.tasks.pop_front()
             {
-                let (id, task, seen) = match errand {
-                    Errand::Look(id) => (id, prepare(id), None),
-                    Errand::Rehearse(id, told) => (id, Some(told.0), Some(told.1)),
-                };
-                if let Some(task) = task {
+                if let Some(task) = prepare(id) {
                     ids.push(id);
-                    tasks.push((task, seen));
+                    tasks.push((task, None));
                 }
             }
             if !tasks.is_empty() {
@@ -116,6 +119,7 @@ impl<'g> Ahead<'g> {
         let of_host = self.lanes.range_mut((host.clone(), None)..).take_while(|((of, _), _)| of == host);
         for (_, queue) in of_host {
             queue.tasks.clear();
+            queue.rehearsals.clear();
         }
     }
 
@@ -123,7 +127,7 @@ impl<'g> Ahead<'g> {
     pub(crate) fn free(&mut self, key: &Key) {
         if let Some(queue) = self.lanes.get_mut(key) {
             queue.busy = false;
-            if !queue.tasks.is_empty() {
+            if !queue.is_empty() {
                 self.free.insert(key.clone());
             }
         }

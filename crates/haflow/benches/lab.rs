@@ -156,6 +156,7 @@ impl Bench {
     fn plan_many(&self) {
         let playbook = self.folder.path().join("planned.rhai");
         let text = r#"
+            for node in group("rabbit") { folder(node, "/etc/haflow-bench/many"); }
             for number in 0..100000 {
                 let node = group("rabbit")[number % 3];
                 file(node, `/etc/haflow-bench/many/${number}`, #{ content: `number = ${number}` + "\n", mode: "0644" });

@@ -4,6 +4,9 @@ use haflow_model::{Assumed, Decision, EdgeKind, Graph, HostName, NodeId, Task, T
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
+/// At most so much is kept of what comes after which task, in bytes.
+const MOST_REACHED: usize = 32 << 20;
+
 /// What bears on a decision, and how.
 pub(super) struct Moved {
     pub(super) by: NodeId,
@@ -22,8 +25,8 @@ pub(super) struct Upstream<'g> {
     /// Whether the decision is certain. What isn't known isn't.
     certain: Vec<bool>,
     skipped: Vec<bool>,
-    /// The last task about which it was asked whether others come after it, and which do.
-    after: RefCell<Option<(NodeId, Vec<bool>)>>,
+    /// Of tasks about which it was asked whether others come after them, which do.
+    after: RefCell<HashMap<NodeId, Vec<bool>>>,
 }
 
 /// What would change on one host.
@@ -46,7 +49,7 @@ impl<'g> Upstream<'g> {
             changes: vec![false; graph.len()],
             certain: vec![true; graph.len()],
             skipped: vec![false; graph.len()],
-            after: RefCell::new(None),
+            after: RefCell::default(),
         }
     }
 
@@ -97,7 +100,10 @@ impl<'g> Upstream<'g> {
     /// Whether the graph leads from `before` to `id`.
     fn comes_after(&self, id: NodeId, before: NodeId) -> bool {
         let mut after = self.after.borrow_mut();
-        if after.as_ref().is_none_or(|(of, _)| *of != before) {
+        if !after.contains_key(&before) && after.len() * self.graph.len() > MOST_REACHED {
+            after.clear();
+        }
+        let reached = after.entry(before).or_insert_with(|| {
             let mut reached = vec![false; self.graph.len()];
             let mut left = vec![before];
             while let Some(id) = left.pop() {
@@ -107,9 +113,9 @@ impl<'g> Upstream<'g> {
                     }
                 }
             }
-            *after = Some((before, reached));
-        }
-        after.as_ref().is_some_and(|(_, reached)| reached[id.index()])
+            reached
+        });
+        reached[id.index()]
     }
 
     /// What bears on the decision about a task, if anything does.

@@ -39,21 +39,34 @@ impl Action {
         }
     }
 
+    /// Whether its apply could be given a rehearsal and has none.
+    pub fn lacks_rehearsal(&self) -> bool {
+        match self {
+            Self::Ensure(ensure) => ensure.rehearse.is_none(),
+            Self::Act(act) => act.rehearse.is_none(),
+            Self::File(_) | Self::Gate(_) | Self::Read(_) => false,
+        }
+    }
+
+    /// Whether what it touches is there once it has ended well.
+    pub fn makes_what_it_touches(&self) -> bool {
+        match self {
+            Self::File(file) => file.state != FileState::Absent,
+            Self::Ensure(_) | Self::Act(_) | Self::Gate(_) | Self::Read(_) => false,
+        }
+    }
+
     /// Its scripts, each with the option that it was given by.
     pub fn scripts(&self) -> Vec<(&'static str, &str)> {
-        let rehearse = self.rehearsal().map(|rehearsal| ("rehearse", &*rehearsal.script));
-        let own: &[(&'static str, &str)] = match self {
-            Self::Ensure(ensure) => &[("probe", &ensure.probe.script), ("apply", &ensure.apply)],
-            Self::Act(act) => &[("apply", &act.apply)],
-            Self::Gate(gate) => &[("probe", &gate.probe.script)],
-            Self::Read(read) => &[("probe", &read.probe.script)],
-            Self::File(_) => &[],
+        let mut scripts = match self {
+            Self::Ensure(ensure) => vec![("probe", &*ensure.probe.script), ("apply", &ensure.apply)],
+            Self::Act(act) => vec![("apply", &*act.apply)],
+            Self::Gate(gate) => vec![("probe", &*gate.probe.script)],
+            Self::Read(read) => vec![("probe", &*read.probe.script)],
+            Self::File(file) => file.validate.iter().map(|script| ("validate", &**script)).collect(),
         };
-        let validate = match self {
-            Self::File(file) => file.validate.as_deref().map(|script| ("validate", script)),
-            _ => None,
-        };
-        own.iter().copied().chain(rehearse).chain(validate).collect()
+        scripts.extend(self.rehearsal().map(|rehearsal| ("rehearse", &*rehearsal.script)));
+        scripts
     }
 
     /// The value that it asks for: an ensure's or a gate's `want`, a file's content.

@@ -63,10 +63,7 @@ pub struct Scope {
 impl Task {
     /// What is there once its apply has ended well: what it says, and what a file's state says.
     pub fn brings(&self) -> impl Iterator<Item = Thing> {
-        let made = match &self.action {
-            Action::File(file) if file.state != FileState::Absent => Some(&self.scope.touches),
-            _ => None,
-        };
+        let made = self.action.makes_what_it_touches().then_some(&self.scope.touches);
         self.scope.brings.iter().chain(made.into_iter().flat_map(Things::named)).cloned()
     }
 

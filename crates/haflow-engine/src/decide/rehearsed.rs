@@ -1,9 +1,17 @@
 //! What a rehearsal found: from what it printed to reasons why an apply would fail.
 
-use crate::cut::tail;
+use crate::cut::{self, tail};
 use crate::decide::failure::{TAIL, failed};
 use crate::lane::Output;
-use haflow_model::{Failure, Thing, Things};
+use haflow_model::{Failure, Thing, Things, without_comments};
+use std::sync::LazyLock;
+
+/// The shell functions by which a rehearsal says it, on one line.
+pub(crate) static WORDS: LazyLock<String> =
+    LazyLock::new(|| without_comments(include_str!("rehearsed.sh")).replace('\n', " "));
+
+/// More reasons than these are of no use to anybody.
+const MOST: usize = 32;
 
 /// What a rehearsal found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,10 +35,31 @@ pub(crate) struct Finding {
     pub(crate) failure: Failure,
 }
 
-/// Reads what a rehearsal printed, a line each. `lacks THING` and `fails WORDS` are reasons; behind a reason,
-/// `says WORDS` says it in other words, `hint WORDS` what to do, `shows WORDS` a line of what a program said,
-/// and `reads THING` what it was read from besides `reads`. `unsure WORDS` says why it can't be told
-/// whether it would fail, and `brings THING` what it will bring.
+impl Rehearsed {
+    /// What is kept of it, without what `redact` takes out of a failure; `None` where it says nothing.
+    pub(crate) fn kept(mut self, redact: impl Fn(Failure) -> Failure) -> Option<Self> {
+        self.findings.truncate(MOST);
+        for finding in &mut self.findings {
+            let failure = redact(std::mem::take(&mut finding.failure));
+            let message = cut::beginning(&failure.message, cut::MOST_SAID);
+            let hint = failure.hint.as_deref().map(|hint| cut::beginning(hint, cut::MOST_SAID));
+            finding.failure = Failure { message, hint, ..failure };
+        }
+        self.unsure = self.unsure.map(|message| {
+            let failure = redact(Failure { message, ..Failure::default() });
+            cut::beginning(&failure.message, cut::MOST_SAID)
+        });
+        (self != Self::default()).then_some(self)
+    }
+}
+
+/// Reads what a rehearsal printed, a line each:
+///
+/// - `lacks THING` and `fails WORDS` are reasons. Behind a reason, `says WORDS` says it in other words, `hint
+///   WORDS` what to do, `shows WORDS` a line of what a program said, and `reads THING` what it was read from
+///   besides `reads`.
+/// - `unsure WORDS` says why it can't be told whether it would fail, and `brings THING` what it will bring.
+///
 /// Other lines are of no matter. Where there is no reason and it doesn't end with 0, its last words are it.
 pub(crate) fn rehearsed(output: &Output, reads: &Things) -> Rehearsed {
     let mut found = Rehearsed::default();

@@ -44,7 +44,7 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             barred[id.index()] = bar;
             continue;
         };
-        let mut brings = Vec::new();
+        let mut rehearsed = None;
         let mut look = looks[id.index()].take().unwrap_or_else(|| {
             // Its turn never came: an output before it isn't known.
             let source = graph.before(*id).find(|edge| edge.kind == EdgeKind::Data).map_or(*id, |edge| edge.from);
@@ -72,9 +72,11 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
                     let why = format!("it uses the output of `{}`, which would be skipped", graph.task_id(source));
                     (Decision::Skipped { why }, upstream.doubt(source))
                 } else {
-                    let rehearsed = std::mem::take(&mut look.rehearsed);
-                    let settled = foreseen(&upstream, *id, task, &rehearsed, gate, decided(&upstream, *id, task, look));
-                    brings = rehearsed.brings;
+                    rehearsed = look.rehearsed.take();
+                    let mut settled = decided(&upstream, *id, task, look);
+                    if let Some(rehearsed) = &rehearsed {
+                        settled = foreseen(&upstream, *id, task, rehearsed, gate, settled);
+                    }
                     triggered(&upstream, *id, settled)
                 }
             }
@@ -89,6 +91,7 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
         }
         let fails = matches!(decision, Decision::Failed { .. } | Decision::Unreachable { .. });
         barred[id.index()] = if fails { Some(*id) } else { bar };
+        let brings = rehearsed.as_ref().map_or(&[][..], |rehearsed| &rehearsed.brings);
         upstream.leave(*id, task, &decision, assumed.is_some(), brings);
         decisions.push(Planned { task: *id, decision, assumed, state });
     }

@@ -11,11 +11,12 @@ use crate::hosts::Hosts;
 use crate::hosts::unreachable::Stage;
 use crate::step::Shown;
 use crate::step::ahead::{Ahead, Looked};
-use crate::step::rehearse::is_rehearsed;
+use crate::step::rehearse::has_rehearsal;
 use crate::step::trouble::Trouble;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use haflow_model::{Decision, EdgeKind, Failure, Graph, NodeId, Param, Secrets, Task};
 use std::collections::HashMap;
+use std::sync::Arc;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
@@ -26,8 +27,8 @@ pub(crate) struct Look {
     pub(crate) expected: Vec<Decision>,
     /// The digest of the state.
     pub(crate) state: Option<String>,
-    /// What its rehearsal found.
-    pub(crate) rehearsed: Rehearsed,
+    /// What its rehearsal found, if that was anything. Files of one folder share it.
+    pub(crate) rehearsed: Option<Arc<Rehearsed>>,
 }
 
 /// What looking at a task's thing showed.
@@ -42,7 +43,12 @@ pub(crate) enum Showed {
 
 impl Look {
     pub(crate) fn of(showed: Showed) -> Self {
-        Self { showed, expected: Vec::new(), state: None, rehearsed: Rehearsed::default() }
+        Self { showed, expected: Vec::new(), state: None, rehearsed: None }
+    }
+
+    /// Whether it showed that something is to be applied.
+    fn is_to_be_applied(&self) -> bool {
+        matches!(self.showed, Showed::Seen(Decision::Change { .. } | Decision::Act { .. }))
     }
 }
 
@@ -50,8 +56,8 @@ impl Look {
 #[derive(Clone, Copy)]
 pub(crate) struct Given<'g> {
     pub(crate) stop: &'g CancellationToken,
-    /// What each digest of a state begins with.
-    pub(crate) salt: &'g str,
+    /// What each digest of a state begins with, where digests are asked for.
+    pub(crate) salt: Option<&'g str>,
     pub(crate) secrets: &'g Secrets,
     /// Whether what would be applied is rehearsed.
     pub(crate) rehearse: bool,
@@ -75,6 +81,7 @@ pub(crate) async fn look_all(
     for id in graph.order().iter().filter(|id| waiting[id.index()] == 0 && chosen(**id)) {
         ahead.offer(*id);
     }
+    let mut last: Option<Arc<Rehearsed>> = None;
     let mut running = FuturesUnordered::new();
     let (told, mut looked) = unbounded_channel();
     loop {
@@ -100,12 +107,11 @@ pub(crate) async fn look_all(
         };
         let seen = match shown {
             Shown::Seen(seen) => seen,
-            Shown::Rehearsed(mut found) => {
-                for finding in &mut found.findings {
-                    finding.failure = events.redacted(finding.failure.clone());
-                }
-                if let Some(look) = &mut looks[id.index()] {
-                    look.rehearsed = found;
+            Shown::Rehearsed(found) => {
+                if let (Some(look), Some(found)) = (&mut looks[id.index()], found.kept(|one| events.redacted(one))) {
+                    let found = last.take().filter(|last| **last == found).unwrap_or_else(|| Arc::new(found));
+                    look.rehearsed = Some(Arc::clone(&found));
+                    last = Some(found);
                 }
                 continue;
             }
@@ -117,13 +123,14 @@ pub(crate) async fn look_all(
             }
             outputs.insert(id, output);
         }
-        if let Ok(seen) = &seen {
-            if given.rehearse && is_rehearsed(&task, seen) {
-                ahead.rehearse(id, task.clone(), seen.clone());
+        let look = looked_at(&task, &seen, given.salt, events);
+        if let Ok(seen) = seen {
+            hand_over(id, &seen);
+            if given.rehearse && look.is_to_be_applied() && has_rehearsal(&task) {
+                ahead.rehearse(id, task, seen);
             }
-            hand_over(id, seen);
         }
-        looks[id.index()] = Some(looked_at(&task, seen, given.salt, events));
+        looks[id.index()] = Some(look);
         for edge in graph.after(id).filter(|edge| edge.kind == EdgeKind::Data) {
             waiting[edge.to.index()] -= 1;
             if waiting[edge.to.index()] == 0 && chosen(edge.to) {
@@ -155,10 +162,10 @@ fn prepare<'t>(
     })
 }
 
-fn looked_at(task: &Ready<'_>, seen: Result<Seen, Trouble>, salt: &str, events: &Events) -> Look {
+fn looked_at(task: &Ready<'_>, seen: &Result<Seen, Trouble>, salt: Option<&str>, events: &Events) -> Look {
     // Before a line is taken out of what a host said: a secret that it cuts would be no longer known.
     let failed = |failure: &Failure| Showed::Failed(Box::new(events.redacted(failure.clone())));
-    let showed = match &seen {
+    let showed = match seen {
         Ok(seen) => match decide(task, seen) {
             Decision::Failed { failure } => failed(&failure),
             decision => Showed::Seen(decision),
@@ -177,6 +184,6 @@ fn looked_at(task: &Ready<'_>, seen: Result<Seen, Trouble>, salt: &str, events: 
     };
     let expect = task.task.scope.expect.iter();
     let expected = expect.map(|(_, state)| decide(task, &Seen::Value(state.clone()))).collect();
-    let state = seen.ok().and_then(|seen| seen.digest(salt, task));
-    Look { showed, expected, state, rehearsed: Rehearsed::default() }
+    let state = seen.as_ref().ok().zip(salt).and_then(|(seen, salt)| seen.digest(salt, task));
+    Look { showed, expected, state, rehearsed: None }
 }

@@ -47,7 +47,7 @@ pub async fn plan(
         .await;
     let salt = random_hex().expect("the system has random bits");
     let look =
-        look_all(graph, hosts, events, Given { stop, salt: &salt, secrets, rehearse: true }, |_| true, |_, _| {});
+        look_all(graph, hosts, events, Given { stop, salt: Some(&salt), secrets, rehearse: true }, |_| true, |_, _| {});
     let ((), looks) = tokio::join!(connect_all(hosts, &names, events), look);
     let decisions: Vec<Planned> = settle(graph, looks).into_iter().map(|planned| events.redacted(planned)).collect();
     for Planned { task, decision, assumed, .. } in &decisions {
@@ -91,7 +91,7 @@ pub async fn flaps(
         .map(|planned| (planned.task, planned))
         .collect();
     let chosen = |id| first.contains_key(&id) || graph.task(id).is_some_and(|task| task.action.reads().is_some());
-    let given = Given { stop, salt: &plan.salt, secrets, rehearse: false };
+    let given = Given { stop, salt: Some(&plan.salt), secrets, rehearse: false };
     let looks = look_all(graph, hosts, events, given, chosen, |_, _| {}).await;
     let mut flaps = Vec::new();
     for (id, look) in (0..).map(NodeId).zip(looks) {

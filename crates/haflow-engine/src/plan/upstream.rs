@@ -60,7 +60,7 @@ impl<'g> Upstream<'g> {
     }
 
     /// Adds what this task would change.
-    pub(super) fn leave(&mut self, id: NodeId, task: &'g Task, decision: &Decision, assumed: bool, brings: Vec<Thing>) {
+    pub(super) fn leave(&mut self, id: NodeId, task: &'g Task, decision: &Decision, assumed: bool, brings: &[Thing]) {
         let unknown = matches!(decision, Decision::Unknown { .. });
         self.certain[id.index()] = !assumed && !unknown;
         self.skipped[id.index()] = matches!(decision, Decision::Skipped { .. });
@@ -87,7 +87,7 @@ impl<'g> Upstream<'g> {
             on_host.brought.remove(thing);
         }
         if changes && !assumed {
-            on_host.brought.extend(brings.into_iter().chain(task.brings()).map(|thing| (thing, id)));
+            on_host.brought.extend(brings.iter().cloned().chain(task.brings()).map(|thing| (thing, id)));
         }
     }
 

@@ -27,7 +27,7 @@ impl Run<'_> {
         };
         let mut seen: Vec<(NodeId, Seen)> = Vec::new();
         let enough = stop.child_token();
-        let given = Given { stop: &enough, salt: "", secrets, rehearse: true };
+        let given = Given { stop: &enough, salt: None, secrets, rehearse: true };
         let looks =
             look_all(graph, hosts, events, given, |id| !is_left_out(id), |id, one| seen.push((id, one.clone())));
         let limit = async {

@@ -114,7 +114,7 @@ pub(crate) async fn look_all(
     kill: &CancellationToken,
     mut each: impl FnMut(usize, Shown),
 ) -> Result<(), Trouble> {
-    let timeout = tasks.iter().map(|(task, seen)| longest(task, seen.as_ref())).max().unwrap_or_default();
+    let timeout = tasks.iter().map(|(task, _)| task.task.policy.timeout).max().unwrap_or_default();
     // Which tasks each script is about: files are rehearsed together.
     let (mut about, mut prepared, mut files) = (Vec::new(), Vec::new(), Vec::new());
     for (index, (task, seen)) in tasks.iter().enumerate() {
@@ -164,12 +164,6 @@ pub(crate) async fn look_all(
     };
     let (ran, ()) = tokio::join!(run, interpret);
     Ok(ran?)
-}
-
-/// How long a look at a task may take, or its rehearsal.
-fn longest(task: &Ready<'_>, seen: Option<&Seen>) -> Duration {
-    let own = task.task.policy.timeout;
-    if seen.is_some() { own.min(rehearse::MOST) } else { own }
 }
 
 /// What was seen of a task's thing, and how far that can be relied on.

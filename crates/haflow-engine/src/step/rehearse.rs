@@ -1,36 +1,16 @@
 //! Rehearses applies: runs the read-only scripts that say why they would fail.
 
+use crate::decide::file;
 use crate::decide::file::rehearse::{apart, together};
 use crate::decide::ready::{Ready, names};
-use crate::decide::rehearsed::{Rehearsed, rehearsed};
+use crate::decide::rehearsed::{Rehearsed, WORDS, rehearsed};
 use crate::decide::seen::Seen;
-use crate::decide::{decide, file};
 use crate::lane::{Output, Process};
 use crate::step::prepared::Prepared;
-use haflow_model::{Decision, Thing, Things};
-use std::time::Duration;
+use haflow_model::Things;
 
-/// What a rehearsal can call: `fails WORDS [HINT]`, `lacks THING [WORDS [HINT]]`, `reads THING…` (of the
-/// reason before it), `unsure WORDS`, `brings THING…`. On one line, so that the shell counts the script's.
-const WORDS: &str = concat!(
-    // Words of others may have line breaks.
-    r#"__haflow_says() { printf '%s ' "$1"; printf '%s' "$2" | tr '\n' '?'; echo; }; "#,
-    r#"fails() { __haflow_says fails "$1"; [ -z "${2-}" ] || __haflow_says hint "$2"; }; "#,
-    r#"lacks() { __haflow_says lacks "$1"; [ -z "${2-}" ] || __haflow_says says "$2"; "#,
-    r#"[ -z "${3-}" ] || __haflow_says hint "$3"; }; "#,
-    r#"unsure() { __haflow_says unsure "$1"; }; "#,
-    r#"reads() { printf 'reads %s\n' "$@"; }; brings() { printf 'brings %s\n' "$@"; }; "#,
-);
-
-/// How long a rehearsal may take, if the task's own timeout isn't less.
-pub(super) const MOST: Duration = Duration::from_mins(1);
-
-/// Whether there is something to rehearse about a task of which that was seen: it would be applied, and has a
-/// rehearsal that uses nothing that isn't known yet.
-pub(crate) fn is_rehearsed(task: &Ready<'_>, seen: &Seen) -> bool {
-    if !matches!(decide(task, seen), Decision::Change { .. } | Decision::Act { .. }) {
-        return false;
-    }
+/// Whether a task has a rehearsal, and one that uses nothing that isn't known yet.
+pub(crate) fn has_rehearsal(task: &Ready<'_>) -> bool {
     match task.task.action.rehearsal() {
         Some(rehearsal) => {
             let known = |name: &str| task.params.iter().any(|(known, _)| known == name);
@@ -44,7 +24,7 @@ pub(crate) fn is_rehearsed(task: &Ready<'_>, seen: &Seen) -> bool {
 pub(super) fn own<'a>(task: &'a Ready<'_>) -> Option<Prepared<'a>> {
     let rehearsal = task.task.action.rehearsal()?;
     Some(Prepared {
-        text: format!("{WORDS}{}", rehearsal.script).into(),
+        text: format!("{}{}", *WORDS, rehearsal.script).into(),
         variables: task.variables(),
         process: Process::Own,
     })
@@ -62,10 +42,10 @@ pub(super) fn files<'a>(tasks: impl Iterator<Item = &'a (Ready<'a>, Option<Seen>
 /// What the output says of the tasks that were rehearsed by one script.
 pub(super) fn interpret<'a>(tasks: impl ExactSizeIterator<Item = &'a Ready<'a>>, output: &Output) -> Vec<Rehearsed> {
     let outputs = apart(output, tasks.len());
-    let one = |(task, said): (&Ready<'_>, &Output)| match (task.task.action.rehearsal(), task.file()) {
-        (Some(rehearsal), _) => rehearsed(output, &rehearsal.reads),
-        (None, Some(wanted)) => rehearsed(said, &Things::these([Thing::new("file", &wanted.file.path)])),
-        (None, None) => Rehearsed::default(),
+    let one = |(task, said): (&Ready<'_>, &Output)| match task.task.action.rehearsal() {
+        Some(rehearsal) => rehearsed(output, &rehearsal.reads),
+        // It says what it reads.
+        None => rehearsed(said, &Things::these([])),
     };
     tasks.zip(&outputs).map(one).collect()
 }

@@ -3,7 +3,7 @@ use crate::exit::Exit;
 use crate::report::{clean, count, say};
 use crate::session::{Playbook, Where};
 use clap::Args;
-use haflow_model::{Action, Graph, Place};
+use haflow_model::{Graph, Place};
 use haflow_script::{NoteKind, ParamDecl, is_in_stdlib};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -77,8 +77,7 @@ fn not_rehearsed(graph: &Graph) -> BTreeMap<&str, &Place> {
     let mut found = BTreeMap::new();
     for (_, task) in graph.tasks() {
         let place = task.declared_in.as_ref().unwrap_or(&task.place);
-        let applies = matches!(task.action, Action::Ensure(_) | Action::Act(_));
-        if applies && task.action.rehearsal().is_none() && !is_in_stdlib(place) {
+        if task.action.lacks_rehearsal() && !is_in_stdlib(place) {
             found.entry(&*task.kind).or_insert(place);
         }
     }

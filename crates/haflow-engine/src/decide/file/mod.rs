@@ -13,6 +13,7 @@ use crate::cut::beginning;
 use crate::decide::digest::{sha256, short};
 use crate::decide::file::seen::{Edited, FileSeen, Kind};
 use crate::decide::known::{Known, Variables};
+use crate::decide::rehearsed::WORDS;
 use crate::filters::jq::{self, Input, Yield};
 use crate::filters::{Running, off_task};
 use haflow_model::{Change, Content, Decision, Diff, Edit, Failure, File, FileState, Value, pinned, without_comments};
@@ -31,7 +32,7 @@ pub(crate) static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
         ("file_change", include_str!("attributes.sh")),
         ("file_guard", include_str!("guard.sh")),
     ];
-    let mut text = pinned().to_owned() + &without_comments(include_str!("chain.sh"));
+    let mut text = pinned().to_owned() + &WORDS + "\n" + &without_comments(include_str!("chain.sh"));
     text += &without_comments(include_str!("rehearse.sh"));
     for (name, body) in functions {
         let _ = write!(text, "{name}() {{\n{}}}\n", without_comments(body));

@@ -1,21 +1,8 @@
 # Says what keeps a file from becoming what is wanted: see decide/rehearsed.rs for what it prints. Reads only.
 # What it asked programs for it keeps for the next file of the same script.
 file_fails() {
-  file_one_line "$1"
-  printf 'fails %s\n' "$file_line"
-  [ -n "${2-}" ] || return 0
-  file_one_line "$2"
-  printf 'hint %s\n' "$file_line"
-}
-# Sets $file_line to $1, with a question mark for each line break: names of others may have them.
-file_one_line() {
-  file_line=$1
-  while :; do
-    case $file_line in
-      *"$pin_newline"*) file_line=${file_line%%"$pin_newline"*}?${file_line#*"$pin_newline"} ;;
-      *) break ;;
-    esac
-  done
+  fails "$1" "${2-}"
+  reads "file:$path"
 }
 # $1 lacks the account $2 of kind $1.
 file_account() {
@@ -26,7 +13,7 @@ file_account() {
     file_accounts="$file_accounts $1:$2"
     return 0
   fi
-  printf 'lacks %s:%s\nsays there is no %s %s\nhint declare it before this: %s, "%s")\n' "$1" "$2" "$1" "$2" "$4" "$2"
+  lacks "$1:$2" "there is no $1 $2" "declare it before this: $4, \"$2\")"
 }
 # Sets $file_mount to where the file system of $1 is mounted.
 file_mounted() {
@@ -46,6 +33,8 @@ file_see_room() {
     # Only root has what is kept back for it.
     if [ -O / ]; then file_free=$(($2 * $3)); else file_free=$(($2 * $4)); fi
     [ "$6" -eq 0 ] || file_inodes=$5
+    # What they compress takes less.
+    case $file_system/$file_free in btrfs/0 | zfs/0) ;; btrfs/* | zfs/*) file_free= ;; esac
   fi
   file_flags=$(lsattr -d . 2>/dev/null) || file_flags=
   file_flags=${file_flags%% *}
@@ -61,7 +50,8 @@ file_barred() {
     file_fails "$2 is on a file system that is mounted read-only${file_mount:+, at $file_mount}" \
       'mount it for writing, or name another place'
   else
-    file_fails "$(id -un 2>/dev/null) may not write in $2" 'leave out `user`, or give that user the right to write there'
+    file_fails "$(id -un 2>/dev/null) may not write in $2" \
+      'leave out `user`, or give that user the right to write there'
   fi
 }
 # Says what only root may do, and whoever runs this isn't.
@@ -95,12 +85,12 @@ file_in_folder() {
     file_mounted "$PWD"
     file_fails "the file system of $PWD has no room for another file (its inodes are used up)" \
       "\`df -i $PWD\` shows it; take files away there"
-    [ -z "$file_mount" ] || printf 'reads file:%s\n' "$file_mount"
-  elif [ -n "$file_free" ] && [ "${bytes:-0}" -gt "$file_free" ] && case $file_system in btrfs | zfs) [ "$file_free" -eq 0 ] ;; esac; then
+    [ -z "$file_mount" ] || reads "file:$file_mount"
+  elif [ -n "$file_free" ] && [ "${bytes:-0}" -gt "$file_free" ]; then
     file_mounted "$PWD"
     file_fails "the file system of $PWD has $file_free bytes free, and $path needs $bytes" \
       "make room there: \`df -h $PWD\` shows which disk it is"
-    [ -z "$file_mount" ] || printf 'reads file:%s\n' "$file_mount"
+    [ -z "$file_mount" ] || reads "file:$file_mount"
   elif [ -n "$file_free" ]; then
     # Whole blocks, of this file and of those before it. The old file goes only when the new one is there.
     file_free=$((file_free - (${bytes:-0} + file_block - 1) / file_block * file_block))
@@ -149,9 +139,9 @@ file_nowhere() {
   elif [ "$kind" != absent ]; then
     # By its real path: there may be links on the way.
     file_folder=${PWD%/}/$pin_part$pin_rest
-    printf 'lacks folder:%s\nsays there is no folder %s\nhint declare it before this: folder(host, "%s")\n' \
-      "$file_folder" "$file_folder" "$file_folder"
-    printf 'reads file:%s\n' "${path%/*}"
+    lacks "folder:$file_folder" "there is no folder $file_folder" \
+      "declare it before this: folder(host, \"$file_folder\")"
+    reads "file:${path%/*}"
   fi
 }
 file_at() {
@@ -171,7 +161,8 @@ file_rehearse() {
   file_folder=${path%/*}
   file_folder=${file_folder:-/}
   pin_name=${path##*/}
-  if cd -P -- "$file_folder" 2>/dev/null && [ "$PWD" = "$file_folder" ] && { [ "$follow" != yes ] || [ ! -L "./$pin_name" ]; }; then
+  if cd -P -- "$file_folder" 2>/dev/null && [ "$PWD" = "$file_folder" ] &&
+    { [ "$follow" != yes ] || [ ! -L "./$pin_name" ]; }; then
     file_at
   else
     (
@@ -222,7 +213,7 @@ LINES
     # Checkers say first what is wrong, and last that something is.
     file_fails "the new content of $path is refused${file_words:+: }${file_words%%"$pin_newline"*}"
     # What else a checker reads isn't known; one that isn't there comes with a package.
-    if [ "$file_exit" -eq 127 ]; then echo 'reads package'; else echo 'reads *'; fi
-    printf '%s' "$file_words" | sed 's/^/shows /'
+    if [ "$file_exit" -eq 127 ]; then reads package; else reads '*'; fi
+    printf '%s' "$file_words" | shows
   )
 }

@@ -36,6 +36,16 @@ pub struct Assumed {
     pub because: String,
     /// How that touches the decision.
     pub why: String,
+    /// Why it would fail as things are now, if it would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fails_now: Option<String>,
+}
+
+impl Assumed {
+    /// Because of the task with this id, and how that touches the decision.
+    pub fn new(because: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { because: because.into(), why: why.into(), fails_now: None }
+    }
 }
 
 impl Plan {

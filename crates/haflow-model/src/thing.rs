@@ -12,6 +12,17 @@ use std::fmt;
 #[serde(try_from = "String", into = "String")]
 pub struct Thing(Cow<'static, str>);
 
+/// Places that nearly all hosts know by two names (FHS 3.0, and a merged `/usr`), and the one that is taken.
+/// Where they are two places after all, a plan is less certain than it could be.
+const ALIASES: [(&str, &str); 6] = [
+    ("/var/run", "/run"),
+    ("/var/lock", "/run/lock"),
+    ("/bin", "/usr/bin"),
+    ("/sbin", "/usr/sbin"),
+    ("/lib", "/usr/lib"),
+    ("/lib64", "/usr/lib64"),
+];
+
 impl Thing {
     /// All there is.
     pub const EVERYTHING: Self = Self(Cow::Borrowed("*"));
@@ -24,6 +35,9 @@ impl Thing {
         // One path, one spelling.
         let parts = name.split('/').filter(|part| !part.is_empty() && *part != ".");
         let mut path = parts.fold(String::new(), |path, part| path + "/" + part);
+        if let Some((other, one)) = ALIASES.iter().find(|(other, _)| Self::within(&path, other)) {
+            path.replace_range(..other.len(), one);
+        }
         if path.is_empty() {
             path.push('/');
         }
@@ -176,6 +190,9 @@ mod tests {
             ("folder:/etc/app", "file", true),
             ("file:/etc//app/./", "file:/etc/app/conf", true),
             ("file:/", "folder:/etc", true),
+            ("file:/var/run/app", "folder:/run/app", true),
+            ("file:/lib/systemd/system/a.service", "file:/usr/lib/systemd", true),
+            ("file:/library", "file:/usr/library", false),
             ("shared:a", "shared:b", false),
         ] {
             assert_eq!(thing(one).overlaps(&thing(other)), overlap, "{one} {other}");

@@ -11,7 +11,7 @@ pub(crate) static WORDS: LazyLock<String> =
     LazyLock::new(|| without_comments(include_str!("rehearsed.sh")).replace('\n', " "));
 
 /// More reasons than these are of no use to anybody.
-const MOST: usize = 32;
+const MOST: usize = 8;
 
 /// What a rehearsal found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -72,10 +72,13 @@ pub(crate) fn rehearsed(output: &Output, reads: &Things) -> Rehearsed {
             reads: reads.clone(),
             failure: Failure { message, ..Failure::default() },
         };
+        // It needn't say why.
+        let words =
+            |words: String| if rest.is_empty() { "its rehearsal says that it would fail".into() } else { words };
         match (word, found.findings.last_mut()) {
             ("brings", _) => found.brings.extend(thing()),
-            ("lacks", _) => found.findings.push(finding(thing().ok(), format!("there is no {rest}"))),
-            ("fails", _) if !rest.is_empty() => found.findings.push(finding(None, rest.into())),
+            ("lacks", _) => found.findings.push(finding(thing().ok(), words(format!("there is no {rest}")))),
+            ("fails", _) => found.findings.push(finding(None, words(rest.into()))),
             ("unsure", _) => found.unsure = Some(rest.into()),
             ("says", Some(last)) => last.failure.message = rest.into(),
             ("hint", Some(last)) => last.failure.hint = Some(rest.into()),
@@ -102,9 +105,6 @@ pub(crate) fn rehearsed(output: &Output, reads: &Things) -> Rehearsed {
         }
         found.findings.push(Finding { lacks: None, reads: reads.clone(), failure });
     }
-    if !found.findings.is_empty() {
-        found.brings.clear();
-    }
     found
 }
 
@@ -130,7 +130,7 @@ mod tests {
     fn without_a_line_the_last_words_are_the_reason() {
         let found = said(1, "brings service:nginx\n", "checking\nnginx: unknown directive\n\n");
         assert_eq!(found.findings[0].failure.message, "nginx: unknown directive");
-        assert!(found.brings.is_empty());
+        assert_eq!(said(0, "fails \n", "").findings[0].failure.message, "its rehearsal says that it would fail");
         let refused = said(77, "", "haflow: no\nhint: do\n");
         assert_eq!(refused.findings[0].failure.message, "no");
         assert_eq!(refused.findings[0].failure.hint.as_deref(), Some("do"));

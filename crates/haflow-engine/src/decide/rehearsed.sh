@@ -1,5 +1,5 @@
-# What a rehearsal calls to say why its apply would fail: see rehearsed.rs for what it prints. Each line can be
-# joined with the next, so that a script that comes behind keeps the numbers of its own lines.
+# What a rehearsal calls to say why its apply would fail: see rehearsed.rs for what it prints. Each line can
+# be joined with the next, so that a script that comes behind keeps the numbers of its own lines.
 __haflow_break=$(printf '\n.'); __haflow_break=${__haflow_break%.};
 # Words of others may have line breaks.
 __haflow_says() {

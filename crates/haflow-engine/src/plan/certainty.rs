@@ -59,7 +59,7 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             } else {
                 "it can't be looked at now, and may fail"
             };
-            Assumed { because: graph.task_id(before), why: why.into() }
+            Assumed::new(graph.task_id(before), why)
         };
         let (decision, assumed) = match (bar, unreachable.get(&task.host)) {
             (_, Some(why)) => (Decision::Unreachable { why: why.clone() }, None),
@@ -104,22 +104,21 @@ type Settled = (Decision, Option<Assumed>);
 fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Settled {
     let moved = upstream.moves(id, task);
     let because = |moved: &Moved| upstream.graph.task_id(moved.by);
-    let assumed = moved.as_ref().map(|moved| Assumed { because: because(moved), why: moved.why.clone() });
+    let assumed = moved.as_ref().map(|moved| Assumed::new(because(moved), &moved.why));
     let is_gate = task.action.waits().is_some();
     match look.showed {
         Showed::Skipped(why) => (Decision::Skipped { why }, upstream.uncertain_output(id)),
         Showed::Waits(source) if is_gate => {
             let because = upstream.graph.task_id(source);
-            let why = "what it compares with isn't known yet".into();
-            (Decision::Act { reason: format!("waits for the output of `{because}`") }, Some(Assumed { because, why }))
+            let reason = format!("waits for the output of `{because}`");
+            (Decision::Act { reason }, Some(Assumed::new(because, "what it compares with isn't known yet")))
         }
         Showed::Waits(source) => {
             let because = upstream.graph.task_id(source);
             match task.action.always_runs() {
                 // It runs whatever it is given.
                 Some(reason) if task.when.is_none() => {
-                    let why = "what it is given isn't known yet".into();
-                    (always_runs(reason), Some(Assumed { because, why }))
+                    (always_runs(reason), Some(Assumed::new(because, "what it is given isn't known yet")))
                 }
                 _ => {
                     let why = "its output is known only once that has run".into();
@@ -142,7 +141,7 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
             {
                 let why =
                     format!("once `{}` has changed {thing}, this is what there will be", upstream.graph.task_id(by));
-                return (decision, Some(Assumed { because: upstream.graph.task_id(by), why }));
+                return (decision, Some(Assumed::new(upstream.graph.task_id(by), why)));
             }
             match (showed, moved) {
                 (Showed::Failed(failure), Some(moved)) => {
@@ -169,35 +168,60 @@ fn foreseen(
     gate: Option<NodeId>,
     settled: Settled,
 ) -> Settled {
-    let (decision, mut assumed) = settled;
+    let (decision, assumed) = settled;
     if !matches!(decision, Decision::Change { .. } | Decision::Act { .. }) {
         return (decision, assumed);
     }
-    let mut left = None;
+    // What nothing before it mends, what something may mend that says nothing of it, and who would.
+    let (mut sure, mut open, mut mends) = (Vec::new(), Vec::new(), None);
     for Finding { lacks, reads, failure } in &rehearsed.findings {
-        if lacks.as_ref().is_some_and(|thing| upstream.is_brought(id, task, thing)) {
-            continue;
-        }
+        let brought = lacks.as_ref().and_then(|thing| upstream.brought(id, task, thing));
         let mut reads = reads.clone();
         reads.extend(lacks.clone());
-        match upstream.touching(id, &task.host, &reads).or(gate) {
-            Some(by) => {
-                let why = format!("it may mend what fails now: {}", failure.message);
-                assumed.get_or_insert_with(|| Assumed { because: upstream.graph.task_id(by), why });
+        match (brought, upstream.touching(id, &task.host, &reads).or(gate)) {
+            (Some((_, true)), _) => {}
+            (Some((by, false)), _) => drop(mends.get_or_insert((by, failure))),
+            (None, Some(by)) => {
+                mends.get_or_insert((by, failure));
+                open.push(failure);
             }
-            None => drop(left.get_or_insert(failure)),
+            (None, None) => sure.push(failure),
         }
     }
-    if let (Some(why), None) = (&rehearsed.unsure, left) {
-        assumed.get_or_insert_with(|| Assumed { because: upstream.graph.task_id(id), why: why.clone() });
+    // What there will be is known where it is expected, if not for certain.
+    let is_known = assumed.is_none() || upstream.expected(task).is_some();
+    if let Some(failure) = in_one(&sure).filter(|_| is_known) {
+        return (Decision::Failed { failure: Box::new(failure) }, assumed);
     }
-    match left {
-        // What there will be is known, if not for certain.
-        Some(failure) if assumed.is_none() || upstream.expected(task).is_some() => {
-            (Decision::Failed { failure: Box::new(failure.clone()) }, assumed)
+    sure.append(&mut open);
+    let because = |by| upstream.graph.task_id(by);
+    let assumed = assumed
+        .or_else(|| {
+            let (by, failure) = mends?;
+            Some(Assumed::new(because(by), format!("it may mend what fails now: {}", failure.message)))
+        })
+        .or_else(|| rehearsed.unsure.as_ref().map(|why| Assumed::new(because(id), why)));
+    let fails_now = in_one(&sure).map(|failure| failure.message);
+    (decision, assumed.map(|assumed| Assumed { fails_now, ..assumed }))
+}
+
+/// Several failures, told as one; `None` of none.
+fn in_one(failures: &[&Failure]) -> Option<Failure> {
+    let (first, others) = failures.split_first()?;
+    let mut failure = (*first).clone();
+    for other in others {
+        failure.message = format!("{}; and {}", failure.message, other.message);
+        let more = other.hint.clone().filter(|more| failure.hint.as_ref() != Some(more));
+        failure.hint = match (failure.hint, more) {
+            (Some(hint), Some(more)) => Some(format!("{hint}; {more}")),
+            (hint, more) => hint.or(more),
+        };
+        if !other.stderr.is_empty() {
+            let both = [&*failure.stderr, &*other.stderr].join("\n");
+            failure.stderr = both.trim_start().into();
         }
-        _ => (decision, assumed),
     }
+    Some(failure)
 }
 
 /// A gate that doesn't hold now, and that nothing before it would help.

@@ -35,8 +35,8 @@ struct OnHost<'g> {
     everything: Option<NodeId>,
     /// By kind and name; an empty name is all of that kind. And whether it is certain that it changes.
     things: BTreeMap<(&'g str, &'g str), (NodeId, bool)>,
-    /// What will be there, and by which task it comes, where that is certain.
-    brought: BTreeMap<Thing, NodeId>,
+    /// What will be there, by which task it comes, and whether that is certain.
+    brought: BTreeMap<Thing, (NodeId, bool)>,
 }
 
 impl<'g> Upstream<'g> {
@@ -86,15 +86,14 @@ impl<'g> Upstream<'g> {
             // Whatever it was brought by, it may be another one then, or gone.
             on_host.brought.remove(thing);
         }
-        if changes && !assumed {
-            on_host.brought.extend(brings.iter().cloned().chain(task.brings()).map(|thing| (thing, id)));
-        }
+        let brings = brings.iter().cloned().chain(task.brings());
+        on_host.brought.extend(brings.map(|thing| (thing, (id, changes && !assumed))));
     }
 
-    /// Whether a task that comes before brings that thing for certain.
-    pub(super) fn is_brought(&self, id: NodeId, task: &Task, thing: &Thing) -> bool {
-        let by = self.hosts.get(&task.host).and_then(|on_host| on_host.brought.get(thing));
-        by.is_some_and(|by| self.comes_after(id, *by))
+    /// The task before this one that brings that thing, if there is one, and whether it does for certain.
+    pub(super) fn brought(&self, id: NodeId, task: &Task, thing: &Thing) -> Option<(NodeId, bool)> {
+        let by = self.hosts.get(&task.host)?.brought.get(thing).copied();
+        by.filter(|(by, _)| self.comes_after(id, *by))
     }
 
     /// Whether the graph leads from `before` to `id`.
@@ -179,13 +178,13 @@ impl<'g> Upstream<'g> {
 
     pub(super) fn uncertain_output(&self, id: NodeId) -> Option<Assumed> {
         let source = self.uncertain_source(id)?;
-        Some(Assumed { because: self.graph.task_id(source), why: "its output may be another one then".into() })
+        Some(Assumed::new(self.graph.task_id(source), "its output may be another one then"))
     }
 
     /// Why what hangs on this task isn't certain, if it isn't.
     pub(super) fn doubt(&self, id: NodeId) -> Option<Assumed> {
         let why = "what becomes of it isn't certain";
-        (!self.certain[id.index()]).then(|| Assumed { because: self.graph.task_id(id), why: why.into() })
+        (!self.certain[id.index()]).then(|| Assumed::new(self.graph.task_id(id), why))
     }
 }
 

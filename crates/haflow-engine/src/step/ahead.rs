@@ -6,11 +6,10 @@
 //! seen still holds.
 
 use crate::decide::ready::Ready;
-use crate::decide::rehearsed::Rehearsed;
 use crate::decide::seen::Seen;
 use crate::hosts::Hosts;
 use crate::step::trouble::Trouble;
-use crate::step::{self, Shown};
+use crate::step::{self, Shown, rehearse};
 use haflow_model::{Graph, HostName, NodeId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::mpsc::UnboundedSender;
@@ -182,9 +181,8 @@ impl<'g> Batch<'g> {
         };
         if let Err(trouble) = all.await {
             let left: Vec<usize> = (0..ids.len()).filter(|index| !done[*index]).collect();
-            // A rehearsal that can't be run says nothing.
             let none = |index: usize, trouble| match tasks[index].1 {
-                Some(_) => Shown::Rehearsed(Rehearsed::default()),
+                Some(_) => Shown::Rehearsed(rehearse::not_run(&trouble)),
                 None => Shown::Seen(Err(trouble)),
             };
             if let [only] = left[..] {

@@ -102,7 +102,7 @@ pub(crate) async fn look_for(
 pub(crate) enum Shown {
     /// The state of its thing.
     Seen(Result<Seen, Trouble>),
-    /// What its rehearsal found; nothing where that couldn't be run.
+    /// What its rehearsal found.
     Rehearsed(Rehearsed),
 }
 

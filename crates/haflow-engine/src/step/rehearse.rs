@@ -7,6 +7,7 @@ use crate::decide::rehearsed::{Rehearsed, WORDS, rehearsed};
 use crate::decide::seen::Seen;
 use crate::lane::{Output, Process};
 use crate::step::prepared::Prepared;
+use crate::step::trouble::Trouble;
 use haflow_model::Things;
 
 /// Whether a task has a rehearsal, and one that uses nothing that isn't known yet.
@@ -37,6 +38,17 @@ pub(super) fn files<'a>(tasks: impl Iterator<Item = &'a (Ready<'a>, Option<Seen>
         _ => None,
     }));
     Prepared { text: text.into(), variables, process: Process::Taught(&file::FUNCTIONS) }
+}
+
+/// What is known where a rehearsal didn't come to its end.
+pub(super) fn not_run(trouble: &Trouble) -> Rehearsed {
+    let why = match trouble {
+        Trouble::Failed(failure) => &failure.message,
+        Trouble::Unreachable(error) => &error.message,
+        Trouble::Lost(why) | Trouble::Gone(why) => why,
+        Trouble::Killed(_) | Trouble::Closed | Trouble::NotKept => return Rehearsed::default(),
+    };
+    Rehearsed { unsure: Some(format!("its rehearsal couldn't be run: {why}")), ..Rehearsed::default() }
 }
 
 /// What the output says of the tasks that were rehearsed by one script.

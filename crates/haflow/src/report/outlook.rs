@@ -83,6 +83,11 @@ fn numbers(state: &State, counts: &PlanCounts, took_ms: u64, page: &mut Page) {
         let (are, them) = if assumed == 1 { ("is", "it") } else { ("are", "them") };
         let text = format!("{assumed} of these {are} assumed: a change before {them} may alter what was seen");
         page.lines(Tone::Plain, &text);
+        let fail_now = |planned: &&PlannedTask| planned.assumed.as_ref().is_some_and(|why| why.fails_now.is_some());
+        match state.planned.iter().filter(fail_now).count() {
+            0 => {}
+            number => page.lines(Tone::Change, &format!("{number} of them would fail as things are now")),
+        }
     }
 }
 
@@ -270,7 +275,10 @@ fn because_of(page: &mut Page, assumed: &Assumed, task: &TaskRef) {
         true => format!("assumed because of `{because}`: {why}"),
         false => format!("assumed because of `{because}`"),
     };
-    short(page, Tone::Dim, &text, 1);
+    short(page, Tone::Dim, &text, 2);
+    if let Some(fails_now) = &assumed.fails_now {
+        short(page, Tone::Change, &format!("as things are now, it would fail: {}", local_names(fails_now, host)), 2);
+    }
 }
 
 /// What takes no more than a few lines where not everything is asked for.

@@ -93,10 +93,7 @@ impl Tale {
             Event::TaskPlanned {
                 task: task.clone(),
                 decision,
-                assumed: assumed.map(|because| Assumed {
-                    because: because.to_owned(),
-                    why: "it may touch anything, and comes first".to_owned(),
-                }),
+                assumed: assumed.map(|because| Assumed::new(because, "it may touch anything, and comes first")),
             },
         )
     }

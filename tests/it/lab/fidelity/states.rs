@@ -173,7 +173,8 @@ pub(crate) static STATES: &[State] = &[
             On("rabbit1", "sed -i 's/infinity/1000000/' /etc/systemd/system/site.service"),
             On(
                 "rabbit2",
-                "sed -i 's/infinity/1000000/' /etc/systemd/system/site.service; systemctl daemon-reload; systemctl restart site",
+                "sed -i 's/infinity/1000000/' /etc/systemd/system/site.service; systemctl daemon-reload; \
+                    systemctl restart site",
             ),
             On("rabbit3", "rm -r /etc/systemd/system/site.service.d"),
         ],
@@ -202,7 +203,8 @@ pub(crate) static STATES: &[State] = &[
             On("rabbit1", "rm -r /srv/site /var/lib/site/tokens; mkdir -p /srv/old/er"),
             On(
                 "rabbit2",
-                "chmod 0777 /srv/site; chown root /srv/site/motto; ln -sfn /srv /srv/current; rm /etc/site.peer",
+                "chmod 0777 /srv/site; chown root /srv/site/motto; ln -sfn /srv /srv/current; \
+                    rm /etc/site.peer",
             ),
             On("rabbit3", "rm /srv/current /etc/site.conf.local; echo 'a motto that is too long' > /srv/site/motto"),
         ],
@@ -223,7 +225,8 @@ pub(crate) static STATES: &[State] = &[
         &[On("rabbit2", "rm /etc/site.conf; mkdir /etc/site.conf")],
         &[On(
             "rabbit2",
-            "rmdir /etc/site.conf; printf 'workers 2\\nlevel info\\n' > /etc/site.conf; systemctl restart site",
+            "rmdir /etc/site.conf; printf 'workers 2\\nlevel info\\n' > /etc/site.conf; \
+                systemctl restart site",
         )],
     ),
     broken(
@@ -231,7 +234,9 @@ pub(crate) static STATES: &[State] = &[
         "a package that no list has",
         &[On(
             "rabbit1",
-            "apt-get -qy purge tree; printf 'Package: tree\\nPin: release *\\nPin-Priority: -1\\n' > /etc/apt/preferences.d/none; apt-get -q update",
+            "apt-get -qy purge tree; \
+                printf 'Package: tree\\nPin: release *\\nPin-Priority: -1\\n' > /etc/apt/preferences.d/none; \
+                apt-get -q update",
         )],
         &[On("rabbit1", "rm /etc/apt/preferences.d/none; apt-get -qy install tree")],
     ),
@@ -246,7 +251,8 @@ pub(crate) static STATES: &[State] = &[
         "no room",
         &[On(
             "rabbit3",
-            "mount -t tmpfs -o size=16k,mode=0750,uid=deploy,gid=2100 tmpfs /srv/site; head -c 20000 /dev/zero > /srv/site/all || :",
+            "mount -t tmpfs -o size=16k,mode=0750,uid=deploy,gid=2100 tmpfs /srv/site; \
+                head -c 20000 /dev/zero > /srv/site/all || :",
         )],
         &[On("rabbit3", "umount /srv/site")],
     ),
@@ -262,7 +268,8 @@ pub(crate) static STATES: &[State] = &[
         &[On("rabbit3", "touch /etc/site.closed; echo 'workers 9' >> /etc/site.conf")],
         &[On(
             "rabbit3",
-            "rm /etc/site.closed; printf 'workers 2\\nlevel info\\n' > /etc/site.conf; systemctl restart site",
+            "rm /etc/site.closed; printf 'workers 2\\nlevel info\\n' > /etc/site.conf; \
+                systemctl restart site",
         )],
     ),
     state(RABBIT_HA, "bare", Bare, &[]),
@@ -395,7 +402,8 @@ pub(crate) static STATES: &[State] = &[
         Drifted,
         &[On(
             "rabbit3",
-            "sed -i 's/^rabbit_retry_backoff.*/rabbit_retry_backoff = 9/; s/@rabbit2:/@rabbit9:/' /etc/ceilometer/ceilometer.conf",
+            "sed -i 's/^rabbit_retry_backoff.*/rabbit_retry_backoff = 9/; \
+                s/@rabbit2:/@rabbit9:/' /etc/ceilometer/ceilometer.conf",
         )],
     ),
     state(

@@ -97,7 +97,8 @@ pub(super) const WAYS: &[Way] = &[
     },
     Way {
         name: "a line on a read-only mount",
-        made_by: "mkdir /srv/ro; mount -t tmpfs tmpfs /srv/ro; echo a >/srv/ro/x; mount -o remount,ro /srv/ro",
+        made_by: "mkdir /srv/ro; mount -t tmpfs tmpfs /srv/ro; echo a >/srv/ro/x; \
+            mount -o remount,ro /srv/ro",
         tasks: r#"line(n, "/srv/ro/x", "b");"#,
         sees: Why("mounted read-only"),
         undone_by: "umount /srv/ro; rmdir /srv/ro",
@@ -188,28 +189,32 @@ pub(super) const WAYS: &[Way] = &[
     },
     Way {
         name: "a file on a full disk",
-        made_by: "mkdir /srv/small; mount -t tmpfs -o size=64k tmpfs /srv/small; dd if=/dev/zero of=/srv/small/all bs=4k count=16 2>/dev/null",
+        made_by: "mkdir /srv/small; mount -t tmpfs -o size=64k tmpfs /srv/small; \
+            dd if=/dev/zero of=/srv/small/all bs=4k count=16 2>/dev/null",
         tasks: r#"file(n, "/srv/small/x", #{ content: "a" });"#,
         sees: Why("has 0 bytes free"),
         undone_by: "umount /srv/small; rmdir /srv/small",
     },
     Way {
         name: "a file on a disk without inodes",
-        made_by: "mkdir /srv/small; mount -t tmpfs -o nr_inodes=3 tmpfs /srv/small; touch /srv/small/a /srv/small/b",
+        made_by: "mkdir /srv/small; mount -t tmpfs -o nr_inodes=3 tmpfs /srv/small; \
+            touch /srv/small/a /srv/small/b",
         tasks: r#"file(n, "/srv/small/x", #{ content: "a" });"#,
         sees: Why("inodes are used up"),
         undone_by: "umount /srv/small; rmdir /srv/small",
     },
     Way {
         name: "a folder on a disk without inodes",
-        made_by: "mkdir /srv/small; mount -t tmpfs -o nr_inodes=3 tmpfs /srv/small; touch /srv/small/a /srv/small/b",
+        made_by: "mkdir /srv/small; mount -t tmpfs -o nr_inodes=3 tmpfs /srv/small; \
+            touch /srv/small/a /srv/small/b",
         tasks: r#"folder(n, "/srv/small/x");"#,
         sees: Why("inodes are used up"),
         undone_by: "umount /srv/small; rmdir /srv/small",
     },
     Way {
         name: "a link on a disk without inodes",
-        made_by: "mkdir /srv/small; mount -t tmpfs -o nr_inodes=3 tmpfs /srv/small; touch /srv/small/a /srv/small/b",
+        made_by: "mkdir /srv/small; mount -t tmpfs -o nr_inodes=3 tmpfs /srv/small; \
+            touch /srv/small/a /srv/small/b",
         tasks: r#"link(n, "/srv/small/x", "/etc");"#,
         sees: Why("inodes are used up"),
         undone_by: "umount /srv/small; rmdir /srv/small",
@@ -350,7 +355,9 @@ pub(super) const WAYS: &[Way] = &[
     Way {
         name: "sudoers that visudo refuses",
         made_by: ":",
-        tasks: r#"file(n, "/etc/sudoers.d/ops", #{ content: "ops ALL=(ALL ALL\n", mode: "0440", validate: "visudo -cf \"$candidate\"" });"#,
+        tasks: r#"file(n, "/etc/sudoers.d/ops", #{
+            content: "ops ALL=(ALL ALL\n", mode: "0440", validate: "visudo -cf \"$candidate\"",
+        });"#,
         sees: Why("syntax error"),
         undone_by: ":",
     },
@@ -378,9 +385,24 @@ pub(super) const WAYS: &[Way] = &[
     Way {
         name: "a disk that fills up meanwhile",
         made_by: "mkdir /srv/small; mount -t tmpfs -o size=64k tmpfs /srv/small",
-        tasks: r#"act(n, #{ name: "fill", reason: "a test", apply: "dd if=/dev/zero of=/srv/small/all bs=4k 2>/dev/null; :" });
-                 file(n, "/srv/small/x", #{ content: "a" });"#,
+        tasks: r#"
+            act(n, #{ name: "fill", reason: "a test", apply: "dd if=/dev/zero of=/srv/small/all bs=4k 2>/dev/null; :" });
+            file(n, "/srv/small/x", #{ content: "a" });"#,
         sees: Not("an act may do anything"),
         undone_by: "umount /srv/small; rmdir /srv/small",
+    },
+    Way {
+        name: "a file of root's in a sticky folder",
+        made_by: "useradd -m dep; echo a >/tmp/rooted",
+        tasks: r#"file(n, "/tmp/rooted", #{ content: "x\n", user: "dep" });"#,
+        sees: Why("(sticky)"),
+        undone_by: "rm -f /tmp/rooted; userdel -r dep 2>/dev/null",
+    },
+    Way {
+        name: "a group that the user isn't in",
+        made_by: "useradd -m dep",
+        tasks: r#"file(n, "/home/dep/x", #{ content: "x\n", user: "dep", group: "shadow" });"#,
+        sees: Why("dep isn't in the group shadow"),
+        undone_by: "userdel -r dep 2>/dev/null",
     },
 ];

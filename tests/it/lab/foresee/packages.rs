@@ -1,6 +1,6 @@
 //! Ways to fail of packages and repositories, with apt.
 
-use super::Sees::{Not, Why};
+use super::Sees::{Not, Well, Why};
 use super::Way;
 
 pub(super) const WAYS: &[Way] = &[
@@ -83,10 +83,13 @@ pub(super) const WAYS: &[Way] = &[
     },
     Way {
         name: "a package that there is no room to fetch",
-        made_by: "cp /etc/apt/sources.list /srv/kept; echo 'deb [trusted=yes] copy:/srv/repo ./' >/etc/apt/sources.list; apt-get -q update >/dev/null; mount -t tmpfs -o size=64k tmpfs /var/cache/apt/archives; mkdir /var/cache/apt/archives/partial",
+        made_by: "cp /etc/apt/sources.list /srv/kept; \
+            echo 'deb [trusted=yes] copy:/srv/repo ./' >/etc/apt/sources.list; update; \
+            mount -t tmpfs -o size=64k tmpfs /var/cache/apt/archives; \
+            mkdir /var/cache/apt/archives/partial",
         tasks: r#"install(n, "large");"#,
         sees: Why("enough free space in /var/cache/apt/archives"),
-        undone_by: "umount /var/cache/apt/archives; mv /srv/kept /etc/apt/sources.list; apt-get -q update >/dev/null",
+        undone_by: "umount /var/cache/apt/archives; mv /srv/kept /etc/apt/sources.list; update",
     },
     Way {
         name: "a package where /usr can't be written",
@@ -147,50 +150,85 @@ pub(super) const WAYS: &[Way] = &[
     Way {
         name: "a repository that isn't there",
         made_by: ":",
-        tasks: r#"repository(n, "gone", #{ uri: "file:/srv/gone", suites: "./", keyring: "/usr/share/keyrings/debian-archive-keyring.gpg" });"#,
+        tasks: r#"repository(n, "gone", #{ uri: "file:/srv/gone", suites: "./", keyring: "/srv/ring" });"#,
         sees: Why("/srv/gone"),
-        undone_by: "rm -f /etc/apt/sources.list.d/gone.sources; apt-get -q update >/dev/null",
+        undone_by: "rm -f /etc/apt/sources.list.d/gone.sources; update",
     },
     Way {
         name: "a repository whose keyring isn't there",
         made_by: ":",
-        tasks: r#"repository(n, "gone", #{ uri: "file:/srv/signed", suites: "./", keyring: "/usr/share/keyrings/nosuch.gpg" });"#,
+        tasks: r#"repository(n, "gone", #{
+            uri: "file:/srv/signed", suites: "./", keyring: "/usr/share/keyrings/nosuch.gpg",
+        });"#,
         sees: Why("/usr/share/keyrings/nosuch.gpg"),
-        undone_by: "rm -f /etc/apt/sources.list.d/gone.sources; apt-get -q update >/dev/null",
+        undone_by: "rm -f /etc/apt/sources.list.d/gone.sources; update",
     },
     Way {
         name: "a repository that contradicts another one",
         made_by: ":",
-        tasks: r#"repository(n, "twice", #{ uri: "file:/srv/repo", suites: "./", keyring: "/usr/share/keyrings/debian-archive-keyring.gpg" });"#,
+        tasks: r#"repository(n, "twice", #{ uri: "file:/srv/repo", suites: "./", keyring: "/srv/ring" });"#,
         sees: Why("the list of repositories would be broken"),
-        undone_by: "rm -f /etc/apt/sources.list.d/twice.sources; apt-get -q update >/dev/null",
+        undone_by: "rm -f /etc/apt/sources.list.d/twice.sources; update",
     },
     Way {
         name: "a repository that nobody signed",
         made_by: "cp -r /srv/repo /srv/unsigned; printf 'Origin: o\\nSHA256:\\n' >/srv/unsigned/Release",
-        tasks: r#"repository(n, "unsigned", #{ uri: "file:/srv/unsigned", suites: "./", keyring: "/usr/share/keyrings/debian-archive-keyring.gpg" });"#,
+        tasks: r#"repository(n, "unsigned", #{
+            uri: "file:/srv/unsigned", suites: "./", keyring: "/srv/ring",
+        });"#,
         sees: Why("signed"),
-        undone_by: "rm -rf /srv/unsigned /etc/apt/sources.list.d/unsigned.sources; apt-get -q update >/dev/null",
+        undone_by: "rm -rf /srv/unsigned /etc/apt/sources.list.d/unsigned.sources; update",
     },
     Way {
         name: "a repository on a host that isn't there",
         made_by: ":",
-        tasks: r#"repository(n, "gone", #{ uri: "http://127.0.0.1:9/debian", suites: "stable", keyring: "/usr/share/keyrings/debian-archive-keyring.gpg" });"#,
+        tasks: r#"repository(n, "gone", #{
+            uri: "http://127.0.0.1:9/debian", suites: "stable", keyring: "/srv/ring",
+        });"#,
         sees: Why("127.0.0.1"),
-        undone_by: "rm -f /etc/apt/sources.list.d/gone.sources; apt-get -q update >/dev/null",
+        undone_by: "rm -f /etc/apt/sources.list.d/gone.sources; update",
     },
     Way {
         name: "the lists can't be updated",
-        made_by: "cp /etc/apt/sources.list /srv/kept; echo 'deb http://127.0.0.1:9/debian stable main' >>/etc/apt/sources.list",
+        made_by: "cp /etc/apt/sources.list /srv/kept; \
+            echo 'deb http://127.0.0.1:9/debian stable main' >>/etc/apt/sources.list",
         tasks: "update_index(n, #{ age: 0 });",
         sees: Why("127.0.0.1"),
-        undone_by: "mv /srv/kept /etc/apt/sources.list; apt-get -q update >/dev/null",
+        undone_by: "mv /srv/kept /etc/apt/sources.list; update",
     },
     Way {
         name: "a package whose script fails",
-        made_by: "mkdir -p /srv/build/f/DEBIAN; printf 'Package: failing\\nVersion: 1\\nArchitecture: all\\nMaintainer: n <n@example.org>\\nDescription: t\\n' >/srv/build/f/DEBIAN/control; printf '#!/bin/sh\\nexit 1\\n' >/srv/build/f/DEBIAN/postinst; chmod 755 /srv/build/f/DEBIAN/postinst; dpkg-deb -b /srv/build/f /srv/repo/failing_1.deb >/dev/null; cp /srv/repo/Packages /srv/kept; { cat /srv/build/f/DEBIAN/control; printf 'Filename: ./failing_1.deb\\nSize: %s\\nSHA256: %s\\n\\n' \"$(stat -c %s /srv/repo/failing_1.deb)\" \"$(sha256sum /srv/repo/failing_1.deb | cut -d ' ' -f 1)\"; } >>/srv/repo/Packages; apt-get -q update >/dev/null",
+        made_by: ":",
         tasks: r#"install(n, "failing");"#,
         sees: Not("what a package's script does shows only when it runs"),
-        undone_by: "apt-get -qy purge failing >/dev/null 2>&1; mv /srv/kept /srv/repo/Packages; apt-get -q update >/dev/null",
+        undone_by: "apt-get -qy purge failing >/dev/null 2>&1",
+    },
+    Way {
+        name: "a name that is a pattern for apt",
+        made_by: ":",
+        tasks: r#"install(n, "alph.");"#,
+        sees: Why("there is no package alph."),
+        undone_by: ":",
+    },
+    Way {
+        name: "a package of this architecture goes by its full name",
+        made_by: "apt-get -q -y install alpha >/dev/null",
+        tasks: r#"uninstall(n, "alpha:all");"#,
+        sees: Well,
+        undone_by: "apt-get -q -y purge alpha >/dev/null",
+    },
+    Way {
+        name: "the folder of documentation isn't there",
+        made_by: "mv /usr/share/doc /srv/doc",
+        tasks: r#"install(n, "alpha");"#,
+        sees: Well,
+        undone_by: "apt-get -q -y purge alpha >/dev/null; rm -rf /usr/share/doc; mv /srv/doc /usr/share/doc",
+    },
+    Way {
+        name: "the root folder belongs to somebody else",
+        made_by: "chown games /",
+        tasks: r#"install(n, "alpha"); user(n, "rowner"); file(n, "/srv/own", #{ content: "x\n", owner: "games" });"#,
+        sees: Well,
+        undone_by: "chown root /; apt-get -q -y purge alpha >/dev/null; userdel -r rowner; rm -f /srv/own",
     },
 ];

@@ -1,6 +1,6 @@
 //! Ways to fail of units.
 
-use super::Sees::{Not, Why};
+use super::Sees::{Not, Well, Why};
 use super::Way;
 
 pub(super) const WAYS: &[Way] = &[
@@ -27,115 +27,119 @@ pub(super) const WAYS: &[Way] = &[
     },
     Way {
         name: "a masked unit",
-        made_by: "printf '[Service]\\nExecStart=/bin/sleep inf\\n[Install]\\nWantedBy=multi-user.target\\n' >/usr/lib/systemd/system/m.service; systemctl daemon-reload; systemctl -q mask m",
+        made_by: "packaged m.service '[Service]' 'ExecStart=/bin/sleep inf' '[Install]' 'WantedBy=multi-user.target'; \
+            systemctl -q mask m",
         tasks: r#"service(n, "m");"#,
         sees: Why("m is masked"),
-        undone_by: "systemctl -q unmask m; rm /usr/lib/systemd/system/m.service; systemctl daemon-reload",
+        undone_by: "systemctl -q unmask m; nounit m.service",
     },
     Way {
         name: "a unit masked for this boot",
-        made_by: "printf '[Service]\\nExecStart=/bin/sleep inf\\n[Install]\\nWantedBy=multi-user.target\\n' >/usr/lib/systemd/system/m.service; systemctl daemon-reload; systemctl -q mask --runtime m",
+        made_by: "packaged m.service '[Service]' 'ExecStart=/bin/sleep inf' '[Install]' 'WantedBy=multi-user.target'; \
+            systemctl -q mask --runtime m",
         tasks: r#"service(n, "m");"#,
         sees: Why("m is masked"),
-        undone_by: "systemctl -q unmask --runtime m; rm /usr/lib/systemd/system/m.service; systemctl daemon-reload",
+        undone_by: "systemctl -q unmask --runtime m; nounit m.service",
     },
     Way {
         name: "a unit without a command",
-        made_by: "printf '[Service]\\nType=simple\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.service '[Service]' 'Type=simple'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("b can't be loaded"),
-        undone_by: "rm /etc/systemd/system/b.service; systemctl daemon-reload",
+        undone_by: "nounit b.service",
     },
     Way {
         name: "a unit whose program isn't there",
-        made_by: "printf '[Service]\\nExecStart=/opt/nosuch/bin\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.service '[Service]' 'ExecStart=/opt/nosuch/bin'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("b starts /opt/nosuch/bin, which isn't there"),
-        undone_by: "rm /etc/systemd/system/b.service; systemctl daemon-reload; systemctl reset-failed",
+        undone_by: "nounit b.service",
     },
     Way {
         name: "a unit whose program can't be executed",
-        made_by: "echo >/opt/b; chmod 644 /opt/b; printf '[Service]\\nExecStart=/opt/b\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "echo >/opt/b; chmod 644 /opt/b; unit b.service '[Service]' 'ExecStart=/opt/b'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("which can't be executed"),
-        undone_by: "rm /opt/b /etc/systemd/system/b.service; systemctl daemon-reload; systemctl reset-failed",
+        undone_by: "rm -f /opt/b; nounit b.service",
     },
     Way {
         name: "a unit whose user isn't there",
-        made_by: "printf '[Service]\\nUser=nosuchuser\\nExecStart=/bin/sleep inf\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.service '[Service]' 'User=nosuchuser' 'ExecStart=/bin/sleep inf'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("there is no such user"),
-        undone_by: "systemctl -q stop b; rm /etc/systemd/system/b.service; systemctl daemon-reload; systemctl reset-failed",
+        undone_by: "nounit b.service",
     },
     Way {
         name: "a unit whose group isn't there",
-        made_by: "printf '[Service]\\nGroup=nosuchgroup\\nType=oneshot\\nExecStart=/bin/true\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.service '[Service]' 'Group=nosuchgroup' 'Type=oneshot' 'ExecStart=/bin/true'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("there is no such group"),
-        undone_by: "rm /etc/systemd/system/b.service; systemctl daemon-reload; systemctl reset-failed",
+        undone_by: "nounit b.service",
     },
     Way {
         name: "a unit whose environment isn't there",
-        made_by: "printf '[Service]\\nEnvironmentFile=/etc/nosuch.env\\nExecStart=/bin/sleep inf\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.service '[Service]' 'EnvironmentFile=/etc/nosuch.env' 'ExecStart=/bin/sleep inf'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("/etc/nosuch.env, which isn't there"),
-        undone_by: "rm /etc/systemd/system/b.service; systemctl daemon-reload; systemctl reset-failed",
+        undone_by: "nounit b.service",
     },
     Way {
         name: "a unit whose folder isn't there",
-        made_by: "printf '[Service]\\nType=oneshot\\nWorkingDirectory=/nosuchfolder\\nExecStart=/bin/true\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.service '[Service]' 'Type=oneshot' 'WorkingDirectory=/nosuchfolder' 'ExecStart=/bin/true'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("works in /nosuchfolder"),
-        undone_by: "rm /etc/systemd/system/b.service; systemctl daemon-reload; systemctl reset-failed",
+        undone_by: "nounit b.service",
     },
     Way {
         name: "a unit that needs one that isn't there",
-        made_by: "printf '[Unit]\\nRequires=nosuch.service\\n[Service]\\nExecStart=/bin/sleep inf\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.service '[Unit]' 'Requires=nosuch.service' '[Service]' 'ExecStart=/bin/sleep inf'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("b needs nosuch.service"),
-        undone_by: "rm /etc/systemd/system/b.service; systemctl daemon-reload",
+        undone_by: "nounit b.service",
     },
     Way {
         name: "a unit that needs a masked one",
-        made_by: "systemctl -q mask m.service; printf '[Unit]\\nRequires=m.service\\n[Service]\\nExecStart=/bin/sleep inf\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "systemctl -q mask m.service; \
+            unit b.service '[Unit]' 'Requires=m.service' '[Service]' 'ExecStart=/bin/sleep inf'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("b needs m.service, which is masked"),
-        undone_by: "systemctl -q unmask m.service; rm /etc/systemd/system/b.service; systemctl daemon-reload",
+        undone_by: "systemctl -q unmask m.service; nounit b.service",
     },
     Way {
         name: "a unit whose condition doesn't hold",
-        made_by: "printf '[Unit]\\nConditionPathExists=/nosuch\\n[Service]\\nExecStart=/bin/sleep inf\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.service '[Unit]' 'ConditionPathExists=/nosuch' '[Service]' 'ExecStart=/bin/sleep inf'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("systemd would pass over b"),
-        undone_by: "rm /etc/systemd/system/b.service; systemctl daemon-reload",
+        undone_by: "nounit b.service",
     },
     Way {
         name: "a unit whose assertion doesn't hold",
-        made_by: "printf '[Unit]\\nAssertPathExists=/nosuch\\n[Service]\\nExecStart=/bin/sleep inf\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.service '[Unit]' 'AssertPathExists=/nosuch' '[Service]' 'ExecStart=/bin/sleep inf'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("systemd would pass over b"),
-        undone_by: "rm /etc/systemd/system/b.service; systemctl daemon-reload; systemctl reset-failed",
+        undone_by: "nounit b.service",
     },
     Way {
         name: "a unit that refuses to be started",
-        made_by: "printf '[Unit]\\nRefuseManualStart=yes\\n[Service]\\nExecStart=/bin/sleep inf\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.service '[Unit]' 'RefuseManualStart=yes' '[Service]' 'ExecStart=/bin/sleep inf'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("refuses to be started by hand"),
-        undone_by: "rm /etc/systemd/system/b.service; systemctl daemon-reload",
+        undone_by: "nounit b.service",
     },
     Way {
         name: "a unit that refuses to be stopped",
-        made_by: "printf '[Unit]\\nRefuseManualStop=yes\\n[Service]\\nExecStart=/bin/sleep inf\\n' >/etc/systemd/system/b.service; systemctl daemon-reload; systemctl start b",
+        made_by: "unit b.service '[Unit]' 'RefuseManualStop=yes' '[Service]' 'ExecStart=/bin/sleep inf'; \
+            systemctl start b",
         tasks: r#"service(n, "b", #{ enabled: (), running: false });"#,
         sees: Why("refuses to be stopped by hand"),
-        undone_by: "rm /etc/systemd/system/b.service; systemctl daemon-reload; systemctl kill b",
+        undone_by: "systemctl kill b; nounit b.service",
     },
     Way {
         name: "a unit with a file of its own is masked",
-        made_by: "printf '[Service]\\nExecStart=/bin/sleep inf\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.service '[Service]' 'ExecStart=/bin/sleep inf'",
         tasks: r#"service(n, "b", #{ enabled: false, running: false, masked: true });"#,
         sees: Why("can't be masked"),
-        undone_by: "rm /etc/systemd/system/b.service; systemctl daemon-reload",
+        undone_by: "nounit b.service",
     },
     Way {
         name: "a unit of this boot is enabled",
@@ -146,45 +150,53 @@ pub(super) const WAYS: &[Way] = &[
     },
     Way {
         name: "a unit is enabled where /etc is immutable",
-        made_by: "printf '[Service]\\nExecStart=/bin/sleep inf\\n[Install]\\nWantedBy=haflow-nosuch.target\\n' >/usr/lib/systemd/system/b.service; systemctl daemon-reload; chattr +i /etc/systemd/system",
+        made_by: "packaged b.service '[Service]' 'ExecStart=/bin/sleep inf' \
+            '[Install]' 'WantedBy=haflow-nosuch.target'; \
+            chattr +i /etc/systemd/system",
         tasks: r#"service(n, "b", #{ running: () });"#,
         sees: Why("nothing can be written in /etc/systemd/system"),
-        undone_by: "chattr -i /etc/systemd/system; rm /usr/lib/systemd/system/b.service; systemctl daemon-reload",
+        undone_by: "chattr -i /etc/systemd/system; nounit b.service",
     },
     Way {
         name: "a socket whose port another process has",
-        made_by: "printf '[Socket]\\nListenStream=22\\n' >/etc/systemd/system/b.socket; printf '[Service]\\nExecStart=/bin/sleep inf\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.socket '[Socket]' 'ListenStream=22'; \
+            unit b.service '[Service]' 'ExecStart=/bin/sleep inf'",
         tasks: r#"service(n, "b.socket", #{ enabled: () });"#,
         sees: Why("another process listens at port 22"),
-        undone_by: "rm /etc/systemd/system/b.socket /etc/systemd/system/b.service; systemctl daemon-reload; systemctl reset-failed",
+        undone_by: "nounit b.socket b.service",
     },
     Way {
         name: "a service whose settings its checker refuses is restarted",
-        made_by: "printf '#!/bin/sh\\n! grep -n nonsense /srv/named.conf\\n' >/usr/local/bin/named-checkconf; chmod +x /usr/local/bin/named-checkconf; echo fine >/srv/named.conf; printf '[Service]\\nExecStartPre=/usr/local/bin/named-checkconf\\nExecStart=/bin/sleep inf\\n' >/etc/systemd/system/named.service; systemctl daemon-reload; systemctl start named; sleep 0.1; echo nonsense >>/srv/named.conf",
+        made_by: "printf '#!/bin/sh\\n! grep -n nonsense /srv/named.conf\\n' >/usr/local/bin/named-checkconf; \
+            chmod +x /usr/local/bin/named-checkconf; echo fine >/srv/named.conf; \
+            unit named.service '[Service]' 'ExecStartPre=/usr/local/bin/named-checkconf' 'ExecStart=/bin/sleep inf'; \
+            systemctl start named; echo nonsense >>/srv/named.conf; newer named /srv/named.conf",
         tasks: r#"restart_if_older(n, "named", "/srv/named.conf");"#,
         sees: Why("`named-checkconf` refuses the settings of named: 2:nonsense"),
-        undone_by: "systemctl -q stop named; rm /srv/named.conf /usr/local/bin/named-checkconf /etc/systemd/system/named.service; systemctl daemon-reload; systemctl reset-failed",
+        undone_by: "rm -f /srv/named.conf /usr/local/bin/named-checkconf; nounit named.service",
     },
     Way {
         name: "a unit that can't be reloaded",
-        made_by: "printf '[Service]\\nExecStart=/bin/sleep inf\\n' >/etc/systemd/system/b.service; systemctl daemon-reload; systemctl start b; sleep 0.1; echo >/srv/newer",
+        made_by: "unit b.service '[Service]' 'ExecStart=/bin/sleep inf'; systemctl start b; newer b /srv/newer",
         tasks: r#"reload_if_older(n, "b", "/srv/newer");"#,
         sees: Why("b can't be reloaded"),
-        undone_by: "systemctl stop b; rm /srv/newer /etc/systemd/system/b.service; systemctl daemon-reload",
+        undone_by: "rm -f /srv/newer; nounit b.service",
     },
     Way {
         name: "a running unit that was masked is restarted",
-        made_by: "printf '[Service]\\nExecStart=/bin/sleep inf\\n' >/usr/lib/systemd/system/m.service; systemctl daemon-reload; systemctl start m; systemctl -q mask m; sleep 0.1; echo >/srv/newer",
+        made_by: "packaged m.service '[Service]' 'ExecStart=/bin/sleep inf'; systemctl start m; \
+            systemctl -q mask m; newer m /srv/newer",
         tasks: r#"restart_if_older(n, "m", "/srv/newer");"#,
         sees: Why("m is masked"),
-        undone_by: "systemctl -q unmask m; systemctl stop m; rm /srv/newer /usr/lib/systemd/system/m.service; systemctl daemon-reload",
+        undone_by: "systemctl -q unmask m; rm -f /srv/newer; nounit m.service",
     },
     Way {
         name: "a unit whose program went is restarted",
-        made_by: "cp /bin/sleep /opt/s; printf '[Service]\\nExecStart=/opt/s inf\\n' >/etc/systemd/system/b.service; systemctl daemon-reload; systemctl start b; rm /opt/s; sleep 0.1; echo >/srv/newer",
+        made_by: "cp /bin/sleep /opt/s; unit b.service '[Service]' 'ExecStart=/opt/s inf'; \
+            systemctl start b; rm /opt/s; newer b /srv/newer",
         tasks: r#"restart_if_older(n, "b", "/srv/newer");"#,
         sees: Why("b starts /opt/s, which isn't there"),
-        undone_by: "systemctl stop b; rm -f /srv/newer /etc/systemd/system/b.service; systemctl daemon-reload; systemctl reset-failed",
+        undone_by: "rm -f /srv/newer; nounit b.service",
     },
     Way {
         name: "a unit's file that systemd refuses",
@@ -202,9 +214,116 @@ pub(super) const WAYS: &[Way] = &[
     },
     Way {
         name: "a unit that dies as soon as it starts",
-        made_by: "printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n' >/etc/systemd/system/b.service; systemctl daemon-reload",
+        made_by: "unit b.service '[Service]' 'Type=oneshot' 'ExecStart=/bin/false'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Not("what a program does shows only when it runs"),
-        undone_by: "rm /etc/systemd/system/b.service; systemctl daemon-reload; systemctl reset-failed",
+        undone_by: "nounit b.service",
+    },
+    Way {
+        name: "a socket that listens already is restarted",
+        made_by: "unit v.socket '[Socket]' ListenStream=0.0.0.0:2299 Accept=yes; unit v@.service '[Service]' \
+            ExecStart=/bin/cat; systemctl start v.socket; newer v.socket /etc/systemd/system/v.socket",
+        tasks: r#"restart_if_older(n, "v.socket", "/etc/systemd/system/v.socket");"#,
+        sees: Well,
+        undone_by: "nounit v.socket v@.service",
+    },
+    Way {
+        name: "a socket for IPv6 only, beside one that listens by IPv4",
+        made_by: "unit w.socket '[Socket]' ListenStream=0.0.0.0:2298 Accept=yes; unit w@.service '[Service]' \
+            ExecStart=/bin/cat; unit v.socket '[Socket]' 'ListenStream=[::]:2298' BindIPv6Only=ipv6-only Accept=yes; \
+            unit v@.service '[Service]' ExecStart=/bin/cat; systemctl start w.socket",
+        tasks: r#"service(n, "v.socket", #{ enabled: () });"#,
+        sees: Well,
+        undone_by: "nounit v.socket w.socket v@.service w@.service",
+    },
+    Way {
+        name: "a program with path=/ in its arguments",
+        made_by: "unit b.service '[Service]' 'ExecStart=sh -c \"exec sleep inf\" --config-path=/etc/hosts'",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Well,
+        undone_by: "nounit b.service",
+    },
+    Way {
+        name: "a template whose instances are paths",
+        made_by: ":",
+        tasks: r#"unit_file(n, "b@.service", "[Service]\nWorkingDirectory=%I\nExecStart=/bin/sleep inf\n");
+            service(n, "b@-tmp.service", #{ enabled: () });"#,
+        sees: Well,
+        undone_by: "systemctl stop b@-tmp; nounit b@.service",
+    },
+    Way {
+        name: "what runs first, and a program that isn't there",
+        made_by: "unit b.service '[Service]' ExecStartPre=/bin/true ExecStart=/opt/nosuch",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Why("b starts /opt/nosuch, which isn't there"),
+        undone_by: "nounit b.service",
+    },
+    Way {
+        name: "a script for an interpreter that isn't there",
+        made_by: "printf '#!/usr/bin/nosuchpython\\n' >/opt/b; chmod 755 /opt/b; \
+            unit b.service '[Service]' ExecStart=/opt/b",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Why("a script for /usr/bin/nosuchpython"),
+        undone_by: "rm -f /opt/b; nounit b.service",
+    },
+    Way {
+        name: "a unit may write in a folder that isn't there",
+        made_by: "unit b.service '[Service]' ReadWritePaths=/var/lib/nosuch 'ExecStart=/bin/sleep inf'",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Why("b names /var/lib/nosuch, which isn't there"),
+        undone_by: "nounit b.service",
+    },
+    Way {
+        name: "a unit's further group isn't there",
+        made_by: "unit b.service '[Service]' SupplementaryGroups=nosuchgroup 'ExecStart=/bin/sleep inf'",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Why("nosuchgroup"),
+        undone_by: "nounit b.service",
+    },
+    Way {
+        name: "a timer without its service",
+        made_by: "unit lonely.timer '[Timer]' OnCalendar=daily",
+        tasks: r#"service(n, "lonely.timer", #{ enabled: () });"#,
+        sees: Why("lonely.timer needs lonely.service"),
+        undone_by: "nounit lonely.timer",
+    },
+    Way {
+        name: "a socket whose service runs",
+        made_by: "unit d.socket '[Socket]' ListenStream=/run/d.sock; unit d.service '[Service]' 'ExecStart=/bin/sleep inf'; \
+            systemctl start d.service",
+        tasks: r#"service(n, "d.socket", #{ enabled: () });"#,
+        sees: Why("d.socket can't listen while d.service"),
+        undone_by: "nounit d.socket d.service",
+    },
+    Way {
+        name: "a oneshot that is to run for ever",
+        made_by: "unit o.service '[Service]' Type=oneshot ExecStart=/bin/true",
+        tasks: r#"service(n, "o", #{ enabled: () });"#,
+        sees: Why("o ends by itself"),
+        undone_by: "nounit o.service",
+    },
+    Way {
+        name: "a restart of what refuses to be stopped",
+        made_by: "unit r.service '[Unit]' RefuseManualStop=yes '[Service]' 'ExecStart=/bin/sleep inf'; \
+            systemctl start r; newer r /etc/systemd/system/r.service",
+        tasks: r#"restart_if_older(n, "r", "/etc/systemd/system/r.service");"#,
+        sees: Why("r refuses to be stopped by hand"),
+        undone_by: "sed -i /Refuse/d /etc/systemd/system/r.service; systemctl daemon-reload; nounit r.service",
+    },
+    Way {
+        name: "a restart that systemd would pass over",
+        made_by: "touch /run/c; unit c.service '[Unit]' ConditionPathExists=/run/c '[Service]' 'ExecStart=/bin/sleep inf'; \
+            systemctl start c; rm /run/c; newer c /srv/c",
+        tasks: r#"restart_if_older(n, "c", "/srv/c");"#,
+        sees: Why("systemd would pass over c"),
+        undone_by: "nounit c.service",
+    },
+    Way {
+        name: "a restart of what has failed, and fails again",
+        made_by: "unit f.service '[Service]' Type=exec ExecStart=/bin/false; systemctl start f; \
+            until systemctl is-failed -q f; do :; done",
+        tasks: r#"restart_if_older(n, "f", "/etc/systemd/system/f.service");"#,
+        sees: Not("what a program does can't be told before it runs"),
+        undone_by: "nounit f.service",
     },
 ];

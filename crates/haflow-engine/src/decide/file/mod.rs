@@ -341,21 +341,20 @@ impl Wanted<'_> {
                 hint: Some(if seen.kind == Kind::Link && seen.loose {
                     format!(
                         "it leads to {}; others may write where it is, so no link is followed there: name the place \
-                         itself, or let the task run as the folder's owner, with the option `user`; \
-                         `absent(host, \"{}\")` takes the link away",
-                        seen.detail, file.path
+                         itself, or let the task run as the folder's owner, with the option `user`; or take the link \
+                         away on the host",
+                        seen.detail
                     )
+                } else if seen.kind == Kind::Link && seen.detail == "/dev/null" && file.path.contains("/systemd/") {
+                    "so systemd masks a unit: declare `service(host, …, #{ masked: false })` before this".into()
                 } else if seen.kind == Kind::Link {
                     format!(
                         "it leads to {}; the option `follow: true` works there, if nobody else could have \
-                         made the link; `absent(host, \"{}\")` takes the link away",
-                        seen.detail, file.path
+                         made the link; or take the link away on the host",
+                        seen.detail
                     )
                 } else {
-                    format!(
-                        "haflow doesn't replace it by itself: take it away first, with `absent(host, \"{}\")`",
-                        file.path
-                    )
+                    format!("haflow doesn't replace it by itself: move {} out of the way on the host first", file.path)
                 }),
                 ..Failure::default()
             });

@@ -4,6 +4,15 @@ file_fails() {
   fails "$1" "${2-}"
   reads "file:$path"
 }
+# Whether this runs as root. The owner of / says nothing: it may be anybody.
+file_is_root() {
+  if [ -z "$file_uid" ]; then
+    while read -r pin_key pin_line pin_line file_uid pin_line; do
+      case $pin_key in Uid:) break ;; esac
+    done </proc/self/status
+  fi
+  [ "$file_uid" = 0 ]
+}
 # $1 lacks the account $2 of kind $1.
 file_account() {
   case $2 in '' | *[!0-9]*) ;; *) return 0 ;; esac
@@ -31,7 +40,7 @@ file_see_room() {
   # One without a size has no end.
   if [ $# -eq 7 ] && [ "$7" -gt 0 ]; then
     # Only root has what is kept back for it.
-    if [ -O / ]; then file_free=$(($2 * $3)); else file_free=$(($2 * $4)); fi
+    if file_is_root; then file_free=$(($2 * $3)); else file_free=$(($2 * $4)); fi
     [ "$6" -eq 0 ] || file_inodes=$5
     # What they compress takes less.
     case $file_system/$file_free in btrfs/0 | zfs/0) ;; btrfs/* | zfs/*) file_free= ;; esac
@@ -45,7 +54,7 @@ file_barred() {
   case ${file_flagged%% *} in
     *i*) file_fails "$2 is immutable" "\`chattr -i $2\` takes that off"; return ;;
   esac
-  if [ -O / ]; then
+  if file_is_root; then
     file_mounted "$PWD"
     file_fails "$2 is on a file system that is mounted read-only${file_mount:+, at $file_mount}" \
       'mount it for writing, or name another place'
@@ -56,18 +65,22 @@ file_barred() {
 }
 # Says what only root may do, and whoever runs this isn't.
 file_only_root() {
-  [ ! -O / ] || return 0
+  ! file_is_root || return 0
   file_me=$(id -un)
   case $(id -u -- "$owner" 2>/dev/null)/$owner in
     */ | "$(id -u)"/* | "/$(id -u)") ;;
     *) file_fails "only root gives a file away, and this runs as $file_me" 'leave out `user`, or `owner`' ;;
+  esac
+  case " $(id -G) $(id -Gn) " in
+    *" $group "*) ;;
+    *) file_fails "$file_me isn't in the group $group" 'leave out `user`, or `group`' ;;
   esac
 }
 # In the folder that something is to be made in, or taken out of.
 file_in_folder() {
   file_see_room
   case $file_system in
-    proc | sysfs | cgroupfs | cgroup2fs | securityfs | debugfs | tracefs | efivarfs | bpf_fs)
+    proc | sysfs | mqueue | cgroupfs | cgroup2fs | securityfs | debugfs | tracefs | efivarfs | bpf_fs)
       file_fails "no file can be made in ${PWD}, which shows the kernel's own state ($file_system)" \
         'write to it with an ensure: its probe reads the file, its apply writes the value'
       return
@@ -100,12 +113,21 @@ file_in_folder() {
 # What is at $pin_name in the working directory.
 file_there() {
   if [ -L "./$pin_name" ] || [ ! -e "./$pin_name" ]; then return 0; fi
-  if [ -z "$bytes" ] && [ "$kind" != absent ] && [ ! -O / ] && [ ! -O "./$pin_name" ]; then
+  if [ -z "$bytes" ] && [ "$kind" != absent ] && ! file_is_root && [ ! -O "./$pin_name" ]; then
     file_fails "${PWD%/}/$pin_name belongs to $(stat -c %U -- "./$pin_name"), and $(id -un) may not change it" \
       'leave out `user`'
     return
   fi
-  if [ -O / ] && [ ! -w "./$pin_name" ]; then
+  case $kind/$bytes in
+    absent/* | file/?*)
+      if [ -k . ] && ! file_is_root && [ ! -O . ] && [ ! -O "./$pin_name" ]; then
+        file_fails "in $PWD only its owner replaces a file or takes it away (sticky), and $path isn't $(id -un)'s" \
+          'leave out `user`'
+        return
+      fi
+      ;;
+  esac
+  if file_is_root && [ ! -w "./$pin_name" ]; then
     if [ -w . ] || [ "$kind" = present ]; then file_barred "./$pin_name" "${PWD%/}/$pin_name"; fi
     return
   fi
@@ -118,7 +140,8 @@ file_there() {
     file_flagged=$(timeout 10 lsattr -aR -- "./$pin_name" 2>/dev/null | grep -m 1 '^[-a-zA-Z]*[ia][-a-zA-Z]* \./') ||
       file_flagged=
     [ -z "$file_flagged" ] ||
-      file_fails "${PWD%/}/${file_flagged#* ./} is immutable or append-only" "\`chattr -R -i -a $path\` takes that off"
+      file_fails "${PWD%/}/${file_flagged#* ./} is immutable or append-only" \
+        "\`chattr -R -i -a $path\` takes that off"
     return
   fi
   [ -n "$bytes" ] && [ -f "./$pin_name" ] || return 0
@@ -133,7 +156,7 @@ file_nowhere() {
     file_fails "${PWD%/}/$pin_part can't be entered: permission denied"
   elif [ -e "./$pin_part" ] || [ -L "./$pin_part" ]; then
     file_fails "${PWD%/}/$pin_part isn't a folder, and $path is below it" \
-      "name another place, or take it away: absent(host, \"${PWD%/}/$pin_part\")"
+      "name another place, or move it out of the way on the host"
   elif [ "$kind" = folder ]; then
     file_in_folder
   elif [ "$kind" != absent ]; then
@@ -211,9 +234,15 @@ LINES
     # It may quote what isn't to be shown.
     [ "$secret" != yes ] || file_words=
     # Checkers say first what is wrong, and last that something is.
-    file_fails "the new content of $path is refused${file_words:+: }${file_words%%"$pin_newline"*}"
     # What else a checker reads isn't known; one that isn't there comes with a package.
-    if [ "$file_exit" -eq 127 ]; then reads package; else reads '*'; fi
+    if [ "$file_exit" -eq 127 ]; then
+      file_fails "the checker of $path isn't there${file_words:+: }${file_words%%"$pin_newline"*}" \
+        'declare the package that it comes with before this'
+      reads package
+    else
+      file_fails "the new content of $path is refused${file_words:+: }${file_words%%"$pin_newline"*}"
+      reads '*'
+    fi
     printf '%s' "$file_words" | shows
   )
 }

@@ -53,3 +53,12 @@ pub(crate) fn failed(message: impl Into<String>, output: &Output) -> Failure {
     let message = if full { format!("a disk of the host is full: {}", message.into()) } else { message.into() };
     Failure { message, exit: Some(output.exit), stdout: tail(&output.stdout, TAIL), stderr, hint, ..Failure::default() }
 }
+
+/// Why a task that would destroy `what` doesn't begin: another one, `because`, is known to fail.
+pub(crate) fn held_back(what: &str, because: &str) -> Failure {
+    Failure {
+        message: format!("it would destroy {what}, and `{because}` is known to fail: nothing was done"),
+        hint: Some("mend that first; `haflow run --destroy-anyway` begins it all the same".into()),
+        ..Failure::default()
+    }
+}

@@ -3,6 +3,7 @@
 
 mod certainty;
 mod critical_path;
+mod held_back;
 pub(crate) mod look;
 mod upstream;
 
@@ -11,6 +12,7 @@ use crate::decide::drift;
 use crate::events::Events;
 use crate::hosts::Hosts;
 use crate::plan::critical_path::critical_path;
+use crate::plan::held_back::hold_back;
 use crate::plan::look::{Given, Showed, look_all};
 use crate::random::random_hex;
 use crate::step::connect::connect_all;
@@ -49,7 +51,9 @@ pub async fn plan(
     let look =
         look_all(graph, hosts, events, Given { stop, salt: Some(&salt), secrets, rehearse: true }, |_| true, |_, _| {});
     let ((), looks) = tokio::join!(connect_all(hosts, &names, events), look);
-    let decisions: Vec<Planned> = settle(graph, looks).into_iter().map(|planned| events.redacted(planned)).collect();
+    let mut decisions = settle(graph, looks);
+    hold_back(graph, &mut decisions);
+    let decisions: Vec<Planned> = decisions.into_iter().map(|planned| events.redacted(planned)).collect();
     for Planned { task, decision, assumed, .. } in &decisions {
         if let Some(task) = graph.task(*task) {
             let (decision, assumed) = (decision.clone(), assumed.clone());

@@ -69,7 +69,12 @@ impl<'r> Run<'r> {
     fn link(&self, id: NodeId) -> Option<Link<'r>> {
         let before = self.before(id);
         let triggered = self.graph.before(id).any(|edge| edge.kind == EdgeKind::Trigger);
-        if triggered || before.past.is_some() || before.in_chain.is_some() || self.looking.contains(&id) {
+        if triggered
+            || before.held.is_some()
+            || before.past.is_some()
+            || before.in_chain.is_some()
+            || self.looking.contains(&id)
+        {
             return None;
         }
         let seen = self.seen.get(&id)?.clone();

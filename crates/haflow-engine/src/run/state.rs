@@ -2,6 +2,7 @@
 
 use crate::clock::millis;
 use crate::cut;
+use crate::decide::failure::held_back;
 use crate::decide::known::{Ended, Known};
 use crate::decide::ready::Ready;
 use crate::decide::seen::Seen;
@@ -56,7 +57,14 @@ impl<'r> Run<'r> {
     /// What is known of a task before its turn.
     pub(super) fn before(&self, id: NodeId) -> Before<'r> {
         let (promised, past) = (self.promised.get(&id).copied(), self.past.get(&id).copied());
-        Before { promised, past, in_chain: self.in_chain.get(&id).copied() }
+        Before { promised, past, in_chain: self.in_chain.get(&id).copied(), held: self.held_back(id) }
+    }
+
+    /// Why a task that destroys something doesn't begin.
+    fn held_back(&self, id: NodeId) -> Option<Failure> {
+        let what = self.graph.task(id)?.destroys.as_deref().filter(|_| !self.destroy_anyway)?;
+        let fails = self.foreseen.keys().find(|fails| **fails != id && !self.has_ended_well(**fails))?;
+        Some(held_back(what, &self.graph.task_id(*fails)))
     }
 
     fn has_ended_well(&self, id: NodeId) -> bool {
@@ -111,18 +119,6 @@ impl<'r> Run<'r> {
             }),
             Param::Secret(text) => Ok(Known::Secret(self.secrets.fill(text))),
         };
-        if let Some(what) = &task.destroys
-            && !self.destroy_anyway
-            && let Some(fails) = self.foreseen.keys().find(|fails| **fails != id && !self.has_ended_well(**fails))
-        {
-            let because = self.graph.task_id(*fails);
-            let failure = Failure {
-                message: format!("it would destroy {what}, and `{because}` is known to fail: nothing was done"),
-                hint: Some("mend that first; `--destroy-anyway` begins it all the same".into()),
-                ..Failure::default()
-            };
-            return Err(Outcome::Failed { failure: Box::new(failure) });
-        }
         if let Some(when) = &task.when {
             passes(when, &known(&Param::Output(when.output))?).map_err(skipped)?;
         }

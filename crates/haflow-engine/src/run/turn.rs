@@ -40,7 +40,7 @@ impl Promised<'_> {
 }
 
 /// What is known of a task before its turn.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Before<'p> {
     /// What the plan says of it that is being applied.
     pub(crate) promised: Option<Promised<'p>>,
@@ -48,6 +48,8 @@ pub(crate) struct Before<'p> {
     pub(crate) past: Option<&'p Past>,
     /// How long the chain took in which it was told to have begun, and wasn't done.
     pub(crate) in_chain: Option<Duration>,
+    /// Why it isn't applied, whatever it would change.
+    pub(crate) held: Option<Failure>,
 }
 
 /// How often a task goes on after its lane broke. After that the task itself is what breaks its lanes.
@@ -200,6 +202,9 @@ impl Turn<'_> {
                 Decision::Failed { failure } => return Err(Trouble::Failed(failure)),
                 decision => unreachable!("a state that was seen isn't {decision:?}"),
             };
+            if let Some(failure) = before.held {
+                return Err(failure.into());
+            }
             first.get_or_insert_with(|| diff.clone());
             worker.gatekeeper.ask()?;
             worker.disturb();

@@ -149,12 +149,27 @@ async fn nothing_is_destroyed_while_something_else_is_known_to_fail() {
     for (fails, anyway, begins) in [(true, false, false), (true, true, true), (false, false, true)] {
         let mut world = World::new();
         world.add("a", "destroys", act(r#"echo gone > "$home/gone""#), |task| task.destroys = Some("all".into()));
+        world.add("a", "follows", act("true"), |_| {});
+        // What is as it shall be has nothing to destroy.
+        world.add("b", "done", ensure("echo on", json!("on"), "true"), |task| task.destroys = Some("it".into()));
         let script = if fails { "exit 1" } else { "exit 0" };
         world.add("b", "fails", rehearsed(act("exit 3"), script, Things::these([])), |_| {});
         let graph = world.seal();
+        let planned = decisions(&graph).await;
+        match (&planned["destroys"], &planned["follows"], &planned["done"]) {
+            (Decision::Failed { failure }, Decision::Skipped { .. }, Decision::UpToDate) if fails => {
+                assert_eq!(
+                    failure.message,
+                    "it would destroy all, and `b/test:fails` is known to fail: nothing was done"
+                );
+            }
+            (Decision::Act { .. }, Decision::Act { .. }, Decision::UpToDate) if !fails => {}
+            other => panic!("{other:?}"),
+        }
         let ran = run_with(&graph, local(), |settings| settings.destroy_anyway = anyway, Interrupt::default()).await;
         assert_eq!(world.text("gone") == "gone\n", begins, "{}", ran.everything());
-        assert_eq!(ran.word("destroys"), if begins { "changed" } else { "failed" });
+        let words: Vec<String> = ["destroys", "follows", "done"].map(|name| ran.word(name)).into();
+        assert_eq!(words, if begins { ["changed", "changed", "ok"] } else { ["failed", "skipped", "ok"] });
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn plan(asked: Asked, out: Option<&Path>, output: &Output) -> Result<
     let mut secrets = Secrets::default();
     session.secrets(&mut secrets)?;
     let ((plan, flaps), _) =
-        session.tell(output.format(), output.verbose, session.advice(false), None, async |session, events| {
+        session.tell(output.format(), output.verbose, session.advice(None), None, async |session, events| {
             let Session { declared, hosts, playbook, .. } = session;
             let plan = haflow_engine::plan(&declared.graph, hosts, events, playbook, &secrets, stop).await;
             let flaps = match out {

@@ -1,6 +1,6 @@
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::journal::{self, History, KeptRun};
+use crate::journal::{self, History, KeptRun, Stops};
 use crate::json;
 use crate::plan_file::{Saved, last};
 use crate::report::{self, Format, Options, count, say};
@@ -117,7 +117,8 @@ fn of_run(kept: &KeptRun, task: &str, format: Format, options: Options) -> Resul
         if journal::is_of(&record.event, &name) { Some(record) } else { journal::slim(record) }
     };
     let records = kept.events()?.rest(keep)?;
-    let history = History::new(&kept.run, &nodes, &records, alive, input.fail_fast);
+    let stops = Stops { fail_fast: input.fail_fast, all_or_nothing: input.all_or_nothing };
+    let history = History::new(&kept.run, &nodes, &records, alive, stops);
     if format == Format::Json {
         return Ok(json::text(&report::run_as_json(&history, node)) + "\n");
     }

@@ -14,14 +14,24 @@ pub(crate) struct History<'k> {
     pub(crate) alive: bool,
     /// When it began, in milliseconds since 1970.
     pub(crate) began: u64,
-    /// Whether it begins nothing new after the first failure.
-    pub(crate) fail_fast: bool,
+    /// When it begins nothing more.
+    pub(crate) stops: Stops,
     courses: BTreeMap<&'k str, Course<'k>>,
     /// All events about each task.
     records: HashMap<&'k str, Vec<&'k Record>>,
     unreachable: BTreeMap<&'k HostName, &'k Record>,
     interrupted: Option<u64>,
     first_failure: Option<(&'k str, u64)>,
+    foreseen: Option<&'k str>,
+}
+
+/// When a run begins nothing more, as it was told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stops {
+    /// After the first failure.
+    pub(crate) fail_fast: bool,
+    /// Where a task is known to fail.
+    pub(crate) all_or_nothing: bool,
 }
 
 /// A state in a word.
@@ -63,18 +73,19 @@ pub(crate) struct Cause<'k> {
 }
 
 impl<'k> History<'k> {
-    pub(crate) fn new(run: &'k str, nodes: &'k [Linked], records: &'k [Record], alive: bool, fail_fast: bool) -> Self {
+    pub(crate) fn new(run: &'k str, nodes: &'k [Linked], records: &'k [Record], alive: bool, stops: Stops) -> Self {
         let mut history = Self {
             run,
             nodes,
             alive,
-            fail_fast,
+            stops,
             began: records.first().map_or(0, |record| record.at),
             courses: courses(records),
             records: HashMap::new(),
             unreachable: BTreeMap::new(),
             interrupted: None,
             first_failure: None,
+            foreseen: None,
         };
         for record in records {
             history.take(record);
@@ -89,8 +100,9 @@ impl<'k> History<'k> {
         match &record.event {
             Event::RunResumed { .. } => {
                 self.unreachable.clear();
-                (self.interrupted, self.first_failure) = (None, None);
+                (self.interrupted, self.first_failure, self.foreseen) = (None, None, None);
             }
+            Event::TaskWouldFail { task, .. } => drop(self.foreseen.get_or_insert(&task.id)),
             Event::HostUnreachable { host, .. } => drop(self.unreachable.insert(host, record)),
             Event::Interrupted => self.interrupted = Some(record.at),
             Event::TaskFinished { task, outcome, .. }
@@ -128,6 +140,12 @@ impl<'k> History<'k> {
     /// The task that failed first, the last time that the run was under way, and when.
     pub(crate) fn first_failure(&self) -> Option<(&'k str, u64)> {
         self.first_failure
+    }
+
+    /// The task, or the host, for which nothing began, where that is so.
+    pub(crate) fn in_the_way(&self) -> Option<&'k str> {
+        let host = || self.unreachable.keys().next().map(|host| host.as_str());
+        self.foreseen.or_else(host).filter(|_| self.stops.all_or_nothing)
     }
 
     /// How many tasks were skipped because of this one.

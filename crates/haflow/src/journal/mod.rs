@@ -10,7 +10,7 @@ mod read;
 mod runs;
 mod write;
 
-pub(crate) use history::{History, told, word};
+pub(crate) use history::{History, Stops, told, word};
 pub(crate) use input::{Input, Linked};
 #[cfg(fuzzing)]
 pub(crate) use read::Reader;

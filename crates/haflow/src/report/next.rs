@@ -18,6 +18,8 @@ pub(crate) struct Advice {
     pub(crate) planned: bool,
     /// Whether this run can't be resumed.
     pub(crate) fresh: bool,
+    /// Whether nothing begins where a task is known to fail.
+    pub(crate) all_or_nothing: bool,
 }
 
 /// The commands, each on a line of its own so that it can be pasted; the last line is the one that goes on
@@ -32,6 +34,13 @@ pub(super) fn next(story: &Story, state: &State, run: &str, advice: &Advice) -> 
         page.lines(Tone::Plain, why);
         page.line(&[(Tone::Plain, "    "), (Tone::Strong, command)]);
     };
+    if advice.all_or_nothing && state.nothing_began() {
+        let why = if advice.planned { "`haflow apply`" } else { "`--all-or-nothing`" };
+        page.lines(
+            Tone::Plain,
+            &format!("nothing was changed: something is known to fail, and with {why} nothing begins then"),
+        );
+    }
     let run = shell_words::quote(run);
     let tasks = || {
         state.wrong.iter().filter_map(|wrong| match wrong {

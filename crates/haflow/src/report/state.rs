@@ -96,6 +96,12 @@ impl State {
         self.foretold.get(&task.id).is_some_and(|message| *message == failure.message)
     }
 
+    /// Whether all was cancelled before anything began, for what was known by then.
+    pub(super) fn nothing_began(&self) -> bool {
+        let known = !self.foretold.is_empty() || self.counts.unreachable > 0 && self.counts.changed == 0;
+        known && self.counts.cancelled > 0 && !self.interrupted
+    }
+
     /// Takes in one event.
     pub(super) fn take(&mut self, record: &Record) {
         let before = match record.event {

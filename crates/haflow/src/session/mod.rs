@@ -15,7 +15,7 @@ use crate::journal::Journal;
 use crate::report::{Advice, Format, Options, Reporter, Teller, warn};
 use crate::secrets;
 use haflow_engine::facts::{self, FactError, Facts};
-use haflow_engine::{Events, Hosts, Interrupt, Told};
+use haflow_engine::{Events, Hosts, Interrupt, Settings, Told};
 use haflow_model::{Graph, Host, Inventory, Param, Secrets, Value};
 use haflow_script::{Declared, FactFailure, FactQuery, FactsRead, NoteKind, RecordedFacts, Unreached};
 use jiff::SignedDuration;
@@ -188,12 +188,20 @@ impl Session {
     }
 
     /// What is to be known to say how a run of this goes on, or one that applies a plan.
-    pub(crate) fn advice(&self, planned: bool) -> Advice {
+    pub(crate) fn advice(&self, settings: Option<&Settings>) -> Advice {
         let acts = self.declared.graph.tasks().filter(|(_, task)| task.action.always_runs().is_some());
         let [run, plan] = &self.commands;
-        let anew = if planned { format!("{plan} -o new.plan") } else { run.clone() };
+        let planned = settings.is_some_and(|settings| settings.plan.is_some());
+        let all_or_nothing = settings.is_some_and(|settings| settings.all_or_nothing);
+        let mut anew = if planned { format!("{plan} -o new.plan") } else { run.clone() };
+        if !planned && all_or_nothing {
+            anew += " --all-or-nothing";
+        }
+        if !planned && settings.is_some_and(|settings| settings.fail_fast) {
+            anew += " --fail-fast";
+        }
         let fresh = !self.declared.unreached.is_empty();
-        Advice { acts: acts.map(|(_, task)| task.id()).collect(), anew, planned, fresh }
+        Advice { acts: acts.map(|(_, task)| task.id()).collect(), anew, planned, fresh, all_or_nothing }
     }
 
     /// Does `work` while its events are told, and kept where there is a journal. The session's last use. The

@@ -214,7 +214,7 @@ pub(super) const WAYS: &[Way] = &[
     },
     Way {
         name: "a unit that dies as soon as it starts",
-        made_by: "unit b.service '[Service]' 'Type=oneshot' 'ExecStart=/bin/false'",
+        made_by: "unit b.service '[Service]' 'Type=notify' 'ExecStart=/bin/false'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Not("what a program does shows only when it runs"),
         undone_by: "nounit b.service",

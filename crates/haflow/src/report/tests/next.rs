@@ -12,8 +12,7 @@ fn what_to_type_next_can_be_pasted() {
     let mut tale = Tale::new(&["web1"], 2);
     tale.finished(&act, 10, doubt()).finished(&other, 10, doubt()).end();
     let run = "haflow run p.rhai -i 'in v.toml'".to_owned();
-    let advice =
-        Advice { acts: [act.id.clone(), other.id.clone()].into(), anew: run.clone(), planned: false, fresh: false };
+    let advice = Advice { acts: [act.id.clone(), other.id.clone()].into(), anew: run.clone(), ..Advice::default() };
     let command = r"haflow resume 01HF --again 'web1/act:job 1' --again 'web1/act:it'\''s'";
     assert_eq!(last(&tale, advice.clone()), command);
     assert_eq!(shell_words::split(command).unwrap()[4], act.id);

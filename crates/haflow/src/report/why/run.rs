@@ -161,7 +161,11 @@ impl Teller<'_> {
         if let Some(at) = self.history.interrupted() {
             return format!("the run was interrupted at {}", self.time(at).trim());
         }
-        match self.history.first_failure().filter(|_| self.history.fail_fast) {
+        if let Some(what) = self.history.in_the_way() {
+            let what = local(what, &self.host);
+            return format!("the run begins nothing where it is known before that something fails: `{what}`");
+        }
+        match self.history.first_failure().filter(|_| self.history.stops.fail_fast) {
             Some((task, at)) => {
                 let (task, at) = (local(task, &self.host), self.time(at));
                 format!("the run begins nothing new after its first failure, `{task}` at {}", at.trim())

@@ -2,7 +2,7 @@
 //! `cases/why-NAME.txt`.
 
 use super::{of_run, run_as_json};
-use crate::journal::{History, Linked};
+use crate::journal::{History, Linked, Stops};
 use crate::report::{Options, golden};
 use haflow_model::Record;
 use serde_json::{Value, json};
@@ -82,7 +82,10 @@ fn configured() -> Vec<(u64, &'static str, Option<usize>, Value)> {
 
 fn compare(case: &str, events: &[(u64, &str, Option<usize>, Value)], alive: bool, task: usize) {
     let (nodes, records) = (nodes(), journal(events));
-    let history = History::new("20261122-213440-1fd1", &nodes, &records, alive, false);
+    // Some runs begin nothing where something is known to fail.
+    let all_or_nothing = events.iter().any(|(_, event, ..)| *event == "task_would_fail");
+    let stops = Stops { all_or_nothing, ..Stops::default() };
+    let history = History::new("20261122-213440-1fd1", &nodes, &records, alive, stops);
     let options = Options { verbose: false, color: false, width: 80 };
     let told = of_run(&history, &nodes[task], [("app.rhai".into(), PLAYBOOK.into())].into(), options);
     let file = format!("{}/src/report/cases/why-{case}.txt", env!("CARGO_MANIFEST_DIR"));
@@ -92,6 +95,18 @@ fn compare(case: &str, events: &[(u64, &str, Option<usize>, Value)], alive: bool
 #[test]
 fn what_changed() {
     compare("changed", &configured(), true, 0);
+}
+
+#[test]
+fn nothing_began_for_what_was_foreseen() {
+    let failure = json!({ "message": "there is no user app" });
+    let events = [
+        begun(),
+        (20, "task_would_fail", Some(1), json!({ "failure": failure })),
+        (30, "task_finished", Some(1), json!({ "outcome": "failed", "failure": failure, "took_ms": 0 })),
+        (30, "task_finished", Some(0), json!({ "outcome": "cancelled", "took_ms": 0 })),
+    ];
+    compare("nothing-began", &events, false, 0);
 }
 
 #[test]
@@ -178,7 +193,7 @@ fn a_host_that_couldnt_be_reached() {
 #[test]
 fn the_same_for_programs() {
     let (nodes, records) = (nodes(), journal(&configured()));
-    let history = History::new("r", &nodes, &records, true, false);
+    let history = History::new("r", &nodes, &records, true, Stops::default());
     let told = run_as_json(&history, &nodes[5]);
     assert_eq!((&told["state"], &told["events"]), (&json!("not_begun"), &json!([])));
     let because: Vec<&Value> = told["because"].as_array().expect("a list").iter().map(|link| &link["task"]).collect();

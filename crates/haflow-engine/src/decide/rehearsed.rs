@@ -22,6 +22,8 @@ pub(crate) struct Rehearsed {
     pub(crate) unsure: Option<String>,
     /// What will be there once the apply has ended well.
     pub(crate) brings: Vec<Thing>,
+    /// What the apply touches as things are now, where that is less than the task says.
+    pub(crate) touches: Option<Things>,
 }
 
 /// One reason why an apply would fail.
@@ -58,7 +60,8 @@ impl Rehearsed {
 /// - `lacks THING` and `fails WORDS` are reasons. Behind a reason, `says WORDS` says it in other words, `hint
 ///   WORDS` what to do, `shows WORDS` a line of what a program said, and `reads THING` what it was read from
 ///   besides `reads`.
-/// - `unsure WORDS` says why it can't be told whether it would fail, and `brings THING` what it will bring.
+/// - `unsure WORDS` says why it can't be told whether it would fail, `brings THING` what it will bring, and
+///   `touches THING` what it touches, and that it touches nothing else.
 ///
 /// Other lines are of no matter. Where there is no reason and it doesn't end with 0, its last words are it.
 pub(crate) fn rehearsed(output: &Output, reads: &Things) -> Rehearsed {
@@ -77,6 +80,11 @@ pub(crate) fn rehearsed(output: &Output, reads: &Things) -> Rehearsed {
             |words: String| if rest.is_empty() { "its rehearsal says that it would fail".into() } else { words };
         match (word, found.findings.last_mut()) {
             ("brings", _) => found.brings.extend(thing()),
+            // What can't be told by its name may be anything.
+            ("touches", _) => {
+                let touches = found.touches.get_or_insert_with(|| Things::these([]));
+                touches.extend([thing().unwrap_or(Thing::EVERYTHING)]);
+            }
             ("lacks", _) => found.findings.push(finding(thing().ok(), words(format!("there is no {rest}")))),
             ("fails", _) => found.findings.push(finding(None, words(rest.into()))),
             ("unsure", _) => found.unsure = Some(rest.into()),
@@ -135,6 +143,14 @@ mod tests {
         assert_eq!(refused.findings[0].failure.message, "no");
         assert_eq!(refused.findings[0].failure.hint.as_deref(), Some("do"));
         assert_eq!(said(3, "", "").findings[0].failure.exit, Some(3));
+    }
+
+    #[test]
+    fn what_an_apply_touches_may_be_less_than_the_task_says() {
+        assert_eq!(said(0, "", "").touches, None);
+        let these = |output: &str| said(0, output, "").touches.expect("some");
+        assert_eq!(these("touches user:a\ntouches file:/h/a\n").named().count(), 2);
+        assert!(these("touches user:a\ntouches file:nowhere\n").everything());
     }
 
     #[test]

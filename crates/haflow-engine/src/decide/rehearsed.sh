@@ -23,8 +23,9 @@ lacks() {
 };
 # unsure WORDS
 unsure() { __haflow_says unsure "$1"; };
-# reads THING…, of the reason before it; brings THING…
+# reads THING…, of the reason before it; brings THING…; touches THING…
 reads() { printf 'reads %s\n' "$@"; };
 brings() { printf 'brings %s\n' "$@"; };
+touches() { printf 'touches %s\n' "$@"; };
 # shows: the lines of its input, of what a program said, belong to the reason before it.
 shows() { sed 's/^/shows /'; };

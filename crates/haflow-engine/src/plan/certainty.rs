@@ -18,9 +18,12 @@ use crate::plan::look::{Look, Showed};
 use crate::plan::upstream::{Moved, Upstream};
 use haflow_model::{Assumed, Decision, EdgeKind, Failure, Graph, HostName, NodeId, Planned, Task};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Decides on each task in the order of the graph.
 pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned> {
+    let rehearsals: Vec<Option<Arc<Rehearsed>>> =
+        looks.iter_mut().map(|look| look.as_mut()?.rehearsed.take()).collect();
     let mut upstream = Upstream::new(graph);
     // A host that can't be reached is that for all of its tasks, also for those that wouldn't be looked at.
     let unreachable: HashMap<&HostName, String> = graph
@@ -45,7 +48,7 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             continue;
         };
         let mut rehearsed = None;
-        let mut look = looks[id.index()].take().unwrap_or_else(|| {
+        let look = looks[id.index()].take().unwrap_or_else(|| {
             // Its turn never came: an output before it isn't known.
             let source = graph.before(*id).find(|edge| edge.kind == EdgeKind::Data).map_or(*id, |edge| edge.from);
             Look::of(Showed::Waits(source))
@@ -72,9 +75,9 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
                     let why = format!("it uses the output of `{}`, which would be skipped", graph.task_id(source));
                     (Decision::Skipped { why }, upstream.doubt(source))
                 } else {
-                    rehearsed = look.rehearsed.take();
+                    rehearsed = rehearsals[id.index()].as_deref();
                     let mut settled = decided(&upstream, *id, task, look);
-                    if let Some(rehearsed) = &rehearsed {
+                    if let Some(rehearsed) = rehearsed {
                         settled = foreseen(&upstream, *id, task, rehearsed, gate, settled);
                     }
                     triggered(&upstream, *id, settled)
@@ -91,9 +94,9 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
         }
         let fails = matches!(decision, Decision::Failed { .. } | Decision::Unreachable { .. });
         barred[id.index()] = if fails { Some(*id) } else { bar };
-        let brings = rehearsed.as_ref().map_or(&[][..], |rehearsed| &rehearsed.brings);
-        upstream.leave(*id, task, &decision, assumed.is_some(), brings);
-        decisions.push(Planned { task: *id, decision, assumed, state });
+        let planned = Planned { task: *id, decision, assumed, state };
+        upstream.leave(*id, task, &planned, rehearsed);
+        decisions.push(planned);
     }
     decisions
 }

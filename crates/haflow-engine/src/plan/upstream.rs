@@ -1,6 +1,7 @@
 //! What the tasks so far would change, and on which later decisions that bears.
 
-use haflow_model::{Assumed, Decision, EdgeKind, Graph, HostName, NodeId, Task, Thing, Things};
+use crate::decide::rehearsed::Rehearsed;
+use haflow_model::{Assumed, Decision, EdgeKind, Graph, HostName, NodeId, Planned, Rehearsal, Task, Thing, Things};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,6 +26,8 @@ pub(super) struct Upstream<'g> {
     /// Whether the decision is certain. What isn't known isn't.
     certain: Vec<bool>,
     skipped: Vec<bool>,
+    /// What each task that would change something touches.
+    touches: Vec<Option<&'g Things>>,
     /// Of tasks about which it was asked whether others come after them, which do.
     after: RefCell<HashMap<NodeId, Vec<bool>>>,
 }
@@ -33,8 +36,10 @@ pub(super) struct Upstream<'g> {
 #[derive(Default)]
 struct OnHost<'g> {
     everything: Option<NodeId>,
-    /// By kind and name; an empty name is all of that kind. And whether it is certain that it changes.
-    things: BTreeMap<(&'g str, &'g str), (NodeId, bool)>,
+    /// By kind and name; an empty name is all of that kind. And whether it would change.
+    things: HashMap<(&'g str, &'g str), (NodeId, bool)>,
+    /// By kind and folder, the latest change of what is below it; an empty folder is above all of that kind.
+    below: HashMap<(&'g str, &'g str), (NodeId, bool)>,
     /// What will be there, by which task it comes, and whether that is certain.
     brought: BTreeMap<Thing, (NodeId, bool)>,
 }
@@ -49,6 +54,7 @@ impl<'g> Upstream<'g> {
             changes: vec![false; graph.len()],
             certain: vec![true; graph.len()],
             skipped: vec![false; graph.len()],
+            touches: vec![None; graph.len()],
             after: RefCell::default(),
         }
     }
@@ -59,19 +65,25 @@ impl<'g> Upstream<'g> {
         self.wide[id.index()] = self.graph.before(id).filter_map(|edge| self.wide[edge.from.index()]).max();
     }
 
-    /// Adds what this task would change.
-    pub(super) fn leave(&mut self, id: NodeId, task: &'g Task, decision: &Decision, assumed: bool, brings: &[Thing]) {
+    /// Adds what this task would change, by what its rehearsal says of that.
+    pub(super) fn leave(&mut self, id: NodeId, task: &'g Task, planned: &Planned, rehearsed: Option<&'g Rehearsed>) {
+        let (decision, assumed) = (&planned.decision, planned.assumed.is_some());
         let unknown = matches!(decision, Decision::Unknown { .. });
         self.certain[id.index()] = !assumed && !unknown;
         self.skipped[id.index()] = matches!(decision, Decision::Skipped { .. });
         let changes = matches!(decision, Decision::Change { .. } | Decision::Act { .. });
-        let touches = &task.scope.touches;
+        // What the rehearsal says of it holds if all is then as it is now.
+        let holds = |rehearsal: &&Rehearsal| !assumed && self.touching(id, &task.host, &rehearsal.reads).is_none();
+        let narrower = rehearsed.and_then(|rehearsed| rehearsed.touches.as_ref());
+        let touches =
+            narrower.filter(|_| task.action.rehearsal().is_some_and(|one| holds(&one))).unwrap_or(&task.scope.touches);
         let looks = !task.action.changes();
         // A task that isn't certain to be up to date may change something after all: what it touches.
         if looks || !(changes || unknown || assumed) {
             return;
         }
         self.changes[id.index()] = changes || unknown;
+        self.touches[id.index()] = Some(touches);
         self.any[id.index()] = Some(id);
         if touches.everything() || touches.named().any(Thing::is_shared) {
             self.wide[id.index()] = Some(id);
@@ -82,10 +94,11 @@ impl<'g> Upstream<'g> {
             on_host.brought.clear();
         }
         for thing in touches.named() {
-            on_host.things.insert((thing.kind(), thing.name().unwrap_or_default()), (id, changes));
+            on_host.touch(thing, (id, changes));
             // Whatever it was brought by, it may be another one then, or gone.
             on_host.brought.remove(thing);
         }
+        let brings = rehearsed.map_or(&[][..], |rehearsed| &rehearsed.brings);
         let brings = brings.iter().cloned().chain(task.brings());
         on_host.brought.extend(brings.map(|thing| (thing, (id, changes && !assumed))));
     }
@@ -122,8 +135,7 @@ impl<'g> Upstream<'g> {
         let reads = &task.scope.reads;
         let nearest = self.touching(id, &task.host, reads);
         if let Some(by) = nearest {
-            let touches = self.graph.task(by).map(|task| &task.scope.touches);
-            let thing = touches.and_then(|touches| {
+            let thing = self.touches[by.index()].and_then(|touches| {
                 touches.named().find(|thing| reads.everything() || reads.named().any(|read| read.overlaps(thing)))
             });
             let what = thing.map_or_else(|| "may touch anything".to_owned(), |thing| format!("touches {thing}"));
@@ -188,13 +200,28 @@ impl<'g> Upstream<'g> {
     }
 }
 
-impl OnHost<'_> {
+impl<'g> OnHost<'g> {
+    /// Adds a change of `thing`.
+    fn touch(&mut self, thing: &'g Thing, by: (NodeId, bool)) {
+        let (kind, name) = (thing.kind(), thing.name().unwrap_or_default());
+        self.things.insert((kind, name), by);
+        let mut add = |folder| {
+            let latest = self.below.entry((kind, folder)).or_insert(by);
+            *latest = by.max(*latest);
+        };
+        if !name.is_empty() {
+            add("");
+        }
+        if matches!(kind, "file" | "folder") {
+            name.match_indices('/').filter(|(at, _)| *at > 0).for_each(|(at, _)| add(&name[..at]));
+        }
+    }
+
     /// The latest change that touches `thing`.
     fn latest(&self, thing: &Thing) -> Option<(NodeId, bool)> {
-        let all = |kind| self.things.range((kind, "")..).take_while(move |((of, _), _)| *of == kind).map(|(_, by)| *by);
         match (thing.kind(), thing.name()) {
-            ("file" | "folder", None) => all("file").chain(all("folder")).max(),
-            (kind, None) => all(kind).max(),
+            ("file" | "folder", None) => self.below("file", "").max(self.below("folder", "")),
+            (kind, None) => self.below(kind, ""),
             ("file", Some(path)) => {
                 let above = self.at_or_above("file", path);
                 above.max(self.below("file", path)).max(self.of("folder", "")).max(self.below("folder", path))
@@ -216,13 +243,10 @@ impl OnHost<'_> {
         above.fold(self.of(kind, "").max(self.of(kind, path)), Option::max)
     }
 
-    /// Of what is below a path, and of the path itself. That doesn't come right behind it: `/a-b` sorts
-    /// before `/a/b`.
+    /// Of what is below a path, and of the path itself.
     fn below(&self, kind: &str, path: &str) -> Option<(NodeId, bool)> {
-        let prefix = path.trim_end_matches('/');
-        let after = self.things.range((kind, prefix)..);
-        let begin_so = after.take_while(|((of, name), _)| *of == kind && name.starts_with(prefix));
-        begin_so.filter(|((_, name), _)| Thing::within(name, path)).map(|(_, by)| *by).max()
+        let below = self.below.get(&(kind, path.trim_end_matches('/'))).copied();
+        below.max(self.of(kind, path))
     }
 }
 
@@ -251,7 +275,7 @@ mod tests {
             let mut latest = None;
             for (index, thing) in touched.iter().enumerate() {
                 let by = (NodeId::from_index(index), true);
-                on_host.things.insert((thing.kind(), thing.name().unwrap_or_default()), by);
+                on_host.touch(thing, by);
                 latest = if thing.overlaps(&read) { Some(by) } else { latest };
             }
             prop_assert_eq!(on_host.latest(&read), latest);

@@ -6,7 +6,8 @@ use crate::plan::look::{Given, Look, Showed, look_all};
 use crate::plan::settle;
 use crate::run::state::Run;
 use crate::run::turn::Worker;
-use haflow_model::{Decision, Event, Failure, NodeId, Outcome, Planned};
+use haflow_model::{Action, Decision, EdgeKind, Event, Failure, Graph, NodeId, Outcome, Planned};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,10 @@ impl Run<'_> {
         for (id, _) in graph.tasks().filter(|(id, _)| is_left_out(*id)) {
             looks[id.index()] = Some(Look::of(Showed::Seen(Decision::UpToDate)));
         }
-        seen.retain(|(id, _)| self.is_seen_ahead(*id));
+        // What the others were seen with is what they will be given, until something changes.
+        let is_read = |id: NodeId| graph.task(id).is_some_and(|task| task.action.reads().is_some());
+        let read: BTreeSet<NodeId> = seen.iter().map(|(id, _)| *id).filter(|id| is_read(*id)).collect();
+        seen.retain(|(id, _)| self.is_seen_ahead(*id) || is_seen_with(graph, *id, &read));
         self.seen.extend(seen);
         let mut first = None;
         for Planned { task: id, decision, .. } in settle(graph, looks) {
@@ -78,4 +82,11 @@ impl Run<'_> {
             self.tell(id, outcome, None, Duration::ZERO).await;
         }
     }
+}
+
+/// Whether a task was seen with the very outputs that it uses: those of tasks that only read.
+fn is_seen_with(graph: &Graph, id: NodeId, read: &BTreeSet<NodeId>) -> bool {
+    let mut sources = graph.before(id).filter(|edge| edge.kind == EdgeKind::Data).map(|edge| edge.from);
+    let is_file = graph.task(id).is_none_or(|task| matches!(task.action, Action::File(_)));
+    !is_file && sources.all(|source| read.contains(&source))
 }

@@ -3,6 +3,7 @@
 use crate::decide::decide;
 use crate::decide::in_words::differing;
 use crate::decide::known::Ended;
+use crate::decide::seen::Seen;
 use crate::run::turn::Turn;
 use crate::step::trouble::Trouble;
 use haflow_model::{Decision, Event, Failure, Gate, Outcome};
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 const SHORTEST_LOOK: Duration = Duration::from_mins(1);
 
 impl Turn<'_> {
-    pub(super) async fn gate(&mut self, gate: &Gate) -> Result<Ended, Trouble> {
+    /// What was seen `ahead` counts where it holds and nothing has changed since.
+    pub(super) async fn gate(&mut self, gate: &Gate, mut ahead: Option<Seen>) -> Result<Ended, Trouble> {
         let Self { worker, task, .. } = *self;
         let started = Instant::now();
         let mut held = 0;
@@ -21,7 +23,12 @@ impl Turn<'_> {
             let left = gate.within.saturating_sub(started.elapsed()).max(SHORTEST_LOOK);
             // One that must hold now waits for nothing but its only look.
             let left = if gate.within.is_zero() { task.task.policy.timeout } else { left };
-            let seen = match self.look(left).await {
+            let holds = |seen: &Seen| worker.is_quiet() && decide(task, seen) == Decision::UpToDate;
+            let looked = match ahead.take().filter(holds) {
+                Some(seen) => Ok(seen),
+                None => self.look(left).await,
+            };
+            let seen = match looked {
                 Ok(seen) => match decide(task, &seen) {
                     Decision::UpToDate => None,
                     Decision::Change { diff } => Some((differing(&diff), None)),

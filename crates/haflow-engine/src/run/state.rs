@@ -154,10 +154,11 @@ impl<'r> Run<'r> {
         if let Some(output) = output {
             self.outputs.insert(id, output);
             for edge in self.graph.after(id).filter(|edge| edge.kind == EdgeKind::Data) {
+                let is_seen = self.seen.contains_key(&edge.to);
                 if self
                     .graph
                     .task(edge.to)
-                    .is_some_and(|task| task.when.is_none() && task.action.can_be_looked_at_ahead())
+                    .is_some_and(|task| !is_seen && task.when.is_none() && task.action.can_be_looked_at_ahead())
                 {
                     self.ahead.offer(edge.to);
                 }

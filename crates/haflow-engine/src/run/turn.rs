@@ -168,7 +168,7 @@ impl Turn<'_> {
         self.applying = false;
         worker.gatekeeper.ask()?;
         if let Some(gate) = task.task.action.waits() {
-            return self.gate(gate).await;
+            return self.gate(gate, ahead).await;
         }
         let mut seen = self.sight(ahead).await?;
         // What is applied is what was planned, on what was planned from: also where a second look was needed.

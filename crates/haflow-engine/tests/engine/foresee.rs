@@ -111,6 +111,29 @@ async fn a_rehearsal_reads_what_it_says() {
     }
 }
 
+/// A rehearsal knows better what its apply touches, as long as nothing has changed what it was read from.
+#[tokio::test]
+async fn a_rehearsal_says_what_its_apply_touches_now() {
+    for (says, before, certain) in [
+        ("", "other:thing", false),
+        ("touches user:bob file:/home/bob", "other:thing", true),
+        ("touches user:bob file:/etc/motd", "other:thing", false),
+        ("touches user:bob 'Not a thing'", "other:thing", false),
+        ("touches user:bob", "file:/etc/login.defs", false),
+    ] {
+        let mut world = World::new();
+        world.add("a", "before", act("true"), scope(&[before], &[]));
+        let reads = Things::these([thing("file:/etc/login.defs")]);
+        world.add("a", "wide", rehearsed(ensure("echo off", json!("on"), "true"), says, reads), scope(&["*"], &[]));
+        world.add("a", "later", ensure("echo off", json!("on"), "true"), |task| {
+            task.scope = Scope { reads: Things::these([thing("file:/etc/motd")]), ..Scope::default() };
+        });
+        let planned = planned(&world.seal()).await;
+        assert!(planned["wide"].1.is_none());
+        assert_eq!(planned["later"].1.is_none(), certain, "{says} {before}");
+    }
+}
+
 #[tokio::test]
 async fn a_run_says_before_its_first_change_what_will_fail_and_goes_on_with_the_rest() {
     let mut world = World::new();

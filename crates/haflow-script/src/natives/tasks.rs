@@ -137,7 +137,9 @@ impl Head {
     /// Adds the task, with the common options, to what is declared.
     pub(crate) fn declare(self, call: &Call<'_>, action: Action, mut options: Options) -> Result<Dynamic, Raise> {
         let common = Common::new(&mut options)?;
-        let scope = scope(&action, self.expect, self.brings, &mut options)?;
+        let mut scope = scope(&action, self.expect, self.brings, &mut options)?;
+        // Without its user it can't be looked at.
+        scope.reads.extend(common.user.as_ref().map(|user| Thing::new("user", user)));
         let trace = call.trace();
         let place = trace.place.clone();
         let prints = action.has_output();

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 /// Say what a run would do, and change nothing.
 ///
 /// Every task's thing is looked at on its host, reading only: up to date, change (with the difference),
-/// unknown (and because of which task before it), act (always runs), skipped. A decision is certain unless it
-/// says on which change before it it depends. With -o the plan is kept in a file: `haflow apply FILE` does
+/// unknown (and because of which task before it), act (always runs), skipped. What would be applied is
+/// rehearsed, reading only: would fail (and why). A decision is certain unless it says on which change before
+/// it it depends. With -o the plan is kept in a file: `haflow apply FILE` does
 /// that and nothing else.
 #[derive(Debug, Args)]
 pub(super) struct Plan {

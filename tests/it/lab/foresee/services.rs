@@ -237,6 +237,14 @@ pub(super) const WAYS: &[Way] = &[
         undone_by: "nounit v.socket w.socket v@.service w@.service",
     },
     Way {
+        name: "a condition on what systemd was told of its environment",
+        made_by: "systemctl set-environment LAB=yes; \
+            unit b.service '[Unit]' ConditionEnvironment=LAB=yes '[Service]' 'ExecStart=/bin/sleep inf'",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Well,
+        undone_by: "nounit b.service; systemctl unset-environment LAB",
+    },
+    Way {
         name: "a program with path=/ in its arguments",
         made_by: "unit b.service '[Service]' 'ExecStart=sh -c \"exec sleep inf\" --config-path=/etc/hosts'",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
@@ -272,6 +280,50 @@ pub(super) const WAYS: &[Way] = &[
         tasks: r#"service(n, "b", #{ enabled: () });"#,
         sees: Why("b names /var/lib/nosuch, which isn't there"),
         undone_by: "nounit b.service",
+    },
+    Way {
+        name: "a unit's output goes to a file in a folder that isn't there",
+        made_by: "unit b.service '[Service]' StandardOutput=append:/var/log/nosuch/b.log 'ExecStart=/bin/sleep inf'",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Why("/var/log/nosuch"),
+        undone_by: "nounit b.service",
+    },
+    Way {
+        name: "a unit's input is a file that isn't there",
+        made_by: "unit b.service '[Service]' StandardInput=file:/etc/nosuchinput 'ExecStart=/bin/cat'",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Why("/etc/nosuchinput"),
+        undone_by: "nounit b.service",
+    },
+    Way {
+        name: "a unit's root isn't there",
+        made_by: "unit b.service '[Service]' RootDirectory=/srv/nosuchroot 'ExecStart=/bin/sleep inf'",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Why("/srv/nosuchroot"),
+        undone_by: "nounit b.service",
+    },
+    Way {
+        name: "a unit's environment is a folder",
+        made_by: "mkdir /etc/b.env; unit b.service '[Service]' EnvironmentFile=/etc/b.env 'ExecStart=/bin/sleep inf'",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Why("/etc/b.env, which is a folder"),
+        undone_by: "nounit b.service; rmdir /etc/b.env",
+    },
+    Way {
+        name: "a program that only root may execute, for another user",
+        made_by: "install -m 700 /bin/sleep /opt/b; \
+            unit b.service '[Service]' User=nobody 'ExecStart=/opt/b inf'",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Why("nobody may not execute /opt/b"),
+        undone_by: "nounit b.service; rm -f /opt/b",
+    },
+    Way {
+        name: "a program that only root may execute, and does",
+        made_by: "install -m 700 /bin/true /opt/b; unit b.service '[Service]' User=nobody ExecStartPre=+/opt/b \
+            'ExecStart=/bin/sleep inf'",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Well,
+        undone_by: "nounit b.service; rm -f /opt/b",
     },
     Way {
         name: "a unit's further group isn't there",

@@ -11,7 +11,7 @@ const NEXT: &str = "next file";
 
 /// The script that rehearses the files, and its variables.
 pub(crate) fn together<'a>(files: impl IntoIterator<Item = (Wanted<'a>, &'a FileSeen)>) -> (String, Variables) {
-    let mut text = "file_accounts= file_room_of= file_uid=\n".to_owned();
+    let mut text = "file_accounts= file_room_of= file_uid= file_gone=\n".to_owned();
     let mut variables = Vec::new();
     for (n, (wanted, seen)) in (1..).zip(files) {
         let file = wanted.file;

@@ -188,10 +188,20 @@ file_rehearse() {
     { [ "$follow" != yes ] || [ ! -L "./$pin_name" ]; }; then
     file_at
   else
-    (
-      pin_follow=$follow
-      if pin_find "$path"; then file_at; else file_nowhere; fi
-    ) 2>/dev/null
+    # A folder that isn't there is looked for once for all of its files.
+    case $kind/$follow/$file_folder in
+      "$file_gone") ;;
+      *)
+        file_said=$(
+          exec 2>/dev/null
+          pin_follow=$follow
+          if pin_find "$path"; then file_at; else file_nowhere; fi
+        )
+        file_gone=
+        case $file_said in "lacks folder:"*) file_gone=$kind/$follow/$file_folder ;; esac
+        ;;
+    esac
+    [ -z "$file_said" ] || printf '%s\n' "$file_said"
   fi
   cd /
   [ -z "$validate" ] || file_validate

@@ -263,7 +263,9 @@ fn triggered(upstream: &Upstream<'_>, id: NodeId, settled: Settled) -> Settled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use haflow_model::{Action, Diff, Draft, Ensure, Param, Place, Policy, Probe, Scope, Thing, Things, Value};
+    use haflow_model::{
+        Action, Diff, Draft, Ensure, Param, Place, Policy, Probe, Rehearsal, Scope, Thing, Things, Value,
+    };
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -277,12 +279,29 @@ mod tests {
         besides: Option<(u8, u8)>,
         /// Whether it says what it reads and touches.
         says: bool,
+        /// What it consults: where that is 0, it sets nothing besides. It touches anything then, and its
+        /// rehearsal says what that is now.
+        consults: Option<u8>,
+    }
+
+    impl Made {
+        fn things(&self) -> impl Iterator<Item = u8> + Clone {
+            [Some(self.thing), self.besides.map(|(thing, _)| thing)].into_iter().flatten()
+        }
+
+        /// What its apply sets besides, as the world is.
+        fn besides(&self, world: &BTreeMap<(u8, u8), u8>) -> Option<(u8, u8)> {
+            let consulted = |thing| world.get(&key(self.host, thing)).copied().unwrap_or(0);
+            self.besides.filter(|_| self.consults.is_none_or(|thing| consulted(thing) != 0))
+        }
     }
 
     fn made() -> impl Strategy<Value = Made> {
         let besides = prop::option::weighted(0.4, (0_u8..5, 0_u8..3));
-        (0_u8..3, 0_u8..5, 0_u8..3, besides, prop::bool::weighted(0.7))
-            .prop_map(|(host, thing, value, besides, says)| Made { host, thing, value, besides, says })
+        let consults = prop::option::weighted(0.3, 0_u8..5);
+        (0_u8..3, 0_u8..5, 0_u8..3, besides, prop::bool::weighted(0.7), consults).prop_map(
+            |(host, thing, value, besides, says, consults)| Made { host, thing, value, besides, says, consults },
+        )
     }
 
     /// Thing 4 is shared by all hosts.
@@ -299,15 +318,21 @@ mod tests {
         let mut ids = Vec::new();
         let mut shared = None;
         for (index, one) in tasks.iter().enumerate() {
-            let things = [Some(one.thing), one.besides.map(|(thing, _)| thing)].into_iter().flatten();
+            let things = one.things().chain(one.consults);
+            let rehearse = one.consults.map(|consulted| {
+                Box::new(Rehearsal { script: String::new(), reads: Things::these([thing(consulted)]) })
+            });
             let scope = if one.says {
-                let (reads, touches) = (Things::these([thing(one.thing)]), Things::these(things.clone().map(thing)));
-                Scope { reads, touches, brings: Vec::new(), expect: Vec::new() }
+                let touches = match one.consults {
+                    Some(_) => Things::default(),
+                    None => Things::these(one.things().map(thing)),
+                };
+                Scope { reads: Things::these([thing(one.thing)]), touches, ..Scope::default() }
             } else {
                 Scope::default()
             };
             let probe = Probe { script: String::new(), jq: None, raw: false };
-            let ensure = Ensure { probe, want: Param::Value(Value::Null), apply: String::new(), rehearse: None };
+            let ensure = Ensure { probe, want: Param::Value(Value::Null), apply: String::new(), rehearse };
             let id = draft.task(Task {
                 host: format!("h{}", one.host).into(),
                 kind: "made".into(),
@@ -325,7 +350,7 @@ mod tests {
             });
             let id = id.expect("names differ");
             // A task that uses something shared says what it comes after.
-            if things.clone().any(|thing| thing == 4) || one.thing == 4 {
+            if things.clone().any(|thing| thing == 4) {
                 if let Some(before) = shared {
                     draft.edge(before, id, EdgeKind::Order, Place::file("p"));
                 }
@@ -361,7 +386,12 @@ mod tests {
             };
             let looks = tasks.iter().map(|one| {
                 let decision = if there(&world, one) { Decision::UpToDate } else { Decision::Change { diff: Diff::default() } };
-                Some(Look::of(Showed::Seen(decision)))
+                let touches = one.consults.map(|_| {
+                    let besides = one.besides(&world).map(|(thing, _)| thing);
+                    Things::these([Some(one.thing), besides].into_iter().flatten().map(thing))
+                });
+                let rehearsed = Some(Arc::new(Rehearsed { touches, ..Rehearsed::default() }));
+                Some(Look { rehearsed, ..Look::of(Showed::Seen(decision)) })
             });
             let planned = settle(&graph, looks.collect());
             prop_assert_eq!(planned.len(), tasks.len());
@@ -377,7 +407,7 @@ mod tests {
                 let one = &tasks[id.index()];
                 changed.insert(id, !there(&world, one));
                 if changed[&id] {
-                    if let Some((thing, value)) = one.besides {
+                    if let Some((thing, value)) = one.besides(&world) {
                         world.insert(key(one.host, thing), value);
                     }
                     world.insert(key(one.host, one.thing), one.value);

@@ -40,7 +40,10 @@ pub(crate) struct Finding {
 impl Rehearsed {
     /// What is kept of it, without what `redact` takes out of a failure; `None` where it says nothing.
     pub(crate) fn kept(mut self, redact: impl Fn(Failure) -> Failure) -> Option<Self> {
-        self.findings.truncate(MOST);
+        if self.findings.len() > MOST {
+            self.findings.truncate(MOST);
+            self.unsure.get_or_insert_with(|| format!("it names more than {MOST} reasons"));
+        }
         for finding in &mut self.findings {
             let failure = redact(std::mem::take(&mut finding.failure));
             let message = cut::beginning(&failure.message, cut::MOST_SAID);

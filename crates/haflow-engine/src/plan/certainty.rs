@@ -36,6 +36,8 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
     // For each node, the task before it that may fail, if one may: a gate that doesn't hold, or what can't be
     // looked at; and the one that would, if one would.
     let mut waits: Vec<Option<NodeId>> = vec![None; graph.len()];
+    // The one before it that waits, for as long as it may: anything may come about meanwhile.
+    let mut patient: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut barred: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut decisions = Vec::new();
     for id in graph.order() {
@@ -43,6 +45,8 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
         let bar = graph.before(*id).find_map(|edge| barred[edge.from.index()]);
         let gate = graph.before(*id).find_map(|edge| waits[edge.from.index()]);
         waits[id.index()] = gate;
+        let waiting = graph.before(*id).find_map(|edge| patient[edge.from.index()]);
+        patient[id.index()] = waiting;
         let Some(task) = graph.task(*id) else {
             barred[id.index()] = bar;
             continue;
@@ -78,7 +82,7 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
                     rehearsed = rehearsals[id.index()].as_deref();
                     let mut settled = decided(&upstream, *id, task, look);
                     if let Some(rehearsed) = rehearsed {
-                        settled = foreseen(&upstream, *id, task, rehearsed, gate, settled);
+                        settled = foreseen(&upstream, *id, task, rehearsed, waiting.or(gate), settled);
                     }
                     triggered(&upstream, *id, settled)
                 }
@@ -87,6 +91,9 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
         let assumed = assumed.or_else(|| gate.map(doubt)).filter(|_| !matches!(decision, Decision::Unknown { .. }));
         if assumed.is_none() && task.action.waits().is_some() && matches!(decision, Decision::Act { .. }) {
             waits[id.index()] = Some(*id);
+        }
+        if task.action.waits().is_some_and(|gate| !gate.within.is_zero()) && matches!(decision, Decision::Act { .. }) {
+            patient[id.index()] = Some(*id);
         }
         // What can't be looked at now may well not be then.
         if failed && matches!(decision, Decision::Unknown { .. }) {

@@ -28,19 +28,23 @@ pub(super) fn hold_back(graph: &Graph, decisions: &mut [Planned]) {
             let assumed = Assumed::new(graph.task_id(because), "what becomes of it isn't certain");
             Some(assumed).filter(|_| !certain)
         };
-        let may_begin =
-            matches!(planned.decision, Decision::Change { .. } | Decision::Act { .. } | Decision::Unknown { .. });
-        match (bar, &task.destroys, &planned.decision) {
-            (Some(_), _, Decision::Failed { .. } | Decision::Unreachable { .. }) => {}
+        // Nothing is held back that turns out to be up to date.
+        let doubt = match &planned.decision {
+            Decision::Change { .. } | Decision::Act { .. } => Some(planned.assumed.clone()),
+            Decision::Unknown { because, why } => Some(Some(Assumed::new(because, why))),
+            _ => None,
+        };
+        match (bar, &task.destroys, doubt) {
+            (Some(_), ..) if matches!(planned.decision, Decision::Failed { .. } | Decision::Unreachable { .. }) => {}
             (Some(bar), ..) => {
                 let why = format!("it depends on `{}`, which would fail", graph.task_id(bar.0));
                 (planned.decision, planned.assumed) = (Decision::Skipped { why }, assumed(bar));
             }
-            (None, Some(what), _) if may_begin => {
+            (None, Some(what), Some(doubt)) => {
                 let Some(fails) = fails.iter().find(|(fails, _)| fails != id) else { continue };
                 let failure = Box::new(held_back(what, &graph.task_id(fails.0)));
-                (planned.decision, planned.assumed) = (Decision::Failed { failure }, assumed(*fails));
-                barred[id.index()] = Some((*id, fails.1));
+                (planned.decision, planned.assumed) = (Decision::Failed { failure }, doubt.or_else(|| assumed(*fails)));
+                barred[id.index()] = Some((*id, planned.assumed.is_none()));
             }
             (None, ..) => {}
         }

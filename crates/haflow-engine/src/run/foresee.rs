@@ -21,11 +21,7 @@ impl Run<'_> {
     /// be known, that may take as long as the tasks' own timeouts.
     pub(super) async fn foresee(&mut self, stop: &CancellationToken, all: bool) -> Option<NodeId> {
         let Self { graph, hosts, events, secrets, .. } = *self;
-        // What waits until it holds tells nothing yet.
-        let is_left_out = |id: NodeId| {
-            let gate = graph.task(id).and_then(|task| task.action.waits());
-            self.begun[id.index()] || gate.is_some_and(|gate| !gate.within.is_zero())
-        };
+        let is_left_out = |id: NodeId| self.begun[id.index()];
         let mut seen: Vec<(NodeId, Seen)> = Vec::new();
         let enough = stop.child_token();
         let given = Given { stop: &enough, salt: None, secrets, rehearse: true };

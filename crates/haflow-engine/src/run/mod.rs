@@ -118,7 +118,9 @@ pub async fn execute(
         })
         .await;
     let gatekeeper = Gatekeeper::new(interrupt);
-    let (run_id, quiet) = (settings.run.as_str(), AtomicBool::new(true));
+    // What a dead run left under way may still change things.
+    let quiet = !run.past.values().any(|past| matches!(past, Past::InDoubt { .. }));
+    let (run_id, quiet) = (settings.run.as_str(), AtomicBool::new(quiet));
     let worker = Worker { run: run_id, hosts, events, interrupt, gatekeeper: &gatekeeper, quiet };
     // All connections at once, so that no host's first task waits for another host.
     let connect = connect_all(hosts, &names, events);

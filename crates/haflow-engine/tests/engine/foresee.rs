@@ -1,9 +1,12 @@
 //! What is known to fail before the first change: in a plan, and in a run.
 
-use crate::world::{Ran, World, act, decisions, ensure, local, planned, run, run_with};
+use crate::world::{Ran, World, act, decisions, ensure, local, planned, probe, run, run_with};
 use haflow_engine::Interrupt;
-use haflow_model::{Action, Content, Decision, Event, File, FileState, Param, Rehearsal, Scope, Task, Thing, Things};
+use haflow_model::{
+    Action, Content, Decision, Event, File, FileState, Gate, Param, Rehearsal, Scope, Task, Thing, Things,
+};
 use serde_json::json;
+use std::time::Duration;
 
 fn thing(text: &str) -> Thing {
     Thing::try_from(text.to_owned()).expect("a thing")
@@ -194,6 +197,44 @@ async fn nothing_is_destroyed_while_something_else_is_known_to_fail() {
         let words: Vec<String> = ["destroys", "follows", "done"].map(|name| ran.word(name)).into();
         assert_eq!(words, if begins { ["changed", "changed", "ok"] } else { ["failed", "skipped", "ok"] });
     }
+}
+
+/// What may turn out to be up to date isn't certain to be held back.
+#[tokio::test]
+async fn what_is_held_back_is_as_certain_as_that_it_would_destroy() {
+    let mut world = World::new();
+    world.add("a", "before", act("true"), scope(&["package:a"], &[]));
+    world.add("a", "destroys", ensure("echo off", json!("on"), "true"), |task| {
+        task.scope = Scope { reads: Things::these([thing("package:a")]), ..Scope::default() };
+        task.destroys = Some("all".into());
+    });
+    world.add("b", "fails", rehearsed(act("exit 3"), "exit 1", Things::these([])), |_| {});
+    let planned = planned(&world.seal()).await;
+    assert!(matches!(&planned["destroys"], (Decision::Failed { .. }, Some(_))), "{:?}", planned["destroys"]);
+    assert!(matches!(&planned["fails"], (Decision::Failed { .. }, None)));
+}
+
+/// Anything may come about while a gate waits: a run doesn't know more than a plan.
+#[tokio::test]
+async fn what_comes_behind_a_gate_that_waits_is_not_known_to_fail() {
+    let mut world = World::new();
+    // It holds at its third look.
+    let third = r#"n=$(cat "$home/n" 2>/dev/null || echo 0); n=$((n+1)); echo $n > "$home/n"
+        [ $n -lt 3 ] && echo down || { : > "$home/ready"; echo up; }"#;
+    let gate = Gate {
+        probe: probe(third),
+        want: Param::Value(json!("up")),
+        times: 1,
+        every: Duration::from_millis(1),
+        within: Duration::from_secs(20),
+    };
+    world.add("a", "gate", Action::Gate(gate), |_| {});
+    let behind = rehearsed(act("true"), r#"[ -e "$home/ready" ]"#, Things::these([]));
+    world.add("a", "behind", behind, |_| {});
+    let graph = world.seal();
+    let ran = run_with(&graph, local(), |settings| settings.all_or_nothing = true, Interrupt::default()).await;
+    assert_eq!(foretold(&ran), [""; 0]);
+    assert_eq!(ran.word("behind"), "changed", "{}", ran.everything());
 }
 
 /// A checker quotes what it doesn't like, and that may be a secret.

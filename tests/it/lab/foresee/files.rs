@@ -1,6 +1,6 @@
 //! Ways to fail of `file` and what is made of it.
 
-use super::Sees::{Not, Why};
+use super::Sees::{Not, Well, Why};
 use super::Way;
 
 pub(super) const WAYS: &[Way] = &[
@@ -404,5 +404,12 @@ pub(super) const WAYS: &[Way] = &[
         tasks: r#"file(n, "/home/dep/x", #{ content: "x\n", user: "dep", group: "shadow" });"#,
         sees: Why("dep isn't in the group shadow"),
         undone_by: "userdel -r dep 2>/dev/null",
+    },
+    Way {
+        name: "a file of a user's own",
+        made_by: "mkdir -p /srv/own && chown nobody /srv/own",
+        tasks: r#"file(n, "/srv/own/x", #{ content: "x\n", user: "nobody" });"#,
+        sees: Well,
+        undone_by: "rm -rf /srv/own",
     },
 ];

@@ -263,8 +263,32 @@ pub(super) const WAYS: &[Way] = &[
         name: "what runs first, and a program that isn't there",
         made_by: "unit b.service '[Service]' ExecStartPre=/bin/true ExecStart=/opt/nosuch",
         tasks: r#"service(n, "b", #{ enabled: () });"#,
-        sees: Why("b starts /opt/nosuch, which isn't there"),
+        sees: Not("what runs first may bring it"),
         undone_by: "nounit b.service",
+    },
+    Way {
+        name: "what runs first, and brings a program",
+        made_by: "unit b.service '[Service]' 'ExecStartPre=/bin/cp /bin/sleep /opt/b' 'ExecStart=/opt/b inf'",
+        tasks: r#"service(n, "b", #{ enabled: () });"#,
+        sees: Well,
+        undone_by: "nounit b.service; rm -f /opt/b",
+    },
+    Way {
+        name: "a restart of what takes away what a condition asks for",
+        made_by: "unit b.service '[Unit]' ConditionPathExists=!/run/b.pid '[Service]' \
+            'ExecStart=sh -c \"echo > /run/b.pid; exec sleep inf\"' 'ExecStopPost=rm -f /run/b.pid'; \
+            systemctl start b; until [ -e /run/b.pid ]; do :; done; newer b /etc/hosts",
+        tasks: r#"restart_if_older(n, "b", "/etc/hosts");"#,
+        sees: Well,
+        undone_by: "nounit b.service; rm -f /run/b.pid",
+    },
+    Way {
+        name: "a restart of a oneshot that has failed, and goes well then",
+        made_by: "unit b.service '[Service]' Type=oneshot 'ExecStart=test -e /run/b.ready'; \
+            systemctl start b || :; touch /run/b.ready; systemctl is-failed b",
+        tasks: r#"restart_if_older(n, "b", "/etc/hosts");"#,
+        sees: Well,
+        undone_by: "nounit b.service; rm -f /run/b.ready",
     },
     Way {
         name: "a script for an interpreter that isn't there",

@@ -71,8 +71,8 @@ file_only_root() {
     */ | "$(id -u)"/* | "/$(id -u)") ;;
     *) file_fails "only root gives a file away, and this runs as $file_me" 'leave out `user`, or `owner`' ;;
   esac
-  case " $(id -G) $(id -Gn) " in
-    *" $group "*) ;;
+  case "$group/ $(id -G) $(id -Gn) " in
+    /* | */*" $group "*) ;;
     *) file_fails "$file_me isn't in the group $group" 'leave out `user`, or `group`' ;;
   esac
 }
@@ -184,25 +184,27 @@ file_rehearse() {
   file_folder=${path%/*}
   file_folder=${file_folder:-/}
   pin_name=${path##*/}
-  if cd -P -- "$file_folder" 2>/dev/null && [ "$PWD" = "$file_folder" ] &&
-    { [ "$follow" != yes ] || [ ! -L "./$pin_name" ]; }; then
-    file_at
-  else
-    # A folder that isn't there is looked for once for all of its files.
-    case $kind/$follow/$file_folder in
-      "$file_gone") ;;
-      *)
+  # A folder that isn't there is looked for once for all of its files.
+  case $kind/$follow/$file_folder in
+    "$file_gone")
+      printf '%s\n' "$file_said"
+      ;;
+    *)
+      file_gone=$kind/$follow/$file_folder
+      ! cd -P -- "$file_folder" 2>/dev/null || file_gone=
+      if [ "$PWD" = "$file_folder" ] && { [ "$follow" != yes ] || [ ! -L "./$pin_name" ]; }; then
+        file_at
+      else
         file_said=$(
           exec 2>/dev/null
           pin_follow=$follow
           if pin_find "$path"; then file_at; else file_nowhere; fi
         )
-        file_gone=
-        case $file_said in "lacks folder:"*) file_gone=$kind/$follow/$file_folder ;; esac
-        ;;
-    esac
-    [ -z "$file_said" ] || printf '%s\n' "$file_said"
-  fi
+        case $file_said in "lacks folder:"*) ;; *) file_gone= ;; esac
+        [ -z "$file_said" ] || printf '%s\n' "$file_said"
+      fi
+      ;;
+  esac
   cd /
   [ -z "$validate" ] || file_validate
 }

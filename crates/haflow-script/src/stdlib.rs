@@ -55,7 +55,7 @@ macro_rules! module {
     ($name:literal, $called:ident) => { module!($name, $called, [$name]) };
 }
 
-static STDLIB: [Module; 16] = [
+static STDLIB: [Module; 18] = [
     module!("commands", Plainly),
     module!("files", Plainly),
     module!("hosts_file", Plainly),
@@ -87,6 +87,8 @@ static STDLIB: [Module; 16] = [
         ]
     ),
     module!("oslo_messaging", ByName),
+    module!("galera_tools", Inside, ["galera/tools"]),
+    module!("galera", ByName, ["galera/cluster"]),
 ];
 
 /// The modules that are embedded in the program.

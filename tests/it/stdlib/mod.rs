@@ -1,6 +1,7 @@
 //! What stdlib's modules do on real hosts, with real packages.
 
 mod apt;
+mod galera;
 mod openstack;
 mod rabbit_config;
 mod refusals;

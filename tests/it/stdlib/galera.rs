@@ -1,0 +1,153 @@
+//! A Galera cluster on real hosts: it is begun once, members come back, and what must not be gone on from is
+//! refused. Rows that were written are counted after everything.
+
+use crate::common::events::Told;
+use crate::common::has_its_turn;
+use crate::common::prepared::Prepared;
+use crate::common::world::World;
+
+const NODES: [&str; 3] = ["database1", "database2", "database3"];
+
+/// The packages, and a server that never ran.
+const MARIADB: &str = r"
+export DEBIAN_FRONTEND=noninteractive
+printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+apt-get -q update
+apt-get -qy --no-install-recommends install mariadb-server mariadb-backup socat
+rm /usr/sbin/policy-rc.d
+";
+
+/// A server's data is gone, as on a host that was installed anew.
+const ANEW: &str = "systemctl stop mariadb; rm -rf /var/lib/mysql/*; \
+    mariadb-install-db --user=mysql --datadir=/var/lib/mysql >/dev/null 2>&1";
+
+impl World {
+    fn galera(&self, command: &str) -> Told {
+        self.told(command, "playbooks/galera-ha.rhai", &[])
+    }
+
+    fn sql(&self, node: &str, statement: &str) -> String {
+        self.sh(node, &format!("mariadb -N -B -e \"{statement}\""))
+    }
+
+    /// What each node says, and not through haflow: in one cluster, with all rows. Returns its uuid.
+    #[track_caller]
+    fn is_a_cluster(&self, rows: usize) -> String {
+        let says = |node: &str| {
+            let status = "show global status where variable_name in ('wsrep_cluster_size', 'wsrep_cluster_status', \
+                'wsrep_local_state_comment', 'wsrep_cluster_state_uuid')";
+            let count = self.sql(node, "select count(*) from shop.orders");
+            assert_eq!(count, rows.to_string(), "{node} lacks rows");
+            self.sql(node, status)
+        };
+        let all = NODES.map(says);
+        assert!(all.iter().all(|one| *one == all[0]), "{all:?}");
+        let value = |key: &str| {
+            let line = all[0].lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or_else(|| panic!("no {key}: {}", all[0])).trim().to_owned()
+        };
+        let said = ["wsrep_cluster_size", "wsrep_cluster_status", "wsrep_local_state_comment"].map(value);
+        assert_eq!(said, ["3", "Primary", "Synced"]);
+        value("wsrep_cluster_state_uuid")
+    }
+
+    /// A plan foresees it, and a run changes nothing.
+    #[track_caller]
+    fn refuses(&self, task: &str, why: &str) {
+        let units = || NODES.map(|node| self.sh(node, "systemctl is-active mariadb || :"));
+        let before = units();
+        for command in ["plan", "run"] {
+            let told = self.galera(command).exits(1);
+            assert_eq!(told.with("failed"), [task], "{command}");
+            let failure = told.task(task)["failure"].to_string();
+            assert!(failure.contains(why), "{command}: {failure}");
+            assert_eq!(told.with("changed"), [""; 0], "{command}");
+        }
+        assert_eq!(units(), before);
+    }
+}
+
+#[test]
+fn a_cluster_is_begun_once_and_no_row_is_lost() {
+    if !has_its_turn("galera") {
+        return;
+    }
+    let prepared = Prepared::by("haflow-test-galera", MARIADB);
+    let Some(world) = World::with("galera", &[(&NODES, prepared)], "bookworm") else { return };
+
+    let told = world.galera("run").exits(0);
+    let members = NODES.map(|node| format!("{node}/galera_member:{node}"));
+    assert!(told.with("changed").contains(&"database1/galera_cluster:begun".to_owned()));
+    assert!(members[1..].iter().all(|member| told.with("changed").contains(member)), "{:?}", told.with("changed"));
+    world.sql("database3", "create database shop; create table shop.orders (id int primary key auto_increment)");
+    world.sql("database2", "insert into shop.orders values (), (), ()");
+    let uuid = world.is_a_cluster(3);
+    world.step("three nodes are a cluster");
+
+    let unchanged = |what: &str| {
+        let told = world.galera("run").exits(0);
+        assert_eq!(told.with("changed"), [""; 0], "{what}");
+        assert_eq!(world.galera("plan").exits(0).with("up_to_date").len(), told.with("ok").len(), "{what}");
+    };
+    unchanged("a second run");
+    world.step("a second run changes nothing");
+
+    // The first one too: the cluster goes on with the others.
+    for (node, member) in NODES.iter().zip(&members) {
+        world.sh(node, "systemctl stop mariadb");
+        assert_eq!(world.galera("run").exits(0).with("changed"), [member.as_str()]);
+    }
+    assert_eq!(world.is_a_cluster(3), uuid);
+    world.step("a member that was stopped is started, and nobody begins another cluster");
+
+    world.sh("database2", ANEW);
+    assert_eq!(world.galera("run").exits(0).with("changed"), [members[1].as_str()]);
+    assert_eq!(world.is_a_cluster(3), uuid);
+    world.step("a node that was installed anew has all rows again");
+
+    world.sh("database3", &format!("{ANEW}; mkdir -m 700 /var/lib/mysql/precious"));
+    world.refuses(&members[2], "it holds precious, which joining would erase");
+    world.sh("database3", "rmdir /var/lib/mysql/precious && systemctl start mariadb");
+    assert_eq!(world.is_a_cluster(3), uuid);
+    world.step("a node with data of its own is refused");
+
+    // What a script leaves that was killed while it bootstrapped: each start would bootstrap.
+    world.sh(
+        "database2",
+        "systemctl stop mariadb; echo _WSREP_NEW_CLUSTER=--wsrep-new-cluster | \
+        tee /run/mariadb-wsrep-new-cluster > /run/mysqld/wsrep-new-cluster",
+    );
+    assert_eq!(world.galera("run").exits(0).with("changed"), [members[1].as_str()]);
+    assert_eq!(world.is_a_cluster(3), uuid);
+    world.sh("database2", "[ ! -e /run/mariadb-wsrep-new-cluster ] && [ ! -e /run/mysqld/wsrep-new-cluster ]");
+    world.step("a bootstrap that was killed doesn't come back");
+
+    for node in NODES {
+        world.lab.kill(node).expect("the lab cuts its power");
+    }
+    for node in NODES {
+        world.lab.boot(node).expect("the lab boots it");
+    }
+    unchanged("after a power cut");
+    assert_eq!(world.is_a_cluster(3), uuid);
+    world.step("after a power cut of all the members find each other");
+
+    for node in NODES {
+        world.sh(node, "systemctl stop mariadb");
+    }
+    world.refuses("database1/galera_cluster:begun", "have been in a cluster, and none runs");
+    world.step("where all have stopped nobody begins anew");
+
+    world.sh("database3", &format!("galera_new_cluster && echo {uuid}"));
+    world.sh("database2", &format!("{ANEW}; galera_new_cluster"));
+    world.refuses("database1/galera_cluster:begun", "there are two clusters: ");
+    assert_eq!(world.sql("database3", "select count(*) from shop.orders"), "3");
+    world.step("two clusters are refused");
+
+    world.sh("database2", ANEW);
+    let told = world.galera("run").exits(0);
+    assert_eq!(told.with("changed"), [members[0].as_str(), members[1].as_str()]);
+    assert_eq!(world.is_a_cluster(3), uuid);
+    world.step("once the other is gone the rest comes back");
+}

@@ -118,6 +118,7 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
     let is_gate = task.action.waits().is_some();
     match look.showed {
         Showed::Skipped(why) => (Decision::Skipped { why }, upstream.uncertain_output(id)),
+        Showed::Interrupted => (Decision::Skipped { why: "the plan was interrupted".into() }, None),
         Showed::Waits(source) if is_gate => {
             let because = upstream.graph.task_id(source);
             let reason = format!("waits for the output of `{because}`");
@@ -161,7 +162,7 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
                 (Showed::Failed(failure), None) => (Decision::Failed { failure }, None),
                 (Showed::Seen(decision), _) => (decision, assumed),
                 (Showed::Unreachable(why), _) => (Decision::Unreachable { why }, None),
-                (Showed::Skipped(_) | Showed::Waits(_), _) => unreachable!("told above"),
+                (Showed::Skipped(_) | Showed::Waits(_) | Showed::Interrupted, _) => unreachable!("told above"),
             }
         }
     }

@@ -39,6 +39,8 @@ pub(crate) enum Showed {
     /// It uses an output that isn't known.
     Waits(NodeId),
     Skipped(String),
+    /// There was no time for it.
+    Interrupted,
 }
 
 impl Look {
@@ -178,9 +180,7 @@ fn looked_at(task: &Ready<'_>, seen: &Result<Seen, Trouble>, salt: Option<&str>,
         }
         Err(Trouble::Unreachable(error)) => Showed::Unreachable(error.message.clone()),
         Err(Trouble::Lost(why) | Trouble::Gone(why)) => Showed::Unreachable(format!("the connection was lost: {why}")),
-        Err(Trouble::Killed(_) | Trouble::Closed | Trouble::NotKept) => {
-            Showed::Skipped("the plan was interrupted".into())
-        }
+        Err(Trouble::Killed(_) | Trouble::Closed | Trouble::NotKept) => Showed::Interrupted,
     };
     let expect = task.task.scope.expect.iter();
     let expected = expect.map(|(_, state)| decide(task, &Seen::Value(state.clone()))).collect();

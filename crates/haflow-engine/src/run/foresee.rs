@@ -15,31 +15,28 @@ use tokio_util::sync::CancellationToken;
 /// How long a run looks ahead before its first change. What doesn't answer by then isn't waited for.
 const LONGEST: Duration = Duration::from_mins(2);
 
+/// How long it looks at the gates that it would wait for.
+const LONGEST_GATE: Duration = Duration::from_secs(10);
+
 impl Run<'_> {
     /// Looks at everything that hasn't ended, rehearses what would be applied, and tells what would fail.
     /// Returns the first task of which it isn't known that it can be done, if there is one; where `all` must
     /// be known, that may take as long as the tasks' own timeouts.
     pub(super) async fn foresee(&mut self, stop: &CancellationToken, all: bool) -> Option<NodeId> {
-        let Self { graph, hosts, events, secrets, .. } = *self;
+        let Self { graph, events, .. } = *self;
         let is_left_out = |id: NodeId| self.begun[id.index()];
+        let waits =
+            |id: NodeId| graph.task(id).and_then(|task| task.action.waits()).is_some_and(|gate| !gate.within.is_zero());
         let mut seen: Vec<(NodeId, Seen)> = Vec::new();
-        let enough = stop.child_token();
-        let given = Given { stop: &enough, salt: None, secrets, rehearse: true };
-        let looks =
-            look_all(graph, hosts, events, given, |id| !is_left_out(id), |id, one| seen.push((id, one.clone())));
-        let limit = async {
-            if !all {
-                tokio::time::sleep(LONGEST).await;
-                enough.cancel();
-            }
-            std::future::pending::<Infallible>().await
-        };
-        let mut looks = tokio::select! {
-            looks = looks => looks,
-            never = limit => match never {},
-        };
+        let limit = (!all).then_some(LONGEST);
+        let mut looks = self.look(stop, limit, |id| !is_left_out(id) && !waits(id), &mut seen).await;
+        // What is waited for may take its time to answer.
+        let gates = self.look(stop, Some(LONGEST_GATE), |id| !is_left_out(id) && waits(id), &mut seen).await;
         if stop.is_cancelled() {
             return None;
+        }
+        for (look, gate) in looks.iter_mut().zip(gates) {
+            *look = look.take().or(gate).filter(|look| !matches!(look.showed, Showed::Interrupted));
         }
         for (id, _) in graph.tasks().filter(|(id, _)| is_left_out(*id)) {
             looks[id.index()] = Some(Look::of(Showed::Seen(Decision::UpToDate)));
@@ -67,6 +64,31 @@ impl Run<'_> {
             first.get_or_insert(id);
         }
         first
+    }
+
+    /// Looks at what is chosen, for no longer than that, and adds what was seen to `seen`.
+    async fn look(
+        &self,
+        stop: &CancellationToken,
+        longest: Option<Duration>,
+        chosen: impl Fn(NodeId) -> bool,
+        seen: &mut Vec<(NodeId, Seen)>,
+    ) -> Vec<Option<Look>> {
+        let enough = stop.child_token();
+        let given = Given { stop: &enough, salt: None, secrets: self.secrets, rehearse: true };
+        let looks =
+            look_all(self.graph, self.hosts, self.events, given, chosen, |id, one| seen.push((id, one.clone())));
+        let limit = async {
+            if let Some(longest) = longest {
+                tokio::time::sleep(longest).await;
+                enough.cancel();
+            }
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            looks = looks => looks,
+            never = limit => match never {},
+        }
     }
 
     /// Nothing begins: what would fail has failed, and all else is cancelled.

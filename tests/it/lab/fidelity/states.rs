@@ -13,6 +13,7 @@ const REPLACE: &str = "playbooks/rabbit-replace-node.rhai";
 const UPGRADE: &str = "playbooks/rabbit-upgrade.rhai";
 const TO_QUORUM: &str = "playbooks/rabbit-mirrored-to-quorum.rhai";
 pub(crate) const OPENSTACK: &str = "playbooks/openstack-messaging.rhai";
+const GALERA: &str = "playbooks/galera-ha.rhai";
 pub(crate) const SITE: &str = "tests/fidelity/site.rhai";
 pub(crate) const HOSTS: [&str; 3] = ["rabbit1", "rabbit2", "rabbit3"];
 
@@ -63,6 +64,9 @@ pub(crate) enum Step {
 pub(crate) const GROUPS: &str = r#"
 [groups.telemetry]
 hosts = ["rabbit3"]
+
+[groups.database]
+hosts = ["rabbit1", "rabbit2", "rabbit3"]
 "#;
 
 const fn state(playbook: &'static str, name: &'static str, kind: Kind, made_by: &'static [Step]) -> State {
@@ -495,4 +499,21 @@ pub(crate) static STATES: &[State] = &[
     ),
     state(TO_QUORUM, "mirrored queues", Drifted, &[]),
     state(TO_QUORUM, "quorum queues", Converged, &[]),
+    state(GALERA, "bare", Bare, &[]),
+    state(GALERA, "converged", Converged, &[]),
+    state(GALERA, "a member stopped", Drifted, &[On("rabbit2", "systemctl stop mariadb")]),
+    broken(
+        GALERA,
+        "all stopped",
+        &[
+            On("rabbit1", "systemctl stop mariadb"),
+            On("rabbit2", "systemctl stop mariadb"),
+            On("rabbit3", "systemctl stop mariadb"),
+        ],
+        &[
+            On("rabbit3", "galera_new_cluster"),
+            On("rabbit2", "systemctl start mariadb"),
+            On("rabbit1", "systemctl start mariadb"),
+        ],
+    ),
 ];

@@ -88,7 +88,7 @@ static STDLIB: [Module; 18] = [
     ),
     module!("oslo_messaging", ByName),
     module!("galera_tools", Inside, ["galera/tools"]),
-    module!("galera", ByName, ["galera/cluster"]),
+    module!("galera", ByName, ["galera/cluster", "galera/access"]),
 ];
 
 /// The modules that are embedded in the program.

@@ -93,6 +93,8 @@ fn a_cluster_is_begun_once_and_no_row_is_lost() {
     unchanged("a second run");
     world.step("a second run changes nothing");
 
+    databases_and_users(&world);
+
     // The first one too: the cluster goes on with the others.
     for (node, member) in NODES.iter().zip(&members) {
         world.sh(node, "systemctl stop mariadb");
@@ -150,4 +152,60 @@ fn a_cluster_is_begun_once_and_no_row_is_lost() {
     assert_eq!(told.with("changed"), [members[0].as_str(), members[1].as_str()]);
     assert_eq!(world.is_a_cluster(3), uuid);
     world.step("once the other is gone the rest comes back");
+}
+
+/// Told once on one node, compared before, with a password that has all that can be mistaken for something
+/// else.
+fn databases_and_users(world: &World) {
+    let password = |text: &str| {
+        for node in ["database1", "database3"] {
+            world.sh(node, &format!("umask 077; cat > /root/password <<'END'\n{text}\nEND"));
+        }
+    };
+    let playbook = |grants: &str| {
+        let text = format!(
+            r#"let n = host("database1");
+let password = read(n, #{{ kind: "password", name: "shop", probe: "cat /root/password", secret: true }});
+galera::database(n, "shop_2", #{{ charset: "utf8mb3" }});
+galera::user(n, "shop", #{{ password: password, grants: {grants} }});
+galera::user(n, "watcher", #{{ from: "localhost" }});
+"#
+        );
+        world.write("users.rhai", &text);
+    };
+    // On another node, and by the network.
+    let works = || {
+        world.sh(
+            "database3",
+            "MYSQL_PWD=$(cat /root/password) mariadb --no-defaults -h 127.0.0.1 -u shop -N -B shop_2 -e 'select 1'",
+        );
+    };
+    let changed = || world.told("run", "users.rhai", &[]).exits(0).with("changed");
+    let all =
+        ["database1/galera_database:shop_2", "database1/galera_user:shop@%", "database1/galera_user:watcher@localhost"];
+
+    password(r#"it's "q" \ $(id) `id` @/:%ü"#);
+    playbook(r#"#{ shop_2: "ALL PRIVILEGES" }"#);
+    assert_eq!(world.told("plan", "users.rhai", &[]).exits(0).with("change"), all);
+    assert_eq!(changed(), all);
+    assert_eq!(changed(), [""; 0]);
+    works();
+    assert_eq!(
+        world.sql(
+            "database2",
+            "select default_character_set_name from information_schema.schemata \
+        where schema_name = 'shop_2'"
+        ),
+        "utf8mb3"
+    );
+
+    password("another; drop database shop");
+    assert_eq!(changed(), [all[1]]);
+    works();
+    playbook(r#"#{ shop_2: ["SELECT", "INSERT"] }"#);
+    assert_eq!(changed(), [all[1]]);
+    assert_eq!(changed(), [""; 0]);
+    let printed = world.printed.borrow().concat();
+    assert!(!printed.contains("drop database shop") && !printed.contains("$(id)"), "a password is told");
+    world.step("databases and users are the same everywhere");
 }

@@ -55,7 +55,7 @@ macro_rules! module {
     ($name:literal, $called:ident) => { module!($name, $called, [$name]) };
 }
 
-static STDLIB: [Module; 18] = [
+static STDLIB: [Module; 19] = [
     module!("commands", Plainly),
     module!("files", Plainly),
     module!("hosts_file", Plainly),
@@ -65,6 +65,7 @@ static STDLIB: [Module; 18] = [
     module!("rpm", Inside, ["packages/rpm"]),
     module!("package_managers", Inside, ["packages/managers"]),
     module!("packages", Plainly, ["packages/install", "packages/repository"]),
+    module!("rehearsals", Inside),
     module!("units", Inside),
     module!("services", Plainly),
     module!("users", Plainly),

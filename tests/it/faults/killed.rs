@@ -330,7 +330,10 @@ fn interrupted_at_a_gate_a_run_ends() {
         "gate.rhai",
         r#"
         let node = host("web1");
-        gate(node, #{ name: "never", probe: "if [ -e /run/slow ]; then echo >> /run/looks; sleep 300; fi; echo no", want: "yes", within: "10m", every: "1s" });
+        gate(node, #{
+            name: "never", want: "yes", within: "10m", every: "1s",
+            probe: "if [ -e /run/slow ]; then echo >> /run/looks; sleep 300; fi; echo no",
+        });
         act(node, #{ name: "next", reason: "a test", apply: "true" });
         "#,
     );

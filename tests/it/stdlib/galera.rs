@@ -93,6 +93,17 @@ fn a_cluster_is_begun_once_and_no_row_is_lost() {
     unchanged("a second run");
     world.step("a second run changes nothing");
 
+    let playbook = r#"let nodes = group("database");
+galera::config(nodes[1], nodes, #{ settings: #{ no_such_setting: 1 } });"#;
+    world.write("refused.rhai", playbook);
+    for command in ["plan", "run"] {
+        let told = world.told(command, "refused.rhai", &[]).exits(1);
+        let failure = told.task("database2/file:/etc/mysql/mariadb.conf.d/70-cluster.cnf")["failure"].to_string();
+        assert!(failure.contains("unknown variable 'no_such_setting=1'"), "{failure}");
+    }
+    unchanged("a setting that was refused");
+    world.step("settings that the server doesn't know are refused");
+
     databases_and_users(&world);
 
     // The first one too: the cluster goes on with the others.
@@ -159,13 +170,13 @@ fn a_cluster_is_begun_once_and_no_row_is_lost() {
 fn databases_and_users(world: &World) {
     let password = |text: &str| {
         for node in ["database1", "database3"] {
-            world.sh(node, &format!("umask 077; cat > /root/password <<'END'\n{text}\nEND"));
+            world.sh(node, &format!("umask 077; cat > /srv/password <<'END'\n{text}\nEND"));
         }
     };
     let playbook = |grants: &str| {
         let text = format!(
             r#"let n = host("database1");
-let password = read(n, #{{ kind: "password", name: "shop", probe: "cat /root/password", secret: true }});
+let password = read(n, #{{ kind: "password", name: "shop", probe: "cat /srv/password", secret: true }});
 galera::database(n, "shop_2", #{{ charset: "utf8mb3" }});
 galera::user(n, "shop", #{{ password: password, grants: {grants} }});
 galera::user(n, "watcher", #{{ from: "localhost" }});
@@ -177,7 +188,7 @@ galera::user(n, "watcher", #{{ from: "localhost" }});
     let works = || {
         world.sh(
             "database3",
-            "MYSQL_PWD=$(cat /root/password) mariadb --no-defaults -h 127.0.0.1 -u shop -N -B shop_2 -e 'select 1'",
+            "MYSQL_PWD=$(cat /srv/password) mariadb --no-defaults -h 127.0.0.1 -u shop -N -B shop_2 -e 'select 1'",
         );
     };
     let changed = || world.told("run", "users.rhai", &[]).exits(0).with("changed");

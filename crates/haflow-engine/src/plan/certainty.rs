@@ -70,10 +70,7 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
         };
         let (decision, assumed) = match (bar, unreachable.get(&task.host)) {
             (_, Some(why)) => (Decision::Unreachable { why: why.clone() }, None),
-            (Some(bar), _) => {
-                let why = format!("it depends on `{}`, which would fail", graph.task_id(bar));
-                (Decision::Skipped { why }, upstream.doubt(bar))
-            }
+            (Some(bar), _) => (skipped_for(graph, bar), upstream.doubt(bar)),
             (None, _) => {
                 if let Some(source) = upstream.skipped_source(*id) {
                     let why = format!("it uses the output of `{}`, which would be skipped", graph.task_id(source));
@@ -106,6 +103,11 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
         decisions.push(planned);
     }
     decisions
+}
+
+/// What becomes of a task that depends on `bar`, which would fail.
+pub(super) fn skipped_for(graph: &Graph, bar: NodeId) -> Decision {
+    Decision::Skipped { why: format!("it depends on `{}`, which would fail", graph.task_id(bar)) }
 }
 
 type Settled = (Decision, Option<Assumed>);

@@ -1,6 +1,8 @@
 //! What destroys something never begins while another task is known to fail.
 
 use crate::decide::failure::held_back;
+use crate::plan::certainty::skipped_for;
+use crate::plan::upstream::doubt;
 use haflow_model::{Assumed, Decision, Graph, NodeId, Planned};
 use std::collections::HashMap;
 
@@ -24,26 +26,23 @@ pub(super) fn hold_back(graph: &Graph, decisions: &mut [Planned]) {
         let (Some(task), Some(planned)) = (graph.task(*id), places.get(id).map(|place| &mut decisions[*place])) else {
             continue;
         };
-        let assumed = |(because, certain): (NodeId, bool)| {
-            let assumed = Assumed::new(graph.task_id(because), "what becomes of it isn't certain");
-            Some(assumed).filter(|_| !certain)
-        };
         // Nothing is held back that turns out to be up to date.
-        let doubt = match &planned.decision {
+        let assumed = match &planned.decision {
             Decision::Change { .. } | Decision::Act { .. } => Some(planned.assumed.clone()),
             Decision::Unknown { because, why } => Some(Some(Assumed::new(because, why))),
             _ => None,
         };
-        match (bar, &task.destroys, doubt) {
+        match (bar, &task.destroys, assumed) {
             (Some(_), ..) if matches!(planned.decision, Decision::Failed { .. } | Decision::Unreachable { .. }) => {}
-            (Some(bar), ..) => {
-                let why = format!("it depends on `{}`, which would fail", graph.task_id(bar.0));
-                (planned.decision, planned.assumed) = (Decision::Skipped { why }, assumed(bar));
+            (Some((bar, certain)), ..) => {
+                planned.decision = skipped_for(graph, bar);
+                planned.assumed = (!certain).then(|| doubt(graph, bar));
             }
-            (None, Some(what), Some(doubt)) => {
-                let Some(fails) = fails.iter().find(|(fails, _)| fails != id) else { continue };
-                let failure = Box::new(held_back(what, &graph.task_id(fails.0)));
-                (planned.decision, planned.assumed) = (Decision::Failed { failure }, doubt.or_else(|| assumed(*fails)));
+            (None, Some(what), Some(assumed)) => {
+                let Some((fails, certain)) = fails.iter().find(|(fails, _)| fails != id) else { continue };
+                let failure = Box::new(held_back(what, &graph.task_id(*fails)));
+                planned.decision = Decision::Failed { failure };
+                planned.assumed = assumed.or_else(|| (!certain).then(|| doubt(graph, *fails)));
                 barred[id.index()] = Some((*id, planned.assumed.is_none()));
             }
             (None, ..) => {}

@@ -73,10 +73,10 @@ impl<'g> Upstream<'g> {
         self.skipped[id.index()] = matches!(decision, Decision::Skipped { .. });
         let changes = matches!(decision, Decision::Change { .. } | Decision::Act { .. });
         // What the rehearsal says of it holds if all is then as it is now.
-        let holds = |rehearsal: &&Rehearsal| !assumed && self.touching(id, &task.host, &rehearsal.reads).is_none();
+        let holds = |rehearsal: &Rehearsal| !assumed && self.touching(id, &task.host, &rehearsal.reads).is_none();
         let narrower = rehearsed.and_then(|rehearsed| rehearsed.touches.as_ref());
-        let touches =
-            narrower.filter(|_| task.action.rehearsal().is_some_and(|one| holds(&one))).unwrap_or(&task.scope.touches);
+        let narrower = narrower.filter(|_| task.action.rehearsal().is_some_and(holds));
+        let touches = narrower.unwrap_or(&task.scope.touches);
         let looks = !task.action.changes();
         // A task that isn't certain to be up to date may change something after all: what it touches.
         if looks || !(changes || unknown || assumed) {
@@ -195,9 +195,13 @@ impl<'g> Upstream<'g> {
 
     /// Why what hangs on this task isn't certain, if it isn't.
     pub(super) fn doubt(&self, id: NodeId) -> Option<Assumed> {
-        let why = "what becomes of it isn't certain";
-        (!self.certain[id.index()]).then(|| Assumed::new(self.graph.task_id(id), why))
+        (!self.certain[id.index()]).then(|| doubt(self.graph, id))
     }
+}
+
+/// Why what hangs on this task isn't certain.
+pub(super) fn doubt(graph: &Graph, id: NodeId) -> Assumed {
+    Assumed::new(graph.task_id(id), "what becomes of it isn't certain")
 }
 
 impl<'g> OnHost<'g> {

@@ -43,16 +43,15 @@ pub(super) fn plan(asked: Asked, out: Option<&Path>, output: &Output) -> Result<
     let stop = &session.interrupt.stop;
     let mut secrets = Secrets::default();
     session.secrets(&mut secrets)?;
-    let ((plan, flaps), _) =
-        session.tell(output.format(), output.verbose, session.advice(None), None, async |session, events| {
-            let Session { declared, hosts, playbook, .. } = session;
-            let plan = haflow_engine::plan(&declared.graph, hosts, events, playbook, &secrets, stop).await;
-            let flaps = match out {
-                Some(_) => flaps(&declared.graph, hosts, events, &plan, &secrets, stop).await,
-                None => Vec::new(),
-            };
-            (plan, flaps)
-        });
+    let ((plan, flaps), _) = session.tell(output.format(), output.verbose, None, None, async |session, events| {
+        let Session { declared, hosts, playbook, .. } = session;
+        let plan = haflow_engine::plan(&declared.graph, hosts, events, playbook, &secrets, stop).await;
+        let flaps = match out {
+            Some(_) => flaps(&declared.graph, hosts, events, &plan, &secrets, stop).await,
+            None => Vec::new(),
+        };
+        (plan, flaps)
+    });
     let counts = plan.counts();
     if stop.is_cancelled() {
         return Ok(Exit::Interrupted);

@@ -97,7 +97,7 @@ pub(super) fn execute_in(
     output: &Output,
     journal: Journal,
 ) -> Result<Exit, Error> {
-    let advice = session.advice(Some(settings));
+    let advice = Some(session.advice(settings));
     let (counts, kept) =
         session.tell(output.format(), output.verbose, advice, Some(journal), async |session, events| {
             haflow_engine::execute(&session.declared.graph, &session.hosts, events, settings, &session.interrupt).await

@@ -105,8 +105,8 @@ impl Reporter {
     }
 
     /// The same, and at the end of a run it says what to type next, where there is something left to do.
-    pub(crate) fn advising(self, advice: Advice) -> Self {
-        Self { advice: Some(advice), ..self }
+    pub(crate) fn advising(self, advice: Option<Advice>) -> Self {
+        Self { advice, ..self }
     }
 
     /// Takes in one event, and tells it.

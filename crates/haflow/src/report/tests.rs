@@ -126,7 +126,7 @@ impl Tale {
 
     fn advised(&self, timed: bool, options: Options, advice: Advice) -> String {
         let out = Out::default();
-        let mut reporter = Reporter::to(Sink::Lines(Box::new(out.clone())), sources(), options).advising(advice);
+        let mut reporter = Reporter::to(Sink::Lines(Box::new(out.clone())), sources(), options).advising(Some(advice));
         reporter.story.timed = timed;
         for record in &self.records {
             if timed {

@@ -187,21 +187,20 @@ impl Session {
         if held.is_empty() { Ok(waited) } else { Err(Held::new(&held).into()) }
     }
 
-    /// What is to be known to say how a run of this goes on, or one that applies a plan.
-    pub(crate) fn advice(&self, settings: Option<&Settings>) -> Advice {
+    /// What is to be known to say how a run with these settings goes on.
+    pub(crate) fn advice(&self, settings: &Settings) -> Advice {
         let acts = self.declared.graph.tasks().filter(|(_, task)| task.action.always_runs().is_some());
-        let [run, plan] = &self.commands;
-        let planned = settings.is_some_and(|settings| settings.plan.is_some());
-        let all_or_nothing = settings.is_some_and(|settings| settings.all_or_nothing);
-        let mut anew = if planned { format!("{plan} -o new.plan") } else { run.clone() };
-        if !planned && all_or_nothing {
-            anew += " --all-or-nothing";
+        let Settings { plan, all_or_nothing, fail_fast, .. } = settings;
+        let [run, new_plan] = &self.commands;
+        let flag = |given: &bool, flag| if *given { flag } else { "" };
+        let (all, fast) = (flag(all_or_nothing, " --all-or-nothing"), flag(fail_fast, " --fail-fast"));
+        Advice {
+            acts: acts.map(|(_, task)| task.id()).collect(),
+            anew: if plan.is_some() { format!("{new_plan} -o new.plan") } else { format!("{run}{all}{fast}") },
+            planned: plan.is_some(),
+            fresh: !self.declared.unreached.is_empty(),
+            all_or_nothing: *all_or_nothing,
         }
-        if !planned && settings.is_some_and(|settings| settings.fail_fast) {
-            anew += " --fail-fast";
-        }
-        let fresh = !self.declared.unreached.is_empty();
-        Advice { acts: acts.map(|(_, task)| task.id()).collect(), anew, planned, fresh, all_or_nothing }
     }
 
     /// Does `work` while its events are told, and kept where there is a journal. The session's last use. The
@@ -210,7 +209,7 @@ impl Session {
         &self,
         format: Format,
         verbose: bool,
-        advice: Advice,
+        advice: Option<Advice>,
         journal: Option<Journal>,
         work: impl AsyncFnOnce(&Self, &Events) -> T,
     ) -> (T, Result<(), Error>) {

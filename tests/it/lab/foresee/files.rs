@@ -386,7 +386,9 @@ pub(super) const WAYS: &[Way] = &[
         name: "a disk that fills up meanwhile",
         made_by: "mkdir /srv/small; mount -t tmpfs -o size=64k tmpfs /srv/small",
         tasks: r#"
-            act(n, #{ name: "fill", reason: "a test", apply: "dd if=/dev/zero of=/srv/small/all bs=4k 2>/dev/null; :" });
+            act(n, #{
+                name: "fill", reason: "a test", apply: "dd if=/dev/zero of=/srv/small/all bs=4k 2>/dev/null; :",
+            });
             file(n, "/srv/small/x", #{ content: "a" });"#,
         sees: Not("an act may do anything"),
         undone_by: "umount /srv/small; rmdir /srv/small",

@@ -160,9 +160,11 @@ pub(super) const WAYS: &[Way] = &[
     },
     Way {
         name: "a password's file where a link is",
-        made_by: "ln -s /etc/motd /root/rabbit-openstack.password",
-        tasks: "oslo_messaging::account([n], #{ way: #{ queues: \"mirrored\", old: false } });",
-        sees: Why("/root/rabbit-openstack.password is a link"),
-        undone_by: "rm /root/rabbit-openstack.password",
+        made_by: "ln -s /etc/motd /srv/password",
+        tasks: r#"oslo_messaging::account([n], #{
+            password_file: "/srv/password", way: #{ queues: "mirrored", old: false },
+        });"#,
+        sees: Why("/srv/password is a link"),
+        undone_by: "rm /srv/password",
     },
 ];

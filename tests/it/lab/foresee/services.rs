@@ -365,8 +365,8 @@ pub(super) const WAYS: &[Way] = &[
     },
     Way {
         name: "a socket whose service runs",
-        made_by: "unit d.socket '[Socket]' ListenStream=/run/d.sock; unit d.service '[Service]' 'ExecStart=/bin/sleep inf'; \
-            systemctl start d.service",
+        made_by: "unit d.socket '[Socket]' ListenStream=/run/d.sock; \
+            unit d.service '[Service]' 'ExecStart=/bin/sleep inf'; systemctl start d.service",
         tasks: r#"service(n, "d.socket", #{ enabled: () });"#,
         sees: Why("d.socket can't listen while d.service"),
         undone_by: "nounit d.socket d.service",
@@ -388,8 +388,8 @@ pub(super) const WAYS: &[Way] = &[
     },
     Way {
         name: "a restart that systemd would pass over",
-        made_by: "touch /run/c; unit c.service '[Unit]' ConditionPathExists=/run/c '[Service]' 'ExecStart=/bin/sleep inf'; \
-            systemctl start c; rm /run/c; newer c /srv/c",
+        made_by: "touch /run/c; unit c.service '[Unit]' ConditionPathExists=/run/c '[Service]' \
+            'ExecStart=/bin/sleep inf'; systemctl start c; rm /run/c; newer c /srv/c",
         tasks: r#"restart_if_older(n, "c", "/srv/c");"#,
         sees: Why("systemd would pass over c"),
         undone_by: "nounit c.service",

@@ -38,7 +38,7 @@ pub struct Assumed {
     pub why: String,
     /// Why it would fail as things are now, if it would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fails_now: Option<String>,
+    pub fails_now: Option<Box<Failure>>,
 }
 
 impl Assumed {

@@ -148,6 +148,12 @@ impl Things {
         self.0.as_ref().is_none_or(|things| things.iter().any(Thing::is_everything))
     }
 
+    /// Whether each of these is, or overlaps, one of the others.
+    pub fn within(&self, others: &Self) -> bool {
+        let known = |thing: &Thing| others.named().any(|other| other.overlaps(thing));
+        others.everything() || (!self.everything() && self.named().all(known))
+    }
+
     /// Those that are named.
     pub fn named(&self) -> impl Iterator<Item = &Thing> {
         self.0.iter().flat_map(|things| things.iter()).filter(|thing| !thing.is_everything())

@@ -105,18 +105,30 @@ pub(crate) fn rehearsed(output: &Output, reads: &Things) -> Rehearsed {
         finding.failure.stderr = tail(finding.failure.stderr.as_bytes(), TAIL);
     }
     if found.findings.is_empty() && output.exit != 0 {
-        let mut failure = failed("its rehearsal says that it would fail", output);
-        // Its words are the reason, where it has any.
-        if failure.exit == Some(output.exit) && failure.message.starts_with("its rehearsal") {
-            let words = [&failure.stderr, &failure.stdout];
-            let last = words.into_iter().find_map(|words| words.lines().rev().find(|line| !line.trim().is_empty()));
-            if let Some(last) = last {
-                last.trim().trim_start_matches("haflow: ").clone_into(&mut failure.message);
-            }
+        let mut failure = failed("", output);
+        let words = [&failure.stderr, &failure.stdout];
+        let last = words.into_iter().find_map(|words| words.lines().rev().find(|line| !line.trim().is_empty()));
+        let last = last.map(|last| last.trim().trim_start_matches("haflow: ").to_owned());
+        if is_broken(output) {
+            let words = last.map_or(String::new(), |last| format!(": {last}"));
+            found.unsure = Some(format!("its rehearsal can't be run{words}"));
+            return found;
+        }
+        // It says it by a refusal, or its last words are the reason.
+        if failure.message.is_empty() {
+            failure.message = last
+                .unwrap_or_else(|| format!("its rehearsal ended with exit code {}, and says no reason", output.exit));
         }
         found.findings.push(Finding { lacks: None, reads: reads.clone(), failure });
     }
     found
+}
+
+/// Whether it is the script itself that is wrong: no such program, or none that can be run (POSIX shell,
+/// 2.8.2), or the shell doesn't take its text.
+fn is_broken(output: &Output) -> bool {
+    let syntax = || String::from_utf8_lossy(&output.stderr).to_lowercase().contains("syntax error");
+    matches!(output.exit, 126 | 127) || output.exit == 2 && syntax()
 }
 
 #[cfg(test)]
@@ -145,7 +157,19 @@ mod tests {
         let refused = said(77, "", "haflow: no\nhint: do\n");
         assert_eq!(refused.findings[0].failure.message, "no");
         assert_eq!(refused.findings[0].failure.hint.as_deref(), Some("do"));
-        assert_eq!(said(3, "", "").findings[0].failure.exit, Some(3));
+        let silent = &said(3, "", "").findings[0].failure;
+        assert_eq!((silent.exit, silent.message.contains("says no reason")), (Some(3), true));
+    }
+
+    #[test]
+    fn a_script_that_is_wrong_says_nothing_of_the_apply() {
+        for (exit, stderr) in
+            [(127, "sh: 1: cheker: not found"), (2, "/dev/fd/3: 1: Syntax error: \"then\" unexpected")]
+        {
+            let found = said(exit, "", stderr);
+            assert!(found.findings.is_empty() && found.unsure.expect("it is told").contains(stderr), "{stderr}");
+        }
+        assert_eq!(said(2, "", "grep: /srv: Is a directory").findings.len(), 1);
     }
 
     #[test]

@@ -214,7 +214,7 @@ fn foreseen(
             Some(Assumed::new(because(by), format!("it may mend what fails now: {}", failure.message)))
         })
         .or_else(|| rehearsed.unsure.as_ref().map(|why| Assumed::new(because(id), why)));
-    let fails_now = in_one(&sure).map(|failure| failure.message);
+    let fails_now = in_one(&sure).map(Box::new);
     (decision, assumed.map(|assumed| Assumed { fails_now, ..assumed }))
 }
 

@@ -75,6 +75,7 @@ impl<'g> Upstream<'g> {
         // What the rehearsal says of it holds if all is then as it is now.
         let holds = |rehearsal: &Rehearsal| !assumed && self.touching(id, &task.host, &rehearsal.reads).is_none();
         let narrower = rehearsed.and_then(|rehearsed| rehearsed.touches.as_ref());
+        let narrower = narrower.filter(|these| these.within(&task.scope.touches));
         let narrower = narrower.filter(|_| task.action.rehearsal().is_some_and(holds));
         let touches = narrower.unwrap_or(&task.scope.touches);
         let looks = !task.action.changes();

@@ -130,6 +130,13 @@ impl<'r> Run<'r> {
         if used && let Some(why) = ended.1.as_ref().and_then(unusable) {
             ended = (Outcome::Failed { failure: Box::new(why) }, None);
         }
+        // It was looked for in time, and is better said than by an exit code.
+        if let (Outcome::Failed { failure }, Some(foreseen)) = (&mut ended.0, self.foreseen.get(&id))
+            && failure.message != foreseen.message
+        {
+            failure.message = format!("{}, as was foreseen: {}", failure.message, foreseen.message);
+            failure.hint = failure.hint.take().or_else(|| foreseen.hint.clone());
+        }
         // Before anybody is told: what waits to begin ends now.
         if self.fail_fast && !ended.0.satisfied() && !matches!(ended.0, Outcome::Skipped { .. }) {
             worker.gatekeeper.close();

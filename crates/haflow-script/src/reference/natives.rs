@@ -43,18 +43,20 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
     ),
     native(
         "ensure",
-        "ensure(host, #{ kind, name, params, probe, jq, raw, want, apply, … })",
+        "ensure(host, #{ kind, name, params, probe, jq, raw, want, apply, rehearse, brings, expect, reads, touches, … })",
         "A task that makes something true: `probe` prints what is there; where that isn't `want`, `apply` changes it, and \
-     `probe` must print `want` then.",
+     `probe` must print `want` then. `rehearse` is a read-only script that says why the apply would fail, or \
+     `#{ script, reads }`; `brings`, `expect`, `reads` and `touches` say what a plan can know of it: see the guide.",
     ),
     native(
         "file",
-        "file(host, path, #{ content, edit, own_edit, folder, link, absent, mode, owner, group, follow, secret, kind, name, params, … })",
+        "file(host, path, #{ content, edit, own_edit, folder, link, absent, mode, owner, group, follow, secret, validate, kind, name, params, … })",
         "A task about a file: one with this `content` (a text, an output or a secret), or with what the filter \
      `edit` makes of the text that is there, or haflow's `own_edit` (`line`, `block` or `settings`); \
      `folder: true`; a `link` that points there; or `absent: true`. With none of these, what is there keeps its \
      content. With `secret: true` nothing is shown of the content, neither the old one nor the new one. A link at \
-     the path is refused; with `follow: true` it is followed, if nobody else could have made it.",
+     the path is refused; with `follow: true` it is followed, if nobody else could have made it. `validate` is a \
+     script that checks the file `$candidate` before it takes the place of the old one.",
     ),
     native(
         "pinned",
@@ -67,7 +69,7 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
     ),
     native(
         "act",
-        "act(host, #{ name, reason, apply, kind, params, … })",
+        "act(host, #{ name, reason, apply, rehearse, brings, kind, params, … })",
         "A task that always runs, because nothing can be probed; `reason` says why. What `apply` prints is its `.output`.",
     ),
     native(

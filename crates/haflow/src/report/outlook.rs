@@ -81,7 +81,8 @@ fn numbers(state: &State, counts: &PlanCounts, took_ms: u64, page: &mut Page) {
     let assumed = state.planned.iter().filter(|planned| planned.assumed.is_some()).count();
     if assumed > 0 {
         let (are, them) = if assumed == 1 { ("is", "it") } else { ("are", "them") };
-        let text = format!("{assumed} of these {are} assumed: a change before {them} may alter what was seen");
+        let text =
+            format!("{assumed} of these {are} assumed, for a change before {them} or for what is said with {them}");
         page.lines(Tone::Plain, &text);
         let fail_now = |planned: &&PlannedTask| planned.assumed.as_ref().is_some_and(|why| why.fails_now.is_some());
         match state.planned.iter().filter(fail_now).count() {
@@ -277,7 +278,8 @@ fn because_of(page: &mut Page, assumed: &Assumed, task: &TaskRef) {
     };
     short(page, Tone::Dim, &text, 2);
     if let Some(fails_now) = &assumed.fails_now {
-        short(page, Tone::Change, &format!("as things are now, it would fail: {}", local_names(fails_now, host)), 2);
+        let message = local_names(&fails_now.message, host);
+        short(page, Tone::Change, &format!("as things are now, it would fail: {message}"), 2);
     }
 }
 

@@ -346,7 +346,9 @@ impl Wanted<'_> {
                         seen.detail
                     )
                 } else if seen.kind == Kind::Link && seen.detail == "/dev/null" && file.path.contains("/systemd/") {
-                    "so systemd masks a unit: declare `service(host, …, #{ masked: false })` before this".into()
+                    "so systemd masks a unit: before this, declare `service(host, …, #{ name: \"…\", masked: false, \
+                     enabled: (), running: () })`"
+                        .into()
                 } else if seen.kind == Kind::Link {
                     format!(
                         "it leads to {}; the option `follow: true` works there, if nobody else could have \

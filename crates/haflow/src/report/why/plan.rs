@@ -61,6 +61,14 @@ fn seen(page: &mut Page, host: &HostName, planned: &SavedTask) {
             Story::left(page, failure);
         }
     });
+    if let Some(failure) = planned.assumed.as_ref().and_then(|assumed| assumed.fails_now.as_deref()) {
+        page.blank();
+        page.line(&[(Tone::Strong, "why it would fail as things are now")]);
+        page.indented(2, |page| {
+            page.lines(Tone::Change, &local_names(&failure.message, host));
+            Story::left(page, failure);
+        });
+    }
 }
 
 /// The task because of which it isn't certain, the one because of which that isn't, and so on.

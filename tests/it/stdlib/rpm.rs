@@ -38,6 +38,7 @@ switch does {
     "pinned" => with_key(node, pin, #{}),
     "either" => with_key(node, [pin, other], #{ key: ["pinned.asc", "other.asc"] }),
     "not pinned" => with_key(node, pin, #{ absent: true }),
+    "elsewhere" => with_key(node, pin, #{ uri: "http://127.0.0.1:8001/pinned" }),
     "signed" | "unsigned" | "starter" => install(node, does),
     "download signed" => download(node, "signed"),
     "starter, quiet" => install(node, "starter", #{ start: false }),
@@ -108,6 +109,13 @@ fn only_the_pinned_key_vouches(world: &World, manager: &str, sources: &str) {
         let told = serde_json::to_string(&told("run", does).exits(1).events).expect("JSON");
         assert!(told.contains(words), "{manager}: {does} doesn't say {words:?}: {told}");
     };
+    // The plan says it too, with what is to be done.
+    let foreseen = |does: &str, words: &str, hint: &str| {
+        let told = told("plan", does).exits(1);
+        assert_eq!(told.with("failed"), ["rpm1/repository:pinned"], "{manager}: {does}");
+        let failure = told.task("rpm1/repository:pinned")["failure"].to_string();
+        assert!(failure.contains(words) && failure.contains(hint), "{manager}: {does}: {failure}");
+    };
     let trusted = || {
         world.sh("rpm1", "rpm -q gpg-pubkey --qf '%{SUMMARY}\n' | sed 's/^.*<\\(.*\\)@.*$/\\1/' | sort | paste -sd ,")
     };
@@ -121,13 +129,19 @@ fn only_the_pinned_key_vouches(world: &World, manager: &str, sources: &str) {
         assert!(changed.is_empty(), "{manager}: a plan changed {changed:#?}");
     };
     unchanged("change", 4);
+    let unreached = if manager == "dnf" { "Cannot download repomd.xml" } else { "is invalid" };
+    foreseen("elsewhere", unreached, "is the address right");
 
     let signature = if manager == "dnf" { "Bad GPG signature" } else { "is signed with an unknown key" };
     index(world, "gpg --batch --yes -u other@example.org --detach-sign --armor repomd.xml");
+    let by_another = if manager == "dnf" { signature } else { "not signed by the pinned key" };
+    foreseen("pinned", by_another, "is the key the one");
     refused("pinned", signature);
     // The next run is no more content than that one.
     refused("pinned", signature);
     index(world, "rm repomd.xml.asc");
+    let unsigned = if manager == "dnf" { "GPG signature is not available" } else { "not signed by the pinned key" };
+    foreseen("pinned", unsigned, "is the key the one");
     refused("pinned", if manager == "dnf" { "GPG signature is not available" } else { "is unsigned" });
     index(world, "echo '<!-- changed -->' >> repomd.xml");
     refused("pinned", if manager == "dnf" { "Bad GPG signature" } else { "Signature verification failed" });

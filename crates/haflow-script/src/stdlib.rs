@@ -55,7 +55,7 @@ macro_rules! module {
     ($name:literal, $called:ident) => { module!($name, $called, [$name]) };
 }
 
-static STDLIB: [Module; 19] = [
+static STDLIB: [Module; 20] = [
     module!("commands", Plainly),
     module!("files", Plainly),
     module!("hosts_file", Plainly),
@@ -66,6 +66,7 @@ static STDLIB: [Module; 19] = [
     module!("package_managers", Inside, ["packages/managers"]),
     module!("packages", Plainly, ["packages/install", "packages/repository"]),
     module!("rehearsals", Inside),
+    module!("certificates", Inside),
     module!("units", Inside),
     module!("services", Plainly),
     module!("users", Plainly),
@@ -89,7 +90,11 @@ static STDLIB: [Module; 19] = [
     ),
     module!("oslo_messaging", ByName),
     module!("galera_tools", Inside, ["galera/tools"]),
-    module!("galera", ByName, ["galera/cluster", "galera/access"]),
+    module!(
+        "galera",
+        ByName,
+        ["galera/cluster", "galera/access", "galera/operations", "galera/recovery", "galera/tls"]
+    ),
 ];
 
 /// The modules that are embedded in the program.

@@ -39,7 +39,17 @@ static SEED: LazyLock<u64> = LazyLock::new(|| match std::env::var("HAFLOW_TEST_S
 });
 
 /// Those that bring up a cluster and take minutes. One of them is drawn for each run.
-const LONG: [&str; 5] = ["openstack", "rabbit_config", "refusals", "rpm_rabbit", "galera"];
+const LONG: [&str; 9] = [
+    "openstack",
+    "rabbit_config",
+    "refusals",
+    "rpm_rabbit",
+    "galera",
+    "galera_recovery",
+    "galera_operations",
+    "galera_tls",
+    "galera_states",
+];
 
 /// Whether one of the long tests has its turn; a word on it where it hasn't.
 pub(crate) fn has_its_turn(test: &str) -> bool {

@@ -1,6 +1,6 @@
 //! What a plan said, task by task, beside what the run after it did.
 
-use super::states::State;
+use super::states::{STATES, State};
 use crate::common::events::Told;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -117,49 +117,66 @@ pub(crate) fn cells(state: &State) -> String {
     format!("| [{}](../{playbook}) | {} |", playbook.rsplit('/').next().unwrap_or(playbook), state.name)
 }
 
-/// The page.
-pub(crate) fn page(rows: &[Row]) -> String {
+/// The page. Rows of states that weren't measured now are those of the page `before`.
+pub(crate) fn page(rows: &[Row], before: &str) -> String {
     let mut page = HEAD.to_owned();
     page += "| playbook | state | tasks | certain, right | certain, wrong | assumed, right | assumed, otherwise | unknown |\n";
     page += "| --- | --- | --: | --: | --: | --: | --: | --: |\n";
-    let mut sums = [0; 6];
-    for row in rows {
+    let mut parts = before.split("\n## ");
+    let counted = of_each(rows, parts.next().unwrap_or_default(), |row| {
         let counts = [row.tasks, row.right, row.wrong.len(), row.assumed_right, row.otherwise.len(), row.unknown.len()];
-        for (sum, count) in sums.iter_mut().zip(counts) {
-            *sum += count;
+        vec![format!("{}{}", cells(row.state), counts.map(|count| format!(" {count} |")).concat())]
+    });
+    let mut sums = [0; 6];
+    for line in &counted {
+        let counts = line.trim_end_matches('|').rsplit('|').take(6).map(|count| count.trim().parse::<usize>());
+        for (sum, count) in sums.iter_mut().rev().zip(counts) {
+            *sum += count.expect("a number");
         }
-        let _ = writeln!(page, "{}{}", cells(row.state), counts.map(|count| format!(" {count} |")).concat());
     }
+    page += &(counted.join("\n") + "\n");
     let _ = writeln!(page, "| all | |{}", sums.map(|count| format!(" {count} |")).concat());
     page += "\n## What came otherwise than assumed\n\n";
     page += "A plan says of each of these that it isn't certain, and why.\n\n";
-    list(&mut page, rows, |row| &row.otherwise);
+    list(&mut page, &of_each(rows, parts.next().unwrap_or_default(), |row| lines(row, &row.otherwise)));
     page += "\n## What was unknown\n\n";
-    list(&mut page, rows, |row| &row.unknown);
+    list(&mut page, &of_each(rows, parts.next().unwrap_or_default(), |row| lines(row, &row.unknown)));
     page
 }
 
-fn list(page: &mut String, rows: &[Row], of: fn(&Row) -> &Vec<Miss>) {
-    if rows.iter().all(|row| of(row).is_empty()) {
+/// The lines of each state, in their order: of those that were measured these, of others what `before` has.
+fn of_each(rows: &[Row], before: &str, lines: impl Fn(&Row) -> Vec<String>) -> Vec<String> {
+    let of = |state: &State| match rows.iter().find(|row| cells(row.state) == cells(state)) {
+        Some(row) => lines(row),
+        None => {
+            before.lines().filter(|line| line.starts_with(&format!("{} ", cells(state)))).map(str::to_owned).collect()
+        }
+    };
+    STATES.iter().flat_map(of).collect()
+}
+
+fn list(page: &mut String, lines: &[String]) {
+    if lines.is_empty() {
         page.push_str("Nothing.\n");
         return;
     }
     page.push_str("| playbook | state | task | planned | ended | tasks |\n| --- | --- | --- | --- | --- | --: |\n");
-    for row in rows {
-        // What was skipped because of the same task is told in one line.
-        let mut lines: Vec<(String, &str, &str, usize)> = Vec::new();
-        for miss in of(row) {
-            let what = match &miss.because {
-                Some(because) => format!("after `{because}`, which failed"),
-                None => format!("`{}`", miss.task),
-            };
-            match lines.iter_mut().find(|line| miss.because.is_some() && (&line.0, line.1) == (&what, &*miss.said)) {
-                Some(line) => line.3 += 1,
-                None => lines.push((what, &miss.said, &miss.did, 1)),
-            }
-        }
-        for (what, said, did, times) in lines {
-            let _ = writeln!(page, "{} {what} | {said} | {did} | {times} |", cells(row.state));
+    page.push_str(&(lines.join("\n") + "\n"));
+}
+
+fn lines(row: &Row, of: &[Miss]) -> Vec<String> {
+    // What was skipped because of the same task is told in one line.
+    let mut lines: Vec<(String, &str, &str, usize)> = Vec::new();
+    for miss in of {
+        let what = match &miss.because {
+            Some(because) => format!("after `{because}`, which failed"),
+            None => format!("`{}`", miss.task),
+        };
+        match lines.iter_mut().find(|line| miss.because.is_some() && (&line.0, line.1) == (&what, &*miss.said)) {
+            Some(line) => line.3 += 1,
+            None => lines.push((what, &miss.said, &miss.did, 1)),
         }
     }
+    let line = |(what, said, did, times)| format!("{} {what} | {said} | {did} | {times} |", cells(row.state));
+    lines.into_iter().map(line).collect()
 }

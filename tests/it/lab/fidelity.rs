@@ -5,8 +5,8 @@
 //! before; so what a plan leaves on disks is looked at on the way, in the same test. That takes half an hour:
 //! without `UPDATE_GOLDEN=1` or `HAFLOW_TEST_ALL=1` it is [`ALWAYS`] and a sample of [`SAMPLED`].
 //! `HAFLOW_FIDELITY=openstack,down` measures only states with one of these in the playbook's or their own
-//! name, on brokers that were made a cluster, and prints the page; with `UPDATE_GOLDEN=1` it writes their rows
-//! anew, and leaves those of the others.
+//! name, on brokers that were made a cluster, and prints the page; with `UPDATE_GOLDEN=1` it writes their
+//! rows anew, and leaves those of the others.
 
 mod measure;
 mod states;

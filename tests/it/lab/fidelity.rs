@@ -177,7 +177,7 @@ fn go_through(world: &World, state: &'static State, wrong: &mut String) -> Row {
     for step in state.undone_by {
         take(world, step);
     }
-    let acts_always = [ROLLING_RESTART, COOKIE_ROTATE].contains(playbook);
+    let acts_always = *kind == Kind::Acting || *playbook == COOKIE_ROTATE;
     let mended = *kind != Kind::Broken || [SITE, RABBIT_HA].contains(playbook);
     if *kind != Kind::Converged && mended && !acts_always {
         tell_what_is_left(&ended(world.told("plan", playbook, &params)), &mut tell);

@@ -38,6 +38,8 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
     let mut waits: Vec<Option<NodeId>> = vec![None; graph.len()];
     // The one before it that waits, for as long as it may: anything may come about meanwhile.
     let mut patient: Vec<Option<NodeId>> = vec![None; graph.len()];
+    // The one before it of which it can't be told whether it would fail.
+    let mut risky: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut barred: Vec<Option<NodeId>> = vec![None; graph.len()];
     let mut decisions = Vec::new();
     for id in graph.order() {
@@ -47,6 +49,8 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
         waits[id.index()] = gate;
         let waiting = graph.before(*id).find_map(|edge| patient[edge.from.index()]);
         patient[id.index()] = waiting;
+        let risk = graph.before(*id).find_map(|edge| risky[edge.from.index()]);
+        risky[id.index()] = risk;
         let Some(task) = graph.task(*id) else {
             barred[id.index()] = bar;
             continue;
@@ -85,7 +89,13 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
                 }
             }
         };
-        let assumed = assumed.or_else(|| gate.map(doubt)).filter(|_| !matches!(decision, Decision::Unknown { .. }));
+        let risk = risk.map(|before| Assumed::new(graph.task_id(before), "it can't be told whether it would fail"));
+        let assumed = assumed.or_else(|| gate.map(doubt)).or(risk);
+        let assumed = assumed.filter(|_| !matches!(decision, Decision::Unknown { .. }));
+        let applies = matches!(decision, Decision::Change { .. } | Decision::Act { .. });
+        if applies && rehearsed.is_some_and(|rehearsed| rehearsed.unsure.is_some()) {
+            risky[id.index()] = Some(*id);
+        }
         if assumed.is_none() && task.action.waits().is_some() && matches!(decision, Decision::Act { .. }) {
             waits[id.index()] = Some(*id);
         }

@@ -1,4 +1,5 @@
 use super::options::Output;
+use super::run::tell_what_is_destroyed;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::kept::can_be_written;
@@ -7,7 +8,7 @@ use crate::report::clean;
 use crate::session::{Asked, Session};
 use clap::Args;
 use haflow_engine::flaps;
-use haflow_model::Secrets;
+use haflow_model::{Decision, Secrets};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,11 @@ pub(super) fn plan(asked: Asked, out: Option<&Path>, output: &Output) -> Result<
     if stop.is_cancelled() {
         return Ok(Exit::Interrupted);
     }
+    let would = |id| {
+        let decided = plan.decisions.iter().find(|planned| planned.task == id).map(|planned| &planned.decision);
+        matches!(decided, Some(Decision::Change { .. } | Decision::Act { .. } | Decision::Unknown { .. }))
+    };
+    tell_what_is_destroyed(&session.declared.graph, would);
     let saved = Saved::new(asked, &session, plan, &secrets)?;
     let mut failed = counts.failed + counts.unreachable > 0;
     if let Some(out) = out {

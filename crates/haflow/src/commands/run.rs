@@ -6,7 +6,7 @@ use crate::journal::{Input, Journal};
 use crate::session::{Asked, Session};
 use clap::Args;
 use haflow_engine::Settings;
-use haflow_model::Secrets;
+use haflow_model::{Graph, NodeId, Secrets, Task};
 use std::io::{IsTerminal, Write, stderr, stdin};
 
 /// Run a playbook.
@@ -123,19 +123,30 @@ pub(super) fn run_id() -> String {
     format!("{}-{random:04x}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
 }
 
+/// Tells which of these tasks their playbook declares destructive, and returns them.
+pub(super) fn tell_what_is_destroyed(graph: &Graph, which: impl Fn(NodeId) -> bool) -> Vec<&Task> {
+    let tasks = graph.tasks().filter(|(id, _)| which(*id));
+    let (destructive, lines): (Vec<_>, Vec<_>) = tasks
+        .filter_map(|(_, task)| {
+            let what = task.destroys.as_ref()?;
+            Some((task, format!("  {}: {what} ({})", task.id(), task.place)))
+        })
+        .unzip();
+    if !destructive.is_empty() {
+        eprintln!("These tasks destroy something:\n{}", crate::report::clean(&lines.join("\n")));
+    }
+    destructive
+}
+
 /// Asks before tasks that their playbook declares destructive: for the names of their hosts, which a habit
 /// doesn't type.
 fn confirm(session: &Session) -> Result<(), Error> {
-    let tasks = session.declared.graph.tasks();
-    let destructive: Vec<_> = tasks.filter_map(|(_, task)| Some((task, task.destroys.as_ref()?))).collect();
+    let destructive = tell_what_is_destroyed(&session.declared.graph, |_| true);
     if destructive.is_empty() {
         return Ok(());
     }
-    let lines: Vec<String> =
-        destructive.iter().map(|(task, what)| format!("  {}: {what} ({})", task.id(), task.place)).collect();
-    eprintln!("These tasks destroy something:\n{}", crate::report::clean(&lines.join("\n")));
     if stdin().is_terminal() && stderr().is_terminal() {
-        let mut hosts: Vec<&str> = destructive.iter().map(|(task, _)| task.host.as_str()).collect();
+        let mut hosts: Vec<&str> = destructive.iter().map(|task| task.host.as_str()).collect();
         hosts.dedup();
         let hosts = hosts.join(" ");
         eprint!("To go on, type {}: ", crate::report::clean(&hosts));

@@ -82,6 +82,20 @@ fn tls_comes_without_a_break() {
     ));
     refused("/etc/mysql/tls/certificate.pem isn't for ");
     world.sh("database1", &format!("cat /root/kept > {FOLDER}/certificate.pem"));
+    // One with a CA of its own, by which its certificate is fine.
+    world.sh(
+        "database3",
+        &format!(
+            "mkdir /root/own; cp -a {FOLDER} /root/own/kept; cd /root/own; \
+            openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out {FOLDER}/ca.pem -days 30 -subj /CN=own 2>/dev/null; \
+            echo subjectAltName=$(getent hosts database3 | sed 's/^\\([^ ]*\\) .*/IP:\\1/') > extensions; \
+            openssl req -new -key {FOLDER}/key.pem -out csr -subj /CN=database3; \
+            openssl x509 -req -in csr -CA {FOLDER}/ca.pem -CAkey ca.key -CAcreateserial -days 20 -extfile extensions \
+            2>/dev/null > {FOLDER}/certificate.pem"
+        ),
+    );
+    refused("doesn't vouch for the certificate of database3: all hosts must have the same CA");
+    world.sh("database3", &format!("cp -a /root/own/kept/* {FOLDER}/"));
     world.step("certificates that servers couldn't use are refused");
 
     world.on_all(CLIENT);

@@ -608,4 +608,10 @@ pub(crate) static STATES: &[State] = &[
         &[On("rabbit2", "systemctl start mariadb")],
     ),
     state(UPGRADE_DATABASES, "all upgraded", Converged, &[]),
+    state(
+        UPGRADE_DATABASES,
+        "a member that an upgrade left stopped",
+        Drifted,
+        &[On("rabbit2", "systemctl stop mariadb")],
+    ),
 ];

@@ -16,7 +16,7 @@ use crate::common::world::{World, playbooks};
 use crate::common::{all, draw, skipped};
 use measure::{Row, cells, compare, page};
 use serde_json::Value;
-use states::{COOKIE_ROTATE, GROUPS, HOSTS, Kind, RABBIT_HA, ROLLING_RESTART, SITE, STATES, State, Step};
+use states::{COOKIE_ROTATE, GROUPS, HOSTS, Kind, RABBIT_HA, ROLLING_RESTART, SITE, State, Step, states};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -59,8 +59,7 @@ fn what_a_plan_says_is_what_a_run_does() {
         let named =
             |state: &State| parts.split(',').any(|part| format!("{}, {}", state.playbook, state.name).contains(part));
         let chosen = |state: &&State| named(state) || (state.playbook, state.name) == (RABBIT_HA, "bare");
-        let mut rows: Vec<Row> =
-            STATES.iter().filter(chosen).map(|state| go_through(&world, state, &mut wrong)).collect();
+        let mut rows: Vec<Row> = states().filter(chosen).map(|state| go_through(&world, state, &mut wrong)).collect();
         rows.retain(|row| named(row.state));
         let before = fs::read_to_string(PAGE).unwrap_or_default();
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -72,8 +71,7 @@ fn what_a_plan_says_is_what_a_run_does() {
         return;
     }
     leaves_the_disks_alone(&world, "bare", &mut wrong);
-    let states =
-        if all() || std::env::var_os("UPDATE_GOLDEN").is_some() { STATES.iter().collect() } else { some_states() };
+    let states = if all() || std::env::var_os("UPDATE_GOLDEN").is_some() { states().collect() } else { some_states() };
     for state in states {
         rows.push(go_through(&world, state, &mut wrong));
     }
@@ -99,7 +97,7 @@ fn the_page_has_these_states() {
     let page = fs::read_to_string(PAGE).unwrap_or_default();
     let (table, _) = page.split_once("\n## ").unwrap_or((&page, ""));
     let written: Vec<&str> = table.lines().filter(|line| line.starts_with("| [")).collect();
-    let expected: Vec<String> = STATES.iter().map(cells).collect();
+    let expected: Vec<String> = states().map(cells).collect();
     let same = written.len() == expected.len()
         && written.iter().zip(&expected).all(|(row, cells)| row.starts_with(&format!("{cells} ")));
     assert!(same, "docs/fidelity.md is of other states; UPDATE_GOLDEN=1 writes it anew");
@@ -107,11 +105,11 @@ fn the_page_has_these_states() {
 
 #[test]
 fn every_playbook_is_measured() {
-    let known: BTreeSet<&str> = STATES.iter().map(|state| state.playbook).collect();
+    let known: BTreeSet<&str> = states().map(|state| state.playbook).collect();
     for path in playbooks() {
         let name = format!("playbooks/{}", path.file_name().expect("a file").to_string_lossy());
         assert!(known.contains(&*name), "{name} goes through no state");
-        let through = |kinds: &[Kind]| STATES.iter().any(|state| state.playbook == name && kinds.contains(&state.kind));
+        let through = |kinds: &[Kind]| states().any(|state| state.playbook == name && kinds.contains(&state.kind));
         assert!(
             through(&[Kind::Bare, Kind::Drifted, Kind::Acting]),
             "{name} goes through no state in which it changes something"
@@ -127,10 +125,10 @@ fn every_playbook_is_measured() {
 fn some_states() -> Vec<&'static State> {
     let always = |state: &State| ALWAYS.contains(&(state.playbook, state.name));
     let (sampled, left): (Vec<&State>, Vec<&State>) =
-        STATES.iter().filter(|state| !always(state)).partition(|state| SAMPLED.contains(&state.playbook));
+        states().filter(|state| !always(state)).partition(|state| SAMPLED.contains(&state.playbook));
     skipped(&format!("{} states of other playbooks; HAFLOW_TEST_ALL=1 measures all", left.len()));
     let drawn = draw("states", SAMPLE, &sampled);
-    STATES.iter().filter(|state| always(state) || drawn.iter().any(|one| std::ptr::eq(*one, *state))).collect()
+    states().filter(|state| always(state) || drawn.iter().any(|one| std::ptr::eq(*one, *state))).collect()
 }
 
 /// Makes a state, plans, runs, and compares. What doesn't hold is told in `wrong`: the states after it are

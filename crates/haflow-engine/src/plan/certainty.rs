@@ -33,28 +33,13 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             _ => None,
         })
         .collect();
-    // For each node, the task before it that may fail, if one may: a gate that doesn't hold, or what can't be
-    // looked at; and the one that would, if one would.
-    let mut waits: Vec<Option<NodeId>> = vec![None; graph.len()];
-    // The one before it that waits, for as long as it may: anything may come about meanwhile.
-    let mut patient: Vec<Option<NodeId>> = vec![None; graph.len()];
-    // The one before it of which it can't be told whether it would fail.
-    let mut risky: Vec<Option<NodeId>> = vec![None; graph.len()];
-    let mut barred: Vec<Option<NodeId>> = vec![None; graph.len()];
+    let mut ways: Vec<Way> = vec![Way::default(); graph.len()];
     let mut decisions = Vec::new();
     for id in graph.order() {
         upstream.arrive(*id);
-        let bar = graph.before(*id).find_map(|edge| barred[edge.from.index()]);
-        let gate = graph.before(*id).find_map(|edge| waits[edge.from.index()]);
-        waits[id.index()] = gate;
-        let waiting = graph.before(*id).find_map(|edge| patient[edge.from.index()]);
-        patient[id.index()] = waiting;
-        let risk = graph.before(*id).find_map(|edge| risky[edge.from.index()]);
-        risky[id.index()] = risk;
-        let Some(task) = graph.task(*id) else {
-            barred[id.index()] = bar;
-            continue;
-        };
+        let way = graph.before(*id).fold(Way::default(), |way, edge| way.or(ways[edge.from.index()]));
+        ways[id.index()] = way;
+        let Some(task) = graph.task(*id) else { continue };
         let mut rehearsed = None;
         let look = looks[id.index()].take().unwrap_or_else(|| {
             // Its turn never came: an output before it isn't known.
@@ -72,7 +57,7 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
             };
             Assumed::new(graph.task_id(before), why)
         };
-        let (decision, assumed) = match (bar, unreachable.get(&task.host)) {
+        let (decision, assumed) = match (way.barred, unreachable.get(&task.host)) {
             (_, Some(why)) => (Decision::Unreachable { why: why.clone() }, None),
             (Some(bar), _) => (skipped_for(graph, bar), upstream.doubt(bar)),
             (None, _) => {
@@ -83,36 +68,57 @@ pub(crate) fn settle(graph: &Graph, mut looks: Vec<Option<Look>>) -> Vec<Planned
                     rehearsed = rehearsals[id.index()].as_deref();
                     let mut settled = decided(&upstream, *id, task, look);
                     if let Some(rehearsed) = rehearsed {
-                        settled = foreseen(&upstream, *id, task, rehearsed, waiting.or(gate), settled);
+                        settled = foreseen(&upstream, *id, task, rehearsed, way.patient.or(way.waits), settled);
                     }
                     triggered(&upstream, *id, settled)
                 }
             }
         };
-        let risk = risk.map(|before| Assumed::new(graph.task_id(before), "it can't be told whether it would fail"));
-        let assumed = assumed.or_else(|| gate.map(doubt)).or(risk);
+        let risk = |before| Assumed::new(graph.task_id(before), "it can't be told whether it would fail");
+        let assumed = assumed.or_else(|| way.waits.map(doubt)).or_else(|| way.risky.map(risk));
         let assumed = assumed.filter(|_| !matches!(decision, Decision::Unknown { .. }));
-        let applies = matches!(decision, Decision::Change { .. } | Decision::Act { .. });
-        if applies && rehearsed.is_some_and(|rehearsed| rehearsed.unsure.is_some()) {
-            risky[id.index()] = Some(*id);
-        }
-        if assumed.is_none() && task.action.waits().is_some() && matches!(decision, Decision::Act { .. }) {
-            waits[id.index()] = Some(*id);
-        }
-        if task.action.waits().is_some_and(|gate| !gate.within.is_zero()) && matches!(decision, Decision::Act { .. }) {
-            patient[id.index()] = Some(*id);
-        }
+        let acts = matches!(decision, Decision::Act { .. });
+        let gate = task.action.waits();
         // What can't be looked at now may well not be then.
-        if failed && matches!(decision, Decision::Unknown { .. }) {
-            waits[id.index()] = Some(*id);
+        let may_not_be_seen = failed && matches!(decision, Decision::Unknown { .. });
+        let unsure = rehearsed.is_some_and(|rehearsed| rehearsed.unsure.is_some());
+        let own = |it_is| Some(*id).filter(|_| it_is);
+        ways[id.index()] = Way {
+            barred: own(matches!(decision, Decision::Failed { .. } | Decision::Unreachable { .. })),
+            waits: own(assumed.is_none() && gate.is_some() && acts || may_not_be_seen),
+            patient: own(gate.is_some_and(|gate| !gate.within.is_zero()) && acts),
+            risky: own(unsure && (acts || matches!(decision, Decision::Change { .. }))),
         }
-        let fails = matches!(decision, Decision::Failed { .. } | Decision::Unreachable { .. });
-        barred[id.index()] = if fails { Some(*id) } else { bar };
+        .or(way);
         let planned = Planned { task: *id, decision, assumed, state };
         upstream.leave(*id, task, &planned, rehearsed);
         decisions.push(planned);
     }
     decisions
+}
+
+/// Which tasks at or before a node may keep what comes after them from running.
+#[derive(Debug, Clone, Copy, Default)]
+struct Way {
+    /// One that would fail.
+    barred: Option<NodeId>,
+    /// One that may fail: a gate that doesn't hold, or what can't be looked at.
+    waits: Option<NodeId>,
+    /// One that waits, for as long as it may: anything may come about meanwhile.
+    patient: Option<NodeId>,
+    /// One of which it can't be told whether it would fail.
+    risky: Option<NodeId>,
+}
+
+impl Way {
+    fn or(self, other: Self) -> Self {
+        Self {
+            barred: self.barred.or(other.barred),
+            waits: self.waits.or(other.waits),
+            patient: self.patient.or(other.patient),
+            risky: self.risky.or(other.risky),
+        }
+    }
 }
 
 /// What becomes of a task that depends on `bar`, which would fail.

@@ -114,6 +114,26 @@ async fn a_rehearsal_reads_what_it_says() {
     }
 }
 
+/// Where it can't be told whether a task would fail, it isn't certain that those behind it run; what failed
+/// for certain still does.
+#[tokio::test]
+async fn what_comes_behind_a_task_that_may_fail_is_assumed() {
+    for (says, certain) in [("unsure 'nobody knows'", false), ("true", true)] {
+        let mut world = World::new();
+        let first = rehearsed(ensure("echo off", json!("on"), "true"), says, Things::these([]));
+        world.add("a", "first", first, scope(&["other:thing"], &[]));
+        world.add("a", "done", ensure("echo on", json!("on"), "true"), scope(&[], &[]));
+        let fails = rehearsed(ensure("echo off", json!("on"), "true"), "echo fails no", Things::these([]));
+        world.add("a", "fails", fails, scope(&[], &[]));
+        world.add("b", "elsewhere", ensure("echo on", json!("on"), "true"), scope(&[], &[]));
+        let planned = planned(&world.seal()).await;
+        let behind = &planned["done"];
+        assert!(matches!(behind.0, Decision::UpToDate) && behind.1.is_none() == certain, "{says}: {behind:?}");
+        assert!(matches!(planned["fails"].0, Decision::Failed { .. }), "{says}: {:?}", planned["fails"]);
+        assert!(planned["elsewhere"].1.is_none());
+    }
+}
+
 /// A rehearsal knows better what its apply touches, as long as nothing has changed what it was read from.
 #[tokio::test]
 async fn a_rehearsal_says_what_its_apply_touches_now() {

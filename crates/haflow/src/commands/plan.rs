@@ -57,11 +57,10 @@ pub(super) fn plan(asked: Asked, out: Option<&Path>, output: &Output) -> Result<
     if stop.is_cancelled() {
         return Ok(Exit::Interrupted);
     }
-    let would = |id| {
-        let decided = plan.decisions.iter().find(|planned| planned.task == id).map(|planned| &planned.decision);
-        matches!(decided, Some(Decision::Change { .. } | Decision::Act { .. } | Decision::Unknown { .. }))
-    };
-    tell_what_is_destroyed(&session.declared.graph, would);
+    let may_apply = plan.decisions.iter().filter(|planned| {
+        matches!(planned.decision, Decision::Change { .. } | Decision::Act { .. } | Decision::Unknown { .. })
+    });
+    tell_what_is_destroyed(may_apply.filter_map(|planned| session.declared.graph.task(planned.task)));
     let saved = Saved::new(asked, &session, plan, &secrets)?;
     let mut failed = counts.failed + counts.unreachable > 0;
     if let Some(out) = out {

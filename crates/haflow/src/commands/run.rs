@@ -6,7 +6,7 @@ use crate::journal::{Input, Journal};
 use crate::session::{Asked, Session};
 use clap::Args;
 use haflow_engine::Settings;
-use haflow_model::{Graph, NodeId, Secrets, Task};
+use haflow_model::{Secrets, Task};
 use std::io::{IsTerminal, Write, stderr, stdin};
 
 /// Run a playbook.
@@ -124,10 +124,9 @@ pub(super) fn run_id() -> String {
 }
 
 /// Tells which of these tasks their playbook declares destructive, and returns them.
-pub(super) fn tell_what_is_destroyed(graph: &Graph, which: impl Fn(NodeId) -> bool) -> Vec<&Task> {
-    let tasks = graph.tasks().filter(|(id, _)| which(*id));
+pub(super) fn tell_what_is_destroyed<'t>(tasks: impl Iterator<Item = &'t Task>) -> Vec<&'t Task> {
     let (destructive, lines): (Vec<_>, Vec<_>) = tasks
-        .filter_map(|(_, task)| {
+        .filter_map(|task| {
             let what = task.destroys.as_ref()?;
             Some((task, format!("  {}: {what} ({})", task.id(), task.place)))
         })
@@ -141,7 +140,7 @@ pub(super) fn tell_what_is_destroyed(graph: &Graph, which: impl Fn(NodeId) -> bo
 /// Asks before tasks that their playbook declares destructive: for the names of their hosts, which a habit
 /// doesn't type.
 fn confirm(session: &Session) -> Result<(), Error> {
-    let destructive = tell_what_is_destroyed(&session.declared.graph, |_| true);
+    let destructive = tell_what_is_destroyed(session.declared.graph.tasks().map(|(_, task)| task));
     if destructive.is_empty() {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! What a plan said, task by task, beside what the run after it did.
 
-use super::states::{STATES, State};
+use super::states::{State, states};
 use crate::common::events::Told;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -152,7 +152,7 @@ fn of_each(rows: &[Row], before: &str, lines: impl Fn(&Row) -> Vec<String>) -> V
             before.lines().filter(|line| line.starts_with(&format!("{} ", cells(state)))).map(str::to_owned).collect()
         }
     };
-    STATES.iter().flat_map(of).collect()
+    states().flat_map(of).collect()
 }
 
 fn list(page: &mut String, lines: &[String]) {

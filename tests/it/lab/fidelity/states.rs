@@ -1,6 +1,8 @@
 //! The states that hosts are taken through, in this order, by one lab: each is made from the converged hosts,
 //! but for the bare ones.
 
+mod databases;
+
 use Kind::{Acting, Bare, Broken, Converged, Drifted, Silent};
 use Step::{Boot, Kill, On};
 
@@ -13,11 +15,6 @@ const REPLACE: &str = "playbooks/rabbit-replace-node.rhai";
 const UPGRADE: &str = "playbooks/rabbit-upgrade.rhai";
 const TO_QUORUM: &str = "playbooks/rabbit-mirrored-to-quorum.rhai";
 pub(crate) const OPENSTACK: &str = "playbooks/openstack-messaging.rhai";
-const GALERA: &str = "playbooks/galera-ha.rhai";
-const RECOVER: &str = "playbooks/galera-recover.rhai";
-const RESTART_DATABASES: &str = "playbooks/galera-rolling-restart.rhai";
-const TLS: &str = "playbooks/galera-tls.rhai";
-const UPGRADE_DATABASES: &str = "playbooks/galera-upgrade.rhai";
 pub(crate) const SITE: &str = "tests/fidelity/site.rhai";
 pub(crate) const HOSTS: [&str; 3] = ["rabbit1", "rabbit2", "rabbit3"];
 
@@ -125,37 +122,6 @@ const SET_ASIDE: &str =
 const PUT_BACK: &str = "rm -rf /var/lib/rabbitmq/mnesia; mv /root/kept-mnesia /var/lib/rabbitmq/mnesia
 mv /root/kept-cookie /var/lib/rabbitmq/.erlang.cookie
 systemctl start rabbitmq-server; rabbitmqctl await_startup";
-/// A database server's data is gone, as on a host that was installed anew.
-const ANEW: &str = "systemctl stop mariadb; rm -rf /var/lib/mysql/*
-mariadb-install-db --user=mysql --datadir=/var/lib/mysql >/dev/null 2>&1";
-/// A database server that doesn't see the others, and has noticed.
-const CUT_OFF: &str = r#"for one in rabbit1 rabbit2; do ip route add blackhole "$(getent hosts $one | cut -d ' ' -f 1)"; done
-for try in $(seq 60); do
-    mariadb -N -B -e "show status like 'wsrep_cluster_status'" | grep -q non-Primary && exit
-    sleep 1
-done"#;
-/// It sees them again.
-const SEES_AGAIN: &str = r#"ip route flush type blackhole
-for try in $(seq 60); do
-    mariadb -N -B -e "show status like 'wsrep_local_state_comment'" | grep -q Synced && exit
-    sleep 1
-done"#;
-/// A CA, and a certificate of each host, which come to the hosts by the cluster itself.
-const CERTIFICATES: &str = r#"set -e; mkdir -p /root/made; cd /root/made
-openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 30 -subj /CN=CA
-mariadb -e 'create database pki; create table pki.files (name varchar(50) primary key, content text)'
-for name in rabbit1 rabbit2 rabbit3; do
-    echo "subjectAltName=IP:$(getent hosts $name | cut -d ' ' -f 1)" > extensions
-    openssl req -newkey rsa:2048 -nodes -keyout $name.key -out $name.csr -subj /CN=$name
-    openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 20 -extfile extensions -out $name.pem
-done
-for file in *.pem *.key; do mariadb -e "insert into pki.files values ('$file', '$(cat $file)')"; done"#;
-const TAKE_THEM: &str = r#"cd /etc/mysql; install -d -m 750 -g mysql tls
-take() {
-    mariadb -N -B --raw -e "select content from pki.files where name = '$1'" > tls/$2.pem
-    chown root:mysql tls/$2.pem; chmod 640 tls/$2.pem
-}
-take ca.pem ca; take $(hostname).pem certificate; take $(hostname).key key"#;
 /// The same package under another version, in a repository on the host itself.
 const NEWER_PACKAGE: &str = r#"mkdir -p /srv/repo && cd /srv/repo
 there=$(dpkg-query -W -f='${Version}' rabbitmq-server)
@@ -176,7 +142,12 @@ apt-get update"#;
 const BROKER_IS_BACK: &str =
     "timeout 120 sh -c 'until systemctl is-active --quiet rabbitmq-server; do sleep 0.2; done'";
 
-pub(crate) static STATES: &[State] = &[
+/// All of them.
+pub(crate) fn states() -> impl Iterator<Item = &'static State> {
+    MESSAGING.iter().chain(databases::STATES)
+}
+
+static MESSAGING: &[State] = &[
     state(SITE, "bare", Bare, &[]),
     state(SITE, "converged", Converged, &[]),
     state(
@@ -534,84 +505,4 @@ pub(crate) static STATES: &[State] = &[
     ),
     state(TO_QUORUM, "mirrored queues", Drifted, &[]),
     state(TO_QUORUM, "quorum queues", Converged, &[]),
-    state(GALERA, "bare", Bare, &[]),
-    state(GALERA, "converged", Converged, &[]),
-    state(GALERA, "a member stopped", Drifted, &[On("rabbit2", "systemctl stop mariadb")]),
-    state(
-        GALERA,
-        "settings that were edited",
-        Drifted,
-        &[On("rabbit2", "echo max_connections = 7 >> /etc/mysql/mariadb.conf.d/70-cluster.cnf")],
-    ),
-    state(
-        GALERA,
-        "what a killed bootstrap leaves",
-        Drifted,
-        &[On("rabbit3", "echo _WSREP_NEW_CLUSTER=--wsrep-new-cluster > /run/mariadb-wsrep-new-cluster")],
-    ),
-    state(GALERA, "a host installed anew", Drifted, &[On("rabbit3", ANEW)]),
-    state(GALERA, "the first host installed anew", Drifted, &[On("rabbit1", ANEW)]),
-    broken(GALERA, "another name", &[], &[]).with(&["cluster=other"]),
-    broken(GALERA, "a member that doesn't see the others", &[On("rabbit3", CUT_OFF)], &[On("rabbit3", SEES_AGAIN)]),
-    broken(
-        GALERA,
-        "two clusters",
-        &[On("rabbit2", ANEW), On("rabbit2", "systemctl stop mariadb; galera_new_cluster")],
-        &[On("rabbit2", ANEW), On("rabbit2", "systemctl restart mariadb")],
-    ),
-    broken(
-        GALERA,
-        "all stopped",
-        &[
-            On("rabbit1", "systemctl stop mariadb"),
-            On("rabbit2", "systemctl stop mariadb"),
-            On("rabbit3", "systemctl stop mariadb"),
-        ],
-        &[],
-    ),
-    broken(
-        RECOVER,
-        "an older one that says it left last",
-        &[On("rabbit1", "sed -i 's/^safe_to.*/safe_to_bootstrap: 1/' /var/lib/mysql/grastate.dat")],
-        &[On("rabbit1", "sed -i 's/^safe_to.*/safe_to_bootstrap: 0/' /var/lib/mysql/grastate.dat")],
-    ),
-    state(RECOVER, "stopped one after the other", Drifted, &[]),
-    state(RECOVER, "a cluster that works", Converged, &[]),
-    state(
-        RECOVER,
-        "stopped at the same moment",
-        Drifted,
-        &[
-            On("rabbit1", "systemctl stop --no-block mariadb"),
-            On("rabbit2", "systemctl stop --no-block mariadb"),
-            On("rabbit3", "systemctl stop mariadb"),
-        ],
-    ),
-    state(
-        TLS,
-        "no TLS",
-        Drifted,
-        &[On("rabbit1", CERTIFICATES), On("rabbit1", TAKE_THEM), On("rabbit2", TAKE_THEM), On("rabbit3", TAKE_THEM)],
-    ),
-    state(TLS, "TLS", Converged, &[]),
-    broken(
-        TLS,
-        "a key that anybody can read",
-        &[On("rabbit2", "chmod 644 /etc/mysql/tls/key.pem")],
-        &[On("rabbit2", "chmod 640 /etc/mysql/tls/key.pem")],
-    ),
-    state(RESTART_DATABASES, "all members", Acting, &[]).with(&["times=1"]),
-    broken(
-        RESTART_DATABASES,
-        "a member stopped",
-        &[On("rabbit2", "systemctl stop mariadb")],
-        &[On("rabbit2", "systemctl start mariadb")],
-    ),
-    state(UPGRADE_DATABASES, "all upgraded", Converged, &[]),
-    state(
-        UPGRADE_DATABASES,
-        "a member that an upgrade left stopped",
-        Drifted,
-        &[On("rabbit2", "systemctl stop mariadb")],
-    ),
 ];

@@ -1,28 +1,12 @@
 //! What members can be in, and what of it must not be touched: from reports of the field, and from attacks.
 
-use super::{MARIADB, NODES};
+use super::{HA, MARIADB, NODES};
 use crate::common::has_its_turn;
 use crate::common::prepared::Prepared;
 use crate::common::world::World;
 
 /// What a node is started with stays as it is.
 const PID: &str = "systemctl show -p MainPID --value mariadb";
-
-impl World {
-    /// A plan and a run of galera-ha fail with these words, and no server is started, stopped or restarted.
-    #[track_caller]
-    fn touches_no_server(&self, more: &[&str], why: &str) {
-        let pids = || NODES.map(|node| self.sh(node, PID));
-        let before = pids();
-        for command in ["plan", "run"] {
-            let told = self.told(command, "playbooks/galera-ha.rhai", more).exits(1);
-            let all = serde_json::to_string(&told.events).expect("JSON");
-            assert!(all.contains(why), "{command} doesn't say {why:?}: {all}");
-            assert_eq!(told.with("changed"), [""; 0], "{command}");
-        }
-        assert_eq!(pids(), before);
-    }
-}
 
 #[test]
 fn a_member_is_restarted_only_where_that_helps() {
@@ -39,7 +23,7 @@ fn a_member_is_restarted_only_where_that_helps() {
         cp -a /var/lib/mysql /srv/mysql; systemctl start mariadb; mariadb -e 'create database precious'",
     );
     world.galera("run").exits(1);
-    world.touches_no_server(&[], "the server's data are in /srv/mysql");
+    world.refuses(HA, &[], "the server's data are in /srv/mysql");
     assert_eq!(world.sql("database3", "show databases like 'precious'"), "precious");
     world.sh("database3", "systemctl stop mariadb; rm /etc/mysql/mariadb.conf.d/51-data.cnf; systemctl start mariadb");
     world.galera("run").exits(0);
@@ -47,12 +31,12 @@ fn a_member_is_restarted_only_where_that_helps() {
     let uuid = world.is_a_cluster(0);
     world.step("data that aren't where they are looked for");
 
-    world.touches_no_server(&["-e", "cluster=other"], "can't be called other while it runs");
+    world.refuses(HA, &["-e", "cluster=other"], "can't be called other while it runs");
     world.step("a cluster's name stays");
 
     // Nobody else may come in: a member like the others, of which nothing can be learnt.
     world.sh("database2", "mariadb -e \"alter user root@localhost identified by 'x'\"");
-    world.touches_no_server(&[], "database1 runs, and root can't ask it by its socket: ERROR 1045");
+    world.refuses(HA, &[], "database1 runs, and root can't ask it by its socket: ERROR 1045");
     world.sh("database2", "mariadb -uroot -px -e \"alter user root@localhost identified via unix_socket\"");
     assert_eq!(world.galera("run").exits(0).with("changed"), [""; 0]);
     world.step("a server that refuses root");
@@ -98,7 +82,7 @@ fn a_member_is_restarted_only_where_that_helps() {
     );
     world.sql("database3", "set global wsrep_provider_options = 'pc.bootstrap=YES'");
     world.sql("database1", "insert into shop.orders values ()");
-    world.touches_no_server(&[], "there are two clusters");
+    world.refuses(HA, &[], "there are two clusters");
     world.sh("database3", super::ANEW);
     others("del");
     world.galera("run").exits(0);

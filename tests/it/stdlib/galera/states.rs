@@ -34,6 +34,17 @@ fn a_member_is_restarted_only_where_that_helps() {
     world.refuses(HA, &["-e", "cluster=other"], "can't be called other while it runs");
     world.step("a cluster's name stays");
 
+    // Started so, it would forget which cluster it was in.
+    world.sh(
+        "database2",
+        "systemctl stop mariadb; printf '[mysqld]\nmax_connectons = 9\n' > /etc/mysql/mariadb.conf.d/80-own.cnf",
+    );
+    world.refuses(HA, &[], "doesn't take its settings, and wouldn't start: unknown variable 'max_connectons");
+    world.sh("database2", "rm /etc/mysql/mariadb.conf.d/80-own.cnf");
+    assert_eq!(world.galera("run").exits(0).with("changed"), ["database2/galera_member:database2"]);
+    assert_eq!(world.is_a_cluster(0), uuid);
+    world.step("a mistake in a file of one's own");
+
     // Nobody else may come in: a member like the others, of which nothing can be learnt.
     world.sh("database2", "mariadb -e \"alter user root@localhost identified by 'x'\"");
     world.refuses(HA, &[], "database1 runs, and root can't ask it by its socket: ERROR 1045");

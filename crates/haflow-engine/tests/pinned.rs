@@ -81,6 +81,34 @@ fn in_a_trusted_folder_files_are_written_and_links_on_the_way_followed() {
     );
 }
 
+/// Two tasks that make the same folder: neither takes away what the other has made in it by then.
+#[test]
+fn a_folder_that_is_made_at_the_same_time_stays() {
+    let race = "mkdir() { command mkdir \"$@\" && command mkdir -p $t/d && echo kept > $t/d/file; }";
+    prints(
+        &format!("({race}; pin_folder $t/d/e '' '' 00700); cat $t/d/file; stat -c %a $t/d/e; ls -A $t"),
+        "kept\n700\nd\n",
+    );
+    prints(
+        &format!("({race}; pin_folder $t/d '' '' 00750); cat $t/d/file; stat -c %a $t/d; ls -A $t"),
+        "kept\n750\nd\n",
+    );
+    prints(
+        &format!("({race}; pin_copy $t/d '' '' 0700 $t/none); echo $?; cat $t/d/file; ls -A $t"),
+        "77\nkept\nd\nhaflow: something is at T/d by now\nhint: run it again\n",
+    );
+    // The empty one, too: its maker is about to write there.
+    prints(
+        "(mkdir() { command mkdir \"$@\" && command mkdir -p $t/d && stat -c %i $t/d > $t/i; }; pin_folder $t/d '' '' 00750)
+         [ \"$(cat $t/i)\" = \"$(stat -c %i $t/d)\" ]; echo $?; stat -c %a $t/d",
+        "0\n750\n",
+    );
+    prints(
+        "(mkdir() { command mkdir \"$@\" && echo kept > $t/d; }; pin_folder $t/d '' '' 00750); echo $?; cat $t/d; ls -A $t",
+        "77\nkept\nd\nhaflow: T/d isn't a folder, or can't be entered\n",
+    );
+}
+
 #[test]
 fn in_anothers_folder_no_name_leads_elsewhere() {
     if !is_root() {

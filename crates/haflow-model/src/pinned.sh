@@ -421,10 +421,20 @@ pin_tidy() {
     fi
 }
 
-# Puts $pin_new in its place, and both on the disk.
+# Puts $pin_new in its place, and both on the disk. Fails where that is a folder and something is there by
+# now.
 pin_end() {
     if [ ! -L "$pin_new" ]; then sync -- "$pin_new" || exit 1; fi
-    if [ "${pin_never_over-}" = yes ]; then
+    if [ -d "$pin_new" ] && [ ! -L "$pin_new" ]; then
+        # rename(2) replaces an empty folder: another task's, which is about to write there. Where -n keeps
+        # mv from it, that exits with 0 (coreutils 9.1) or 1 (9.7).
+        pin_seen=$(mv -nT -- "$pin_new" "$pin_out" 2>&1) || :
+        if [ -d "$pin_new" ]; then
+            [ -e "$pin_out" ] || [ -L "$pin_out" ] || pin_stuck
+            pin_tidy
+            return 1
+        fi
+    elif [ "${pin_never_over-}" = yes ]; then
         pin_seen=$(ln -T -- "$pin_new" "$pin_out" 2>&1) || pin_refuse "$pin_path is there by now: $pin_seen"
         rm -f -- "$pin_new"
     else
@@ -697,6 +707,7 @@ pin_make() {
             pin_refuse_link "${PWD%/}/$pin_part" 'a folder'
         fi
         pin_name=$pin_part
+        pin_made=no
         if [ ! -e "./$pin_name" ]; then
             pin_judge
             pin_begin
@@ -707,8 +718,10 @@ pin_make() {
             else
                 pin_set "$pin_new" '' '' "$(pin_umask)"
             fi
-            pin_end
-        elif [ -z "$pin_missing" ] && [ -n "$2$3$4" ]; then
+            # Another may have made it at the same time.
+            pin_end && pin_made=yes
+        fi
+        if [ "$pin_made" = no ] && [ -z "$pin_missing" ] && [ -n "$2$3$4" ]; then
             pin_judge "$pin_name"
             pin_set_folder "$2" "$3" "$4"
             return
@@ -787,7 +800,7 @@ pin_copy() (
     if [ -d "$5" ]; then cp -R --preserve=mode -- "$5" "$pin_new"; else mkdir -- "$pin_new"; fi || exit 1
     # The folder itself comes last: until then nobody else gets in.
     chmod -- "$4" "$pin_new" && chown -Rh -- "$2:$3" "$pin_new" || exit 1
-    pin_end
+    pin_end || pin_refuse "something is at $1 by now" "run it again"
 )
 
 # pin_see PATH: prints KIND MODE UID GID USER:GROUP of what is there, or `absent`; of a kind only the first

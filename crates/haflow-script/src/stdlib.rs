@@ -55,7 +55,7 @@ macro_rules! module {
     ($name:literal, $called:ident) => { module!($name, $called, [$name]) };
 }
 
-static STDLIB: [Module; 20] = [
+static STDLIB: &[Module] = &[
     module!("commands", Plainly),
     module!("files", Plainly),
     module!("hosts_file", Plainly),
@@ -90,16 +90,25 @@ static STDLIB: [Module; 20] = [
     ),
     module!("oslo_messaging", ByName),
     module!("galera_tools", Inside, ["galera/tools"]),
+    module!("backup_tools", Inside, ["galera/backup_tools"]),
     module!(
         "galera",
         ByName,
-        ["galera/cluster", "galera/access", "galera/operations", "galera/recovery", "galera/tls"]
+        [
+            "galera/cluster",
+            "galera/access",
+            "galera/operations",
+            "galera/recovery",
+            "galera/tls",
+            "galera/arbitrator",
+            "galera/backup"
+        ]
     ),
 ];
 
 /// The modules that are embedded in the program.
 pub fn stdlib() -> &'static [Module] {
-    &STDLIB
+    STDLIB
 }
 
 /// Whether a file is a module of the stdlib. (A folder of the user's own may be called `stdlib` too.)

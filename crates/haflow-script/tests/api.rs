@@ -97,6 +97,7 @@ fn scripts_are_shell() {
             ("version", "3.10.*"),
             ("remove", "rabbit3"),
             ("partition_handling", "autoheal"),
+            ("recipient", "age1example"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );

@@ -22,6 +22,16 @@ const MAX_AGE: Duration = Duration::from_hours(24);
 /// A host has neither an index of packages nor packages that were downloaded, as a bare one hasn't.
 const END: &str = "\napt-get -q clean\nrm -rf /var/lib/apt/lists/*\n";
 
+/// The packages, and a server that never ran.
+pub(crate) const MARIADB: &str = r"
+export DEBIAN_FRONTEND=noninteractive
+printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+apt-get -q update
+apt-get -qy --no-install-recommends install mariadb-server mariadb-backup socat
+rm /usr/sbin/policy-rc.d
+";
+
 const RABBITMQ: &str = r#"
 export DEBIAN_FRONTEND=noninteractive
 # Not started: its database is that of the host that it is started on.
@@ -42,6 +52,11 @@ impl Prepared {
     /// Debian's `RabbitMQ` is there and has never run; each host has a cookie of its own.
     pub(crate) fn rabbitmq() -> Self {
         Self { part: "haflow-test-rabbitmq", script: format!("{RABBITMQ}{END}"), own: COOKIE }
+    }
+
+    /// Debian's `MariaDB` is there and has never run.
+    pub(crate) fn mariadb() -> Self {
+        Self::by("haflow-test-galera", MARIADB)
     }
 
     /// These scripts, which install packages, have run.

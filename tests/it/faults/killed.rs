@@ -5,6 +5,7 @@
 //! `cargo test -p haflow --test it killed -- --include-ignored --nocapture`.
 
 use crate::common::events::Told;
+use crate::common::prepared::Prepared;
 use crate::common::sshd::{interrupt_again, signal, until, until_another_counts};
 use crate::common::world::World;
 use crate::common::{Ran, all, clean, draw, skipped};
@@ -16,8 +17,18 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a run of `rabbit-ha` on two bare hosts tells, about: its gates may look more often.
-const EVENTS: usize = 68;
+/// A playbook, and two hosts for it.
+struct Killed {
+    playbook: &'static str,
+    hosts: [&'static str; 2],
+    /// How many events a run of it on new hosts tells, about: its gates may look more often.
+    events: usize,
+}
+
+/// On bare hosts.
+const RABBIT: Killed = Killed { playbook: "playbooks/rabbit-ha.rhai", hosts: ["rabbit1", "rabbit2"], events: 68 };
+/// On hosts that have the packages.
+const GALERA: Killed = Killed { playbook: "playbooks/galera-ha.rhai", hosts: ["database1", "database2"], events: 60 };
 
 /// Prints the processes that came of an ssh session, whatever became of their sessions and parents, but for
 /// the one that looks; and what is kept of steps. What a service manager starts has another environment.
@@ -132,11 +143,14 @@ impl Begun {
 
 // haflow is killed.
 
-/// haflow is killed after its k-th event on two bare hosts. `None` where it had ended before, or there is no
-/// lab.
-fn killed_after(k: usize) -> Option<()> {
-    let world = World::up("killed", &["rabbit1", "rabbit2"], "bookworm")?;
-    let mut run = world.begin(&["run", "playbooks/rabbit-ha.rhai", "-i", "inventory.toml"]);
+/// haflow is killed after its k-th event. `None` where it had ended before, or there is no lab.
+fn killed_after(k: usize, Killed { playbook, hosts, .. }: &Killed) -> Option<()> {
+    let world = if *playbook == GALERA.playbook {
+        World::with("killed", &[(hosts, Prepared::mariadb())], "bookworm")?
+    } else {
+        World::up("killed", hosts, "bookworm")?
+    };
+    let mut run = world.begin(&["run", playbook, "-i", "inventory.toml"]);
     let mut last = Value::Null;
     for _ in 0..k {
         last = run.next()?;
@@ -158,7 +172,7 @@ fn killed_after(k: usize) -> Option<()> {
         let resumed = Told::from(resumed).exits(0);
         assert_eq!((resumed.count("failed"), resumed.count("in_doubt")), (0, 0), "{at}");
     }
-    let again = world.rabbit_ha("run", &["--detailed-exitcode"]).exits(0);
+    let again = world.told("run", playbook, &["--detailed-exitcode"]).exits(0);
     assert_eq!(again.count("changed"), 0, "{at}: {:?}", again.with("changed"));
     no_finished_apply_is_repeated(&world.journal(), &at);
     if resumed_nothing {
@@ -195,28 +209,50 @@ fn no_finished_apply_is_repeated(journal: &[Value], at: &str) {
     }
 }
 
-#[test]
-fn killed_after_an_event_a_run_is_resumed_and_converges() {
+/// After one of the events, another one each time.
+fn killed_after_some_event(of: &Killed) {
     // All of them take hours: they have a test of their own.
     let seed = std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").subsec_micros() as usize;
-    let k = 1 + seed % EVENTS;
+    let k = 1 + seed % of.events;
     skipped(&format!(
-        "{} of {EVENTS} events after which haflow is killed; HAFLOW_FAULT_KS={k} with --ignored repeats this one",
-        EVENTS - 1
+        "{} of {} events of {} after which haflow is killed; HAFLOW_FAULT_KS={k} with --ignored repeats this one",
+        of.events - 1,
+        of.events,
+        of.playbook
     ));
-    let _ = killed_after(k);
+    let _ = killed_after(k, of);
 }
 
 /// After each event, or those of `HAFLOW_FAULT_KS=5,17,40`.
+fn killed_after_every_event(of: &Killed) {
+    let ks: Vec<usize> = match std::env::var("HAFLOW_FAULT_KS") {
+        Ok(ks) => ks.split(',').map(|k| k.trim().parse().expect("HAFLOW_FAULT_KS are numbers")).collect(),
+        Err(_) => (1..=of.events).collect(),
+    };
+    let survived: Vec<usize> = ks.iter().copied().filter(|k| killed_after(*k, of).is_some()).collect();
+    println!("killed after {} events, and went on after all of them: {survived:?}", survived.len());
+}
+
+#[test]
+fn killed_after_an_event_a_run_is_resumed_and_converges() {
+    killed_after_some_event(&RABBIT);
+}
+
+#[test]
+fn killed_after_an_event_a_database_is_resumed_and_converges() {
+    killed_after_some_event(&GALERA);
+}
+
 #[test]
 #[ignore = "takes two hours"]
 fn killed_after_every_event_a_run_is_resumed_and_converges() {
-    let ks: Vec<usize> = match std::env::var("HAFLOW_FAULT_KS") {
-        Ok(ks) => ks.split(',').map(|k| k.trim().parse().expect("HAFLOW_FAULT_KS are numbers")).collect(),
-        Err(_) => (1..=EVENTS).collect(),
-    };
-    let survived: Vec<usize> = ks.iter().copied().filter(|k| killed_after(*k).is_some()).collect();
-    println!("killed after {} events, and went on after all of them: {survived:?}", survived.len());
+    killed_after_every_event(&RABBIT);
+}
+
+#[test]
+#[ignore = "takes an hour"]
+fn killed_after_every_event_a_database_is_resumed_and_converges() {
+    killed_after_every_event(&GALERA);
 }
 
 // haflow is interrupted.

@@ -1,6 +1,8 @@
 //! A Galera cluster on real hosts: it is begun once, members come back, and what must not be gone on from is
 //! refused. Rows that were written are counted after everything.
 
+mod arbitrator;
+mod backup;
 mod operations;
 mod recovery;
 mod states;
@@ -13,16 +15,6 @@ use crate::common::world::World;
 
 const HA: &str = "playbooks/galera-ha.rhai";
 const NODES: [&str; 3] = ["database1", "database2", "database3"];
-
-/// The packages, and a server that never ran.
-const MARIADB: &str = r"
-export DEBIAN_FRONTEND=noninteractive
-printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
-chmod 755 /usr/sbin/policy-rc.d
-apt-get -q update
-apt-get -qy --no-install-recommends install mariadb-server mariadb-backup socat
-rm /usr/sbin/policy-rc.d
-";
 
 /// A server's data is gone, as on a host that was installed anew.
 const ANEW: &str = "systemctl stop mariadb; rm -rf /var/lib/mysql/*; \
@@ -85,7 +77,7 @@ fn a_cluster_is_begun_once_and_no_row_is_lost() {
     if !has_its_turn("galera") {
         return;
     }
-    let prepared = Prepared::by("haflow-test-galera", MARIADB);
+    let prepared = Prepared::mariadb();
     let Some(world) = World::with("galera", &[(&NODES, prepared)], "bookworm") else { return };
 
     let told = world.galera("run").exits(0);
@@ -108,11 +100,15 @@ fn a_cluster_is_begun_once_and_no_row_is_lost() {
     let playbook = r#"let nodes = group("database");
 galera::config(nodes[1], nodes, #{ settings: #{ no_such_setting: 1 } });"#;
     world.write("refused.rhai", playbook);
+    // The server that checks them writes nothing over that of the one that runs.
+    let says = || world.sh("database2", "sha256sum /var/lib/mysql/wsrep-status.json");
+    let before = says();
     for command in ["plan", "run"] {
         let told = world.told(command, "refused.rhai", &[]).exits(1);
         let failure = told.task("database2/file:/etc/mysql/mariadb.conf.d/70-cluster.cnf")["failure"].to_string();
         assert!(failure.contains("unknown variable 'no_such_setting=1'"), "{failure}");
     }
+    assert_eq!(says(), before);
     unchanged("a setting that was refused");
     world.step("settings that the server doesn't know are refused");
 

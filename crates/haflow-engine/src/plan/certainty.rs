@@ -145,8 +145,8 @@ fn decided(upstream: &Upstream<'_>, id: NodeId, task: &Task, look: Look) -> Sett
         Showed::Waits(source) => {
             let because = upstream.graph.task_id(source);
             match task.action.always_runs() {
-                // It runs whatever it is given.
-                Some(reason) if task.when.is_none() => {
+                // It runs whatever it is given, unless that is what decides whether it runs.
+                Some(reason) if task.when.as_ref().is_none_or(|when| when.output.task != source) => {
                     (always_runs(reason), Some(Assumed::new(because, "what it is given isn't known yet")))
                 }
                 _ => {

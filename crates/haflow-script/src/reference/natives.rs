@@ -29,7 +29,7 @@ pub(crate) static NATIVES: &[NativeDoc] = &[
         "group(name, #{ at_least, lab, help })",
         "The hosts of a group, in the order of the inventory. The group must have at least `at_least` (1) hosts; with 0 it \
      may be empty, or missing where no other group is called almost the same. A lab boots `lab` of them (3, or `at_least` if \
-     that is more). The options may be left out.",
+     that is more; 0 boots none). The options may be left out.",
     ),
     native("host", "host(name)", "The host of that name. It has `.name`, `.address`, `.vars`, `.groups` and `.facts`."),
     native("hosts", "hosts()", "All hosts of the inventory."),

@@ -5,6 +5,7 @@ mod databases;
 
 use Kind::{Acting, Bare, Broken, Converged, Drifted, Silent};
 use Step::{Boot, Kill, On};
+pub(crate) use databases::SECRETS;
 
 pub(crate) const RABBIT_HA: &str = "playbooks/rabbit-ha.rhai";
 pub(crate) const ROLLING_RESTART: &str = "playbooks/rabbit-rolling-restart.rhai";
@@ -68,6 +69,9 @@ hosts = ["rabbit3"]
 
 [groups.database]
 hosts = ["rabbit1", "rabbit2", "rabbit3"]
+
+[groups.backup]
+hosts = ["rabbit2"]
 "#;
 
 const fn state(playbook: &'static str, name: &'static str, kind: Kind, made_by: &'static [Step]) -> State {

@@ -1,8 +1,8 @@
 //! Servers of a cluster are restarted and upgraded one at a time, while clients write.
 
-use super::{MARIADB, NODES};
+use super::NODES;
 use crate::common::has_its_turn;
-use crate::common::prepared::Prepared;
+use crate::common::prepared::{MARIADB, Prepared};
 use crate::common::world::World;
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! A cluster of which no server works any more goes on at the one with the newest data.
 
-use super::{MARIADB, NODES};
+use super::NODES;
 use crate::common::events::Told;
 use crate::common::has_its_turn;
 use crate::common::prepared::Prepared;
@@ -40,7 +40,7 @@ fn a_cluster_goes_on_where_its_data_are_newest() {
     if !has_its_turn("galera_recovery") {
         return;
     }
-    let prepared = Prepared::by("haflow-test-galera", MARIADB);
+    let prepared = Prepared::mariadb();
     let Some(world) = World::with("galera-recovery", &[(&NODES, prepared)], "bookworm") else { return };
     world.refuses(RECOVER, &[], "none of these has been in a cluster: galera-ha begins one");
     world.galera("run").exits(0);

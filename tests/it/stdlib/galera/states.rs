@@ -1,6 +1,6 @@
 //! What members can be in, and what of it must not be touched: from reports of the field, and from attacks.
 
-use super::{HA, MARIADB, NODES};
+use super::{HA, NODES};
 use crate::common::has_its_turn;
 use crate::common::prepared::Prepared;
 use crate::common::world::World;
@@ -13,7 +13,7 @@ fn a_member_is_restarted_only_where_that_helps() {
     if !has_its_turn("galera_states") {
         return;
     }
-    let prepared = Prepared::by("haflow-test-galera", MARIADB);
+    let prepared = Prepared::mariadb();
     let Some(world) = World::with("galera-states", &[(&NODES, prepared)], "bookworm") else { return };
 
     // Data elsewhere: joining would erase them.

@@ -1,7 +1,7 @@
 //! TLS is switched on in a cluster that runs, while clients write, and certificates are replaced.
 
+use super::NODES;
 use super::operations::CLIENT;
-use super::{MARIADB, NODES};
 use crate::common::has_its_turn;
 use crate::common::prepared::Prepared;
 use crate::common::world::World;
@@ -58,7 +58,7 @@ fn tls_comes_without_a_break() {
     if !has_its_turn("galera_tls") {
         return;
     }
-    let prepared = Prepared::by("haflow-test-galera", MARIADB);
+    let prepared = Prepared::mariadb();
     let Some(world) = World::with("galera-tls", &[(&NODES, prepared)], "bookworm") else { return };
     world.galera("run").exits(0);
     world.sql("database1", "create database shop; create table shop.orders (id int primary key auto_increment)");

@@ -4,14 +4,17 @@ use super::Kind::{Acting, Bare, Converged, Drifted};
 use super::Step::On;
 use super::{State, broken, state};
 
+const BACKUP: &str = "playbooks/galera-backup.rhai";
 const GALERA: &str = "playbooks/galera-ha.rhai";
 const RECOVER: &str = "playbooks/galera-recover.rhai";
+const RESTORE: &str = "playbooks/galera-restore.rhai";
 const RESTART_DATABASES: &str = "playbooks/galera-rolling-restart.rhai";
 const TLS: &str = "playbooks/galera-tls.rhai";
 const UPGRADE_DATABASES: &str = "playbooks/galera-upgrade.rhai";
 /// A database server's data is gone, as on a host that was installed anew.
 const ANEW: &str = "systemctl stop mariadb; rm -rf /var/lib/mysql/*
 mariadb-install-db --user=mysql --datadir=/var/lib/mysql >/dev/null 2>&1";
+const MOVED_AWAY: &str = "systemctl stop mariadb; rm -rf /var/lib/mysql";
 /// A database server that doesn't see the others, and has noticed.
 const CUT_OFF: &str = r#"for one in rabbit1 rabbit2; do ip route add blackhole "$(getent hosts $one | cut -d ' ' -f 1)"; done
 for try in $(seq 60); do
@@ -40,6 +43,14 @@ take() {
     chown root:mysql tls/$2.pem; chmod 640 tls/$2.pem
 }
 take ca.pem ca; take $(hostname).pem certificate; take $(hostname).key key"#;
+
+/// A public key for backups; the other one is in [`SECRETS`].
+const RECIPIENT: &str = "recipient=age1nykzuwlj7vj9rulmethem9q22u2zxhet8c5ct3n6hap2pzv89s4qhttqta";
+/// `playbooks/secrets.toml`
+pub(crate) const SECRETS: &str = r#"galera_backup_identity = [
+    "echo", "AGE-SECRET-KEY-1Z3PDQ2627X26MKGG2Z7CCUKH2SJCHMZVJPK54GTKUMWU0Q2AE4FQPQDDY4",
+]
+"#;
 
 pub(super) static STATES: &[State] = &[
     state(GALERA, "bare", Bare, &[]),
@@ -122,4 +133,22 @@ pub(super) static STATES: &[State] = &[
         Drifted,
         &[On("rabbit2", "systemctl stop mariadb")],
     ),
+    broken(
+        BACKUP,
+        "the member that makes it is stopped",
+        &[On("rabbit3", "systemctl stop mariadb")],
+        &[On("rabbit3", "systemctl start mariadb")],
+    )
+    .with(&[RECIPIENT]),
+    state(BACKUP, "no backup yet", Bare, &[]).with(&[RECIPIENT]),
+    state(BACKUP, "a backup that is new enough", Converged, &[]).with(&[RECIPIENT, "max_age=1d"]),
+    state(BACKUP, "always another one", Acting, &[]).with(&[RECIPIENT]),
+    broken(RESTORE, "a cluster that runs", &[], &[]),
+    state(
+        RESTORE,
+        "hosts that hold nothing",
+        Bare,
+        &[On("rabbit1", MOVED_AWAY), On("rabbit2", MOVED_AWAY), On("rabbit3", MOVED_AWAY)],
+    ),
+    state(RESTORE, "restored", Converged, &[]),
 ];

@@ -91,11 +91,11 @@ fn a_cluster_begins_from_a_backup_with_all_its_rows() {
     let told = world.backup("run", &["-e", "max_age=1h"]).exits(0);
     assert_eq!(told.with("changed"), [""; 0]);
     world.sql("database2", "insert into shop.orders values (), ()");
-    // What is left of one that was interrupted.
-    world.sh(STORE, &format!("touch {FOLDER}/.2026-01-01T00-00-00Z.part"));
+    // What is left of one that was interrupted, and what is somebody's own.
+    world.sh(STORE, &format!("touch {FOLDER}/.2026-01-01T00-00-00Z.part {FOLDER}/0-notes.json"));
     world.backup("run", &["-e", "keep=1", "--yes"]).exits(0);
     let names = world.sh(STORE, &format!("ls -A {FOLDER}"));
-    assert!(names.lines().count() == 2 && !names.contains(about), "{names}");
+    assert!(names.lines().count() == 3 && !names.contains(about), "{names}");
     world.step("one that is new enough will do, and older ones are removed");
 
     world.key(IDENTITY);

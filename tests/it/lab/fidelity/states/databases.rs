@@ -133,6 +133,9 @@ pub(super) static STATES: &[State] = &[
         Drifted,
         &[On("rabbit2", "systemctl stop mariadb")],
     ),
+    state(BACKUP, "no backup yet", Bare, &[]).with(&[RECIPIENT, "max_age=1d"]),
+    state(BACKUP, "a backup that is new enough", Converged, &[]).with(&[RECIPIENT, "max_age=1d"]),
+    state(BACKUP, "always another one", Acting, &[]).with(&[RECIPIENT]),
     broken(
         BACKUP,
         "the member that makes it is stopped",
@@ -140,9 +143,6 @@ pub(super) static STATES: &[State] = &[
         &[On("rabbit3", "systemctl start mariadb")],
     )
     .with(&[RECIPIENT]),
-    state(BACKUP, "no backup yet", Bare, &[]).with(&[RECIPIENT]),
-    state(BACKUP, "a backup that is new enough", Converged, &[]).with(&[RECIPIENT, "max_age=1d"]),
-    state(BACKUP, "always another one", Acting, &[]).with(&[RECIPIENT]),
     broken(RESTORE, "a cluster that runs", &[], &[]),
     state(
         RESTORE,

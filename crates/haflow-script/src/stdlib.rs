@@ -55,7 +55,7 @@ macro_rules! module {
     ($name:literal, $called:ident) => { module!($name, $called, [$name]) };
 }
 
-static STDLIB: [Module; 20] = [
+static STDLIB: [Module; 22] = [
     module!("commands", Plainly),
     module!("files", Plainly),
     module!("hosts_file", Plainly),
@@ -93,8 +93,10 @@ static STDLIB: [Module; 20] = [
     module!(
         "galera",
         ByName,
-        ["galera/cluster", "galera/access", "galera/operations", "galera/recovery", "galera/tls"]
+        ["galera/cluster", "galera/access", "galera/operations", "galera/recovery", "galera/tls", "galera/health"]
     ),
+    module!("haproxy", ByName),
+    module!("keepalived", ByName),
 ];
 
 /// The modules that are embedded in the program.

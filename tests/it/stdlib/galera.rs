@@ -1,6 +1,7 @@
 //! A Galera cluster on real hosts: it is begun once, members come back, and what must not be gone on from is
 //! refused. Rows that were written are counted after everything.
 
+mod frontend;
 mod operations;
 mod recovery;
 mod states;

@@ -68,6 +68,9 @@ hosts = ["rabbit3"]
 
 [groups.database]
 hosts = ["rabbit1", "rabbit2", "rabbit3"]
+
+[groups.frontend]
+hosts = ["rabbit1", "rabbit2"]
 "#;
 
 const fn state(playbook: &'static str, name: &'static str, kind: Kind, made_by: &'static [Step]) -> State {

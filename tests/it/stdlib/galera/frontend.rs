@@ -121,6 +121,9 @@ fn rows_are_written_through_an_address_that_one_host_has() {
 
     drained(&world);
 
+    rolling_restart(&world);
+
+    assert_eq!(world.holders(&address), ["frontend1"]);
     world.lab.kill("frontend1").expect("the lab cuts its power");
     world.writes_go_on("database1");
     world.waits_for("frontend2", &format!("ip -4 -o address show | grep -qF ' {address}/'"));
@@ -170,22 +173,37 @@ fn rows_are_written_through_an_address_that_one_host_has() {
 fn refusals(world: &World) {
     let elsewhere = format!("address={}", world.lab.host("database2").expect("a host").address);
     world.refuses(FRONTEND, &["-e", &elsewhere], "which is the card of none of these hosts");
-    world.sh("frontend2", "systemd-run --quiet --unit=taken socat TCP-LISTEN:3306,fork,bind=0.0.0.0 -");
-    world.waits_for("frontend2", "ss -Hltn | grep -q ':3306 '");
-    world.refuses(FRONTEND, &[], "socat listens at 0.0.0.0:3306 already");
-    world.sh("frontend2", "systemctl stop taken");
-    world.sh("database3", "systemd-run --quiet --unit=taken socat TCP-LISTEN:9200,fork -");
-    world.waits_for("database3", "ss -Hltn | grep -q ':9200 '");
-    world.refuses(FRONTEND, &[], "socat listens at 0.0.0.0:9200 already");
-    world.sh("database3", "systemctl stop taken");
     let address = world.lab.spare_address();
+    let taken = |port: &str| format!("systemd-run --quiet --unit=taken socat TCP-LISTEN:{port},fork -");
+    world.sh("frontend1", &taken("3306"));
+    world.sh("database3", &taken("9200"));
     world.sh("frontend2", &format!("ip address add {address}/24 dev eth0"));
-    world.refuses(FRONTEND, &[], "of this host has it, and keepalived isn't told to give it");
+    world.waits_for("frontend1", "ss -Hltn | grep -q ':3306 '");
+    world.waits_for("database3", "ss -Hltn | grep -q ':9200 '");
+    for command in ["plan", "run"] {
+        let told = world.told(command, FRONTEND, &[]).exits(1);
+        let port = format!("{address}:3306");
+        for (task, why) in [
+            (format!("frontend1/haproxy_ports:{port}"), "socat listens at 0.0.0.0:3306 already"),
+            ("database3/galera_health:port 9200 is free".into(), "socat listens at 0.0.0.0:9200 already"),
+            (
+                format!("frontend2/virtual_address:{address} is nobody else's"),
+                "eth0 of this host has it, and keepalived isn't told to give it",
+            ),
+        ] {
+            let failure = told.task(&task)["failure"].to_string();
+            assert!(failure.contains(why), "{command}: {failure}");
+        }
+        assert_eq!(told.with("changed"), [""; 0], "{command}");
+    }
+    for host in ["frontend1", "database3"] {
+        world.sh(host, "systemctl stop taken");
+    }
     world.sh("frontend2", &format!("ip address del {address}/24 dev eth0"));
     world.step("an address or a port that is somebody else's is refused, and nothing is changed");
 }
 
-/// HAProxy refuses it, or can't start with it: the one before goes on.
+/// `HAProxy` refuses it, or can't start with it: the one before goes on.
 fn a_bad_configuration(world: &World) {
     let playbook = r#"let node = host("frontend1");
 haproxy::config(node, #{ listen: #{ wrong: #{ bind: "*:3999", blance: "roundrobin" } } });
@@ -212,6 +230,16 @@ haproxy::running(node);"#;
     world.step("a configuration that HAProxy refuses, or can't start with, is told, and the old one goes on");
 }
 
+/// Each server is drained before it is restarted.
+fn rolling_restart(world: &World) {
+    let told = world.told("run", "playbooks/galera-rolling-restart.rhai", &["-e", "times=1"]).exits(0);
+    let drains = told.with("changed").iter().filter(|task| task.ends_with(" drain")).count();
+    assert_eq!((drains, told.with("changed").len()), (6, 15), "{:?}", told.with("changed"));
+    world.writes_go_on("database1");
+    assert_eq!(world.sh("database3", "grep -c ERROR /srv/errors || :"), "0");
+    world.step("servers are restarted one after the other, each without clients");
+}
+
 /// The writer gets no clients until it is ready again; the only server that is UP can't be drained.
 fn drained(world: &World) {
     let playbook = |what: &str| {
@@ -223,8 +251,13 @@ fn drained(world: &World) {
     assert_eq!(world.told("run", "drain.rhai", &[]).exits(0).with("changed"), tasks("drain"));
     assert_eq!(world.told("run", "drain.rhai", &[]).exits(0).with("changed"), [""; 0]);
     world.writes_go_on("database2");
+    let address = world.lab.spare_address();
+    world
+        .sh("database3", &format!("systemd-run --quiet mariadb -h {address} -u app -papp shop -e 'select sleep(299)'"));
+    world.waits_for("database2", "mariadb -N -B -e 'show processlist' | grep -q 'sleep(299)'");
     assert_eq!(world.told("run", "ready.rhai", &[]).exits(0).with("changed"), tasks("ready"));
     world.writes_go_on("database1");
+    world.waits_for("database2", "! mariadb -N -B -e 'show processlist' | grep -q app");
     for server in ["database2", "database3"] {
         world.sh(
             "frontend1",
@@ -245,4 +278,43 @@ fn drained(world: &World) {
     world.told("run", "ready.rhai", &[]).exits(0);
     world.writes_go_on("database1");
     world.step("a server that is drained gets no clients, and the only one isn't drained");
+}
+
+/// No patroni: what it says is a stand-in's, and so is the server.
+#[test]
+fn clients_come_to_the_server_that_says_it_is_the_leader() {
+    if !has_its_turn("galera_frontend") {
+        return;
+    }
+    let proxies = || Prepared::by("haflow-test-frontend", PROXY);
+    let servers = ["database1", "database2"];
+    let hosts: [(&[&str], Prepared); 2] = [(&servers, proxies()), (&FRONTENDS, proxies())];
+    let Some(world) = World::with("frontend-pg", &hosts, "bookworm") else { return };
+    let address = world.lab.spare_address().to_string();
+    let rest = r#"cat > /srv/rest <<'END'
+read -r line
+printf 'HTTP/1.0 %s\r\n\r\n' "$(cat /srv/answer)"
+END
+echo '503 no' > /srv/answer
+systemd-run --quiet socat TCP-LISTEN:5432,fork,reuseaddr SYSTEM:hostname
+systemd-run --quiet socat TCP-LISTEN:8008,fork,reuseaddr SYSTEM:'sh /srv/rest'"#;
+    for server in servers {
+        world.sh(server, rest);
+    }
+    let leads = |server: &str, other: &str| {
+        world.sh(other, "echo '503 no' > /srv/answer");
+        world.sh(server, "echo '200 OK' > /srv/answer");
+        let asked = format!("[ \"$(socat -t 2 - TCP:{address}:5432 < /dev/null)\" = {server} ]");
+        asked
+    };
+    let asked = leads("database2", "database1");
+    let told = world.told("run", FRONTEND, &["-e", "database=postgresql"]).exits(0);
+    assert!(!told.with("changed").iter().any(|task| task.starts_with("database")), "{:?}", told.with("changed"));
+    world.waits_for("database1", &asked);
+    assert_eq!(["database1", "database2"].map(|server| world.status("frontend1", server)), ["DOWN", "UP"]);
+    let asked = leads("database1", "database2");
+    world.waits_for("database2", &asked);
+    let told = world.told("run", FRONTEND, &["-e", "database=postgresql"]).exits(0);
+    assert_eq!(told.with("changed"), [""; 0]);
+    world.step("clients come to the leader");
 }

@@ -174,7 +174,7 @@ fn refusals(world: &World) {
     let elsewhere = format!("address={}", world.lab.host("database2").expect("a host").address);
     world.refuses(FRONTEND, &["-e", &elsewhere], "which is the card of none of these hosts");
     let address = world.lab.spare_address();
-    let taken = |port: &str| format!("systemd-run --quiet --unit=taken socat TCP-LISTEN:{port},fork -");
+    let taken = |port: &str| format!("systemd-run --quiet --collect --unit=taken socat TCP-LISTEN:{port},fork -");
     world.sh("frontend1", &taken("3306"));
     world.sh("database3", &taken("9200"));
     world.sh("frontend2", &format!("ip address add {address}/24 dev eth0"));
@@ -216,7 +216,7 @@ haproxy::running(node);"#;
         assert_eq!(told.with("changed"), [""; 0]);
     }
     world.sh("frontend1", "cp -a /etc/haproxy/haproxy.cfg /srv/kept.cfg");
-    world.sh("frontend1", "systemd-run --quiet --unit=taken socat TCP-LISTEN:3999,fork -");
+    world.sh("frontend1", "systemd-run --quiet --collect --unit=taken socat TCP-LISTEN:3999,fork -");
     world.waits_for("frontend1", "ss -Hltn | grep -q ':3999 '");
     world.write("taken.rhai", &playbook.replace("blance: \"roundrobin\"", "mode: \"tcp\", timeout: \"connect 5s\""));
     let told = world.told("run", "taken.rhai", &[]).exits(1);
@@ -316,5 +316,13 @@ systemd-run --quiet socat TCP-LISTEN:8008,fork,reuseaddr SYSTEM:'sh /srv/rest'"#
     world.waits_for("database2", &asked);
     let told = world.told("run", FRONTEND, &["-e", "database=postgresql"]).exits(0);
     assert_eq!(told.with("changed"), [""; 0]);
+    world.write("state.rhai", "haproxy::state(host(\"frontend1\"));");
+    let told = world.told("run", "state.rhai", &[]).exits(0);
+    let state = &told.task("frontend1/haproxy:servers")["output"]["database"];
+    assert_eq!(
+        state["database1"],
+        serde_json::json!({ "status": "UP", "check": "L7OK", "sessions": 0, "backup": false })
+    );
+    assert_eq!(state["database2"]["status"], "DOWN");
     world.step("clients come to the leader");
 }

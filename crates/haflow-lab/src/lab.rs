@@ -238,6 +238,11 @@ impl Lab {
         self.saved.range.to_string()
     }
 
+    /// An address of its network that none of its hosts ever has: for one that goes from host to host.
+    pub fn spare_address(&self) -> IpAddr {
+        self.saved.range.spare().into()
+    }
+
     /// Its hosts, in the order in which they were asked for.
     pub fn hosts(&self) -> &[LabHost] {
         &self.hosts

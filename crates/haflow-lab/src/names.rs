@@ -85,6 +85,10 @@ impl Range {
     pub(crate) fn host(self, index: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, self.0, self.1, FIRST_HOST.saturating_add(index))
     }
+    /// An address that no host has: hosts end at .249.
+    pub(crate) fn spare(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, self.0, self.1, 250)
+    }
     /// Whether the range and a network have an address in common.
     pub(crate) fn overlaps(self, network: Ipv4Addr, prefix: u8) -> bool {
         let shorter = u32::from(prefix.min(24));

@@ -101,9 +101,12 @@ static STDLIB: &[Module] = &[
             "galera/recovery",
             "galera/tls",
             "galera/arbitrator",
-            "galera/backup"
+            "galera/backup",
+            "galera/health"
         ]
     ),
+    module!("haproxy", ByName),
+    module!("keepalived", ByName),
 ];
 
 /// The modules that are embedded in the program.

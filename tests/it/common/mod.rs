@@ -39,7 +39,7 @@ static SEED: LazyLock<u64> = LazyLock::new(|| match std::env::var("HAFLOW_TEST_S
 });
 
 /// Those that bring up a cluster and take minutes. One of them is drawn for each run.
-const LONG: [&str; 11] = [
+const LONG: [&str; 12] = [
     "openstack",
     "rabbit_config",
     "refusals",
@@ -51,6 +51,7 @@ const LONG: [&str; 11] = [
     "galera_states",
     "galera_backup",
     "galera_arbitrator",
+    "galera_frontend",
 ];
 
 /// Whether one of the long tests has its turn; a word on it where it hasn't.

@@ -3,6 +3,7 @@
 
 mod arbitrator;
 mod backup;
+mod frontend;
 mod operations;
 mod recovery;
 mod states;

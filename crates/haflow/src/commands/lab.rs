@@ -214,7 +214,7 @@ fn print_snapshots(snapshots: &[Result<Snapshot, LabError>]) {
 
 fn inventory(lab: &Hosts) -> String {
     use std::fmt::Write as _;
-    let mut text = String::new();
+    let mut text = format!("[vars]\nvirtual_address = \"{}\"\n\n", lab.spare_address());
     for host in lab.hosts() {
         let _ = writeln!(
             text,

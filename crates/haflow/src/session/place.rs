@@ -141,6 +141,7 @@ fn lab_inventory(lab: &Lab, hosts: impl Iterator<Item = Host>) -> Inventory {
             host.user = Some(booted.user.clone());
             host.key = Some(booted.key.display().to_string());
             host.known_hosts = Some(booted.known_hosts.display().to_string());
+            host.vars.insert("virtual_address".into(), lab.spare_address().to_string().into());
         }
         for group in host.groups.iter().map(String::as_str).chain(["all"]) {
             let members = inventory.groups.entry(group.to_owned()).or_default();

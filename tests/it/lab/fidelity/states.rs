@@ -72,6 +72,9 @@ hosts = ["rabbit1", "rabbit2", "rabbit3"]
 
 [groups.backup]
 hosts = ["rabbit2"]
+
+[groups.frontend]
+hosts = ["rabbit1", "rabbit2"]
 "#;
 
 const fn state(playbook: &'static str, name: &'static str, kind: Kind, made_by: &'static [Step]) -> State {

@@ -5,6 +5,7 @@ use super::Step::On;
 use super::{State, broken, state};
 
 const BACKUP: &str = "playbooks/galera-backup.rhai";
+const FRONTEND: &str = "playbooks/database-frontend.rhai";
 const GALERA: &str = "playbooks/galera-ha.rhai";
 const RECOVER: &str = "playbooks/galera-recover.rhai";
 const RESTORE: &str = "playbooks/galera-restore.rhai";
@@ -78,6 +79,34 @@ pub(super) static STATES: &[State] = &[
         &[On("rabbit2", ANEW), On("rabbit2", "systemctl stop mariadb; galera_new_cluster")],
         &[On("rabbit2", ANEW), On("rabbit2", "systemctl restart mariadb")],
     ),
+    // The servers listen at 3306 of all addresses of these hosts.
+    state(FRONTEND, "bare", Bare, &[]).with(&["port=3307"]),
+    state(FRONTEND, "converged", Converged, &[]).with(&["port=3307"]),
+    state(FRONTEND, "a proxy stopped", Drifted, &[On("rabbit2", "systemctl stop haproxy")]).with(&["port=3307"]),
+    state(
+        FRONTEND,
+        "settings that were edited",
+        Drifted,
+        &[
+            On("rabbit1", "echo '# mine' >> /etc/keepalived/keepalived.conf"),
+            On("rabbit2", "echo '# mine' >> /etc/haproxy/haproxy.cfg; chmod 700 /usr/local/lib/galera-check"),
+        ],
+    )
+    .with(&["port=3307"]),
+    broken(FRONTEND, "a port that the servers have", &[], &[]),
+    broken(
+        FRONTEND,
+        "a server that is drained",
+        &[On(
+            "rabbit1",
+            "echo 'set server database/rabbit3 state drain' | socat - UNIX-CONNECT:/run/haproxy/admin.sock",
+        )],
+        &[On(
+            "rabbit1",
+            "echo 'set server database/rabbit3 state ready' | socat - UNIX-CONNECT:/run/haproxy/admin.sock",
+        )],
+    )
+    .with(&["port=3307"]),
     broken(
         GALERA,
         "all stopped",

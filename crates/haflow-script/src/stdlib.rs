@@ -55,7 +55,7 @@ macro_rules! module {
     ($name:literal, $called:ident) => { module!($name, $called, [$name]) };
 }
 
-static STDLIB: [Module; 20] = [
+static STDLIB: [Module; 23] = [
     module!("commands", Plainly),
     module!("files", Plainly),
     module!("hosts_file", Plainly),
@@ -95,6 +95,9 @@ static STDLIB: [Module; 20] = [
         ByName,
         ["galera/cluster", "galera/access", "galera/operations", "galera/recovery", "galera/tls"]
     ),
+    module!("etcd", ByName, ["etcd/cluster"]),
+    module!("patroni_tools", Inside, ["patroni/tools"]),
+    module!("patroni", ByName, ["patroni/cluster"]),
 ];
 
 /// The modules that are embedded in the program.

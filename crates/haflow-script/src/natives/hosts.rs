@@ -46,7 +46,7 @@ fn group(call: &Call<'_>, [name, options]: [Dynamic; 2]) -> Result<Dynamic, Rais
     let need = GroupNeed {
         name: name.to_string(),
         at_least,
-        lab: options.count("lab", 1)?.map_or_else(|| at_least.max(LAB), |lab| lab as usize),
+        lab: options.count("lab", 0)?.map_or_else(|| at_least.max(LAB), |lab| lab as usize),
         help: options.text("help")?.map(Into::into),
     };
     if need.lab < at_least {

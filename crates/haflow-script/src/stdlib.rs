@@ -97,7 +97,7 @@ static STDLIB: [Module; 23] = [
     ),
     module!("etcd", ByName, ["etcd/cluster"]),
     module!("patroni_tools", Inside, ["patroni/tools"]),
-    module!("patroni", ByName, ["patroni/cluster"]),
+    module!("patroni", ByName, ["patroni/cluster", "patroni/operations"]),
 ];
 
 /// The modules that are embedded in the program.

@@ -39,7 +39,7 @@ static SEED: LazyLock<u64> = LazyLock::new(|| match std::env::var("HAFLOW_TEST_S
 });
 
 /// Those that bring up a cluster and take minutes. One of them is drawn for each run.
-const LONG: [&str; 9] = [
+const LONG: [&str; 10] = [
     "openstack",
     "rabbit_config",
     "refusals",
@@ -49,6 +49,7 @@ const LONG: [&str; 9] = [
     "galera_operations",
     "galera_tls",
     "galera_states",
+    "postgres",
 ];
 
 /// Whether one of the long tests has its turn; a word on it where it hasn't.

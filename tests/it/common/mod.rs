@@ -39,7 +39,7 @@ static SEED: LazyLock<u64> = LazyLock::new(|| match std::env::var("HAFLOW_TEST_S
 });
 
 /// Those that bring up a cluster and take minutes. One of them is drawn for each run.
-const LONG: [&str; 10] = [
+const LONG: [&str; 11] = [
     "openstack",
     "rabbit_config",
     "refusals",
@@ -50,6 +50,7 @@ const LONG: [&str; 10] = [
     "galera_tls",
     "galera_states",
     "postgres",
+    "postgres_refusals",
 ];
 
 /// Whether one of the long tests has its turn; a word on it where it hasn't.

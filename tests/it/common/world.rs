@@ -24,8 +24,8 @@ pub(crate) struct World {
 }
 
 /// What their secrets are: with all that can be mistaken for something else in a file of settings.
-const SECRETS: &str = r##"patroni = ["printf", "%s", "it's q \\ #: %x"]
-"##;
+const SECRETS: &str = r#"patroni = ["printf", "%s", "it's q \\ #: %x"]
+"#;
 
 /// How many labs are up at once: three brokers take two gigabytes, and now and then all of two processors.
 const AT_ONCE: usize = 3;

@@ -1,5 +1,5 @@
-//! PostgreSQL with Patroni and etcd on real hosts: a cluster is begun once, its leader may go and come back, and
-//! what must not be gone on from is refused. Rows that a client was told are written are counted after
+//! `PostgreSQL` with Patroni and etcd on real hosts: a cluster is begun once, its leader may go and come back,
+//! and what must not be gone on from is refused. Rows that a client was told are written are counted after
 //! everything.
 
 use crate::common::events::Told;
@@ -106,13 +106,17 @@ impl World {
 
     /// A plan and a run fail with these words, and nothing is changed.
     #[track_caller]
-    fn postgres_refuses(&self, more: &[&str], why: &str) {
-        for command in ["plan", "run"] {
-            let told = self.postgres(command, more).exits(1);
-            let all = serde_json::to_string(&told.events).expect("JSON");
-            assert!(all.contains(why), "{command} doesn't say {why:?}: {all}");
-            assert_eq!(told.with("changed"), [""; 0], "{command}");
-        }
+    fn postgres_refuses(&self, why: &str) {
+        self.postgres_is_refused("plan", why);
+        self.postgres_is_refused("run", why);
+    }
+
+    #[track_caller]
+    fn postgres_is_refused(&self, command: &str, why: &str) {
+        let told = self.postgres(command, &[]).exits(1);
+        let all = serde_json::to_string(&told.events).expect("JSON");
+        assert!(all.contains(why), "{command} doesn't say {why:?}: {all}");
+        assert_eq!(told.with("changed"), [""; 0], "{command}");
     }
 
     #[track_caller]
@@ -178,4 +182,101 @@ fn a_leader_may_go_and_no_row_that_was_confirmed_is_lost() {
     assert!(there <= acknowledged + 20, "{there} rows are more than were sent: {acknowledged}");
     world.postgres_is_unchanged(&confirmed, "after a power cut");
     world.step("the old leader follows, and all rows are there");
+}
+
+/// A bootstrap is stopped where it has told etcd of itself, and has written nothing yet.
+const STOPPED_BOOTSTRAP: &str = r#"
+printf 'openstack\nYes I am aware\n' | patronictl -c /etc/patroni/config.yml remove openstack >/dev/null
+systemctl start --no-block patroni
+for try in $(seq 2000); do
+    case $(curl -s http://database2:2379/v2/keys/service/openstack/initialize) in
+        *'"value":""'*) systemctl kill -s STOP patroni; exit ;;
+    esac
+done
+exit 1
+"#;
+
+#[test]
+fn what_holds_something_is_left_alone() {
+    if !has_its_turn("postgres_refusals") {
+        return;
+    }
+    let prepared = Prepared::by("haflow-test-postgres", POSTGRES);
+    let Some(world) = World::with("postgres-not", &[(&NODES, prepared)], "bookworm") else { return };
+    let main = "pg_createcluster 15 main --start >/dev/null 2>&1";
+    let etcd = "systemctl start etcd && ETCDCTL_API=3 etcdctl";
+
+    world.sh("database2", &format!("{main}; {}", as_postgres("create database precious")));
+    world.postgres_refuses("15/main is there, and it holds the database precious");
+    world.sh("database2", &as_postgres("drop database precious; create table precious ()"));
+    world.postgres_is_refused("plan", "its database postgres holds 1 tables");
+    world.sh("database2", "systemctl stop postgresql@15-main");
+    world.sh("database3", &format!("{etcd} put precious 1"));
+    world.postgres_is_refused("plan", "it doesn't run, so what it holds can't be told");
+    world.postgres_refuses("it is a cluster of its own, of one member, and it holds keys (1 were counted)");
+    assert_eq!(world.sh("database3", &format!("{etcd} get precious --print-value-only")), "1");
+    world.step("a cluster of Debian's that holds something, and an etcd of one that does");
+
+    world.sh("database2", &format!("systemctl start postgresql@15-main; {}", as_postgres("drop table precious")));
+    world.sh("database3", &format!("{etcd} del precious"));
+    let told = world.postgres("run", &[]).exits(0);
+    for task in ["database2/postgresql_main:15/main", "database3/etcd_alone:database3"] {
+        assert!(told.with("changed").contains(&task.to_owned()), "{:?}", told.with("changed"));
+    }
+    world.sh(
+        "database1",
+        &as_postgres("create database shop;\n\\c shop\ncreate table orders (); insert into orders default values"),
+    );
+    assert_eq!(world.is_led(), 1);
+    world.step("what is empty goes");
+
+    world.sh("database3", "systemctl stop patroni");
+    assert_eq!(world.postgres("run", &[]).exits(0).with("changed"), ["database3/patroni_member:database3"]);
+    assert_eq!(world.is_led(), 1);
+    let members = NODES.map(|node| format!("{node}/patroni_member:{node}"));
+    for node in NODES {
+        world.sh(node, "systemctl stop patroni");
+    }
+    assert_eq!(world.postgres("run", &[]).exits(0).with("changed"), members);
+    assert_eq!(world.is_led(), 1);
+    world.step("what was stopped is started, and nothing is begun anew");
+
+    let folder = "/var/lib/postgresql/15/main";
+    world.sh(
+        "database3",
+        &format!(
+            "systemctl stop patroni; mv {folder} {folder}.kept; cd /; \
+            runuser -u postgres -- /usr/lib/postgresql/15/bin/initdb -D {folder} >/dev/null 2>&1"
+        ),
+    );
+    world.postgres_refuses("it holds data of the cluster");
+    world.sh("database3", &format!("[ -e {folder}/PG_VERSION ] && rm -r {folder} && mv {folder}.kept {folder}"));
+    world.postgres("run", &[]).exits(0);
+    world.sh("database3", &format!("systemctl stop patroni; rm -r {folder}"));
+    assert_eq!(world.postgres("run", &[]).exits(0).with("changed"), [members[2].as_str()]);
+    assert_eq!(world.is_led(), 1);
+    world.step("data of another cluster; and a node without data gets them");
+
+    world.sh("database2", "systemctl stop etcd; mv /var/lib/etcd/default /root/etcd");
+    world.postgres_is_refused("plan", "was a member of the cluster of database1, and its data are gone");
+    world.sh("database2", "mv /root/etcd /var/lib/etcd/default");
+    assert_eq!(world.postgres("run", &[]).exits(0).with("changed"), ["database2/etcd_member:database2"]);
+    world.step("a member of etcd without its data");
+
+    for node in NODES {
+        world.sh(node, &format!("systemctl stop patroni; rm -r {folder}"));
+    }
+    world.postgres_is_refused("plan", "and no node has its data");
+    world.sh("database1", STOPPED_BOOTSTRAP);
+    world.lab.kill("database1").expect("the lab cuts its power");
+    world.lab.boot("database1").expect("the lab boots it");
+    world.postgres_refuses("an empty key /service/openstack/initialize: a bootstrap was interrupted");
+    world.sh(
+        "database1",
+        "printf 'openstack\\nYes I am aware\\n' | patronictl -c /etc/patroni/config.yml remove openstack",
+    );
+    world.postgres("run", &[]).exits(0);
+    assert_eq!(world.members().len(), 3);
+    world.postgres_is_unchanged(&[], "after a bootstrap that was interrupted");
+    world.step("an interrupted bootstrap");
 }

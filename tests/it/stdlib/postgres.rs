@@ -6,6 +6,7 @@ use crate::common::events::Told;
 use crate::common::has_its_turn;
 use crate::common::prepared::Prepared;
 use crate::common::world::World;
+use std::fs;
 
 const HA: &str = "playbooks/postgres-ha.rhai";
 const SWITCHOVER: &str = "playbooks/postgres-switchover.rhai";
@@ -240,6 +241,12 @@ fn what_holds_something_is_left_alone() {
     assert_eq!(world.postgres("run", &[]).exits(0).with("changed"), members);
     assert_eq!(world.is_led(), 1);
     world.step("what was stopped is started, and nothing is begun anew");
+
+    let secrets = fs::read_to_string(world.folder.path().join("playbooks/secrets.toml")).expect("they are there");
+    world.write("playbooks/secrets.toml", "patroni = [\"echo\", \"another one\"]\n");
+    world.postgres_is_refused("plan", "knows another password of the role rewind");
+    world.write("playbooks/secrets.toml", &secrets);
+    world.step("a password that the servers don't know");
 
     let folder = "/var/lib/postgresql/15/main";
     world.sh(

@@ -107,6 +107,9 @@ static STDLIB: &[Module] = &[
     ),
     module!("haproxy", ByName),
     module!("keepalived", ByName),
+    module!("etcd", ByName, ["etcd/cluster"]),
+    module!("patroni_tools", Inside, ["patroni/tools"]),
+    module!("patroni", ByName, ["patroni/cluster", "patroni/operations"]),
 ];
 
 /// The modules that are embedded in the program.

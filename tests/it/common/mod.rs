@@ -39,7 +39,7 @@ static SEED: LazyLock<u64> = LazyLock::new(|| match std::env::var("HAFLOW_TEST_S
 });
 
 /// Those that bring up a cluster and take minutes. One of them is drawn for each run.
-const LONG: [&str; 12] = [
+const LONG: [&str; 14] = [
     "openstack",
     "rabbit_config",
     "refusals",
@@ -52,6 +52,8 @@ const LONG: [&str; 12] = [
     "galera_backup",
     "galera_arbitrator",
     "galera_frontend",
+    "postgres",
+    "postgres_refusals",
 ];
 
 /// Whether one of the long tests has its turn; a word on it where it hasn't.

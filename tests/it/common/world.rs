@@ -23,6 +23,10 @@ pub(crate) struct World {
     _turn: Turn,
 }
 
+/// What their secrets are: with all that can be mistaken for something else in a file of settings.
+const SECRETS: &str = r#"patroni = ["printf", "%s", "it's q \\ #: %x"]
+"#;
+
 /// How many labs are up at once: three brokers take two gigabytes, and now and then all of two processors.
 const AT_ONCE: usize = 3;
 
@@ -121,6 +125,7 @@ impl World {
             let to = world.folder.path().join("playbooks").join(playbook.file_name().expect("a file"));
             fs::copy(&playbook, to).expect("a playbook");
         }
+        world.write("playbooks/secrets.toml", SECRETS);
         let inventory = world.haflow(&["lab", "--name", &name, "inventory"]);
         assert_eq!(inventory.exit, 0, "{}", inventory.stderr);
         world.write("inventory.toml", &inventory.stdout);

@@ -3,6 +3,7 @@
 mod apt;
 mod galera;
 mod openstack;
+mod postgres;
 mod rabbit_config;
 mod refusals;
 mod rpm;

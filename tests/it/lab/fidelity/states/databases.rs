@@ -12,6 +12,9 @@ const RESTORE: &str = "playbooks/galera-restore.rhai";
 const RESTART_DATABASES: &str = "playbooks/galera-rolling-restart.rhai";
 const TLS: &str = "playbooks/galera-tls.rhai";
 const UPGRADE_DATABASES: &str = "playbooks/galera-upgrade.rhai";
+const POSTGRES: &str = "playbooks/postgres-ha.rhai";
+const SWITCHOVER: &str = "playbooks/postgres-switchover.rhai";
+const RESTART_POSTGRES: &str = "playbooks/postgres-rolling-restart.rhai";
 /// A database server's data is gone, as on a host that was installed anew.
 const ANEW: &str = "systemctl stop mariadb; rm -rf /var/lib/mysql/*
 mariadb-install-db --user=mysql --datadir=/var/lib/mysql >/dev/null 2>&1";
@@ -52,6 +55,17 @@ pub(crate) const SECRETS: &str = r#"galera_backup_identity = [
     "echo", "AGE-SECRET-KEY-1Z3PDQ2627X26MKGG2Z7CCUKH2SJCHMZVJPK54GTKUMWU0Q2AE4FQPQDDY4",
 ]
 "#;
+/// Another cluster's data take the place of a node's.
+const DATA_OF_ANOTHER: &str = "systemctl stop patroni; cd /var/lib/postgresql/15; mv main kept
+runuser -u postgres -- /usr/lib/postgresql/15/bin/initdb -D /var/lib/postgresql/15/main >/dev/null 2>&1";
+/// Its own come back.
+const DATA_OF_ITS_OWN: &str = "cd /var/lib/postgresql/15; systemctl stop patroni; rm -r main; mv kept main";
+/// A node follows again.
+const FOLLOWS_AGAIN: &str = r#"systemctl start patroni
+for try in $(seq 60); do
+    [ "$(cd /; runuser -u postgres -- psql -XAt -c 'select status from pg_stat_wal_receiver')" = streaming ] && exit
+    sleep 1
+done; exit 1"#;
 
 pub(super) static STATES: &[State] = &[
     state(GALERA, "bare", Bare, &[]),
@@ -180,4 +194,49 @@ pub(super) static STATES: &[State] = &[
         &[On("rabbit1", MOVED_AWAY), On("rabbit2", MOVED_AWAY), On("rabbit3", MOVED_AWAY)],
     ),
     state(RESTORE, "restored", Converged, &[]),
+    state(POSTGRES, "bare", Bare, &[]),
+    state(POSTGRES, "converged", Converged, &[]),
+    state(POSTGRES, "a node stopped", Drifted, &[On("rabbit2", "systemctl stop patroni")]),
+    state(POSTGRES, "a member of etcd stopped", Drifted, &[On("rabbit3", "systemctl stop etcd")]),
+    state(
+        POSTGRES,
+        "settings that were edited",
+        Drifted,
+        &[On("rabbit2", "echo 'loop_wait: 7' >> /etc/patroni/config.yml")],
+    ),
+    state(POSTGRES, "a setting of all that is new", Drifted, &[]).with(&["parameters={\"max_connections\":150}"]),
+    state(
+        POSTGRES,
+        "a node without data",
+        Drifted,
+        &[On("rabbit3", "systemctl stop patroni; rm -r /var/lib/postgresql/15/main")],
+    ),
+    broken(
+        POSTGRES,
+        "data of another cluster",
+        &[On("rabbit2", DATA_OF_ANOTHER)],
+        &[On("rabbit2", DATA_OF_ITS_OWN), On("rabbit2", FOLLOWS_AGAIN)],
+    ),
+    broken(
+        POSTGRES,
+        "a member of etcd without its data",
+        &[On("rabbit2", "systemctl stop etcd; mv /var/lib/etcd/default /root/etcd")],
+        &[On("rabbit2", "mv /root/etcd /var/lib/etcd/default; systemctl start etcd")],
+    ),
+    state(SWITCHOVER, "another one leads", Drifted, &[]).with(&["to=rabbit3"]),
+    state(SWITCHOVER, "it leads", Converged, &[]).with(&["to=rabbit3"]),
+    broken(
+        SWITCHOVER,
+        "one that doesn't follow",
+        &[On("rabbit2", "systemctl stop patroni")],
+        &[On("rabbit2", FOLLOWS_AGAIN)],
+    )
+    .with(&["to=rabbit2"]),
+    state(RESTART_POSTGRES, "all follow", Acting, &[]),
+    broken(
+        RESTART_POSTGRES,
+        "a node stopped",
+        &[On("rabbit2", "systemctl stop patroni")],
+        &[On("rabbit2", FOLLOWS_AGAIN)],
+    ),
 ];

@@ -98,6 +98,7 @@ fn scripts_are_shell() {
             ("remove", "rabbit3"),
             ("partition_handling", "autoheal"),
             ("recipient", "age1example"),
+            ("to", "database2"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );

@@ -23,8 +23,10 @@ pub(crate) struct World {
     _turn: Turn,
 }
 
-/// What their secrets are: with all that can be mistaken for something else in a file of settings.
+/// What their secrets are: a password with all that can be mistaken for something else in a file of settings,
+/// and a key that age-keygen has made for these tests alone.
 const SECRETS: &str = r#"patroni = ["printf", "%s", "it's q \\ #: %x"]
+galera_backup_identity = ["echo", "AGE-SECRET-KEY-1Z3PDQ2627X26MKGG2Z7CCUKH2SJCHMZVJPK54GTKUMWU0Q2AE4FQPQDDY4"]
 "#;
 
 /// How many labs are up at once: three brokers take two gigabytes, and now and then all of two processors.

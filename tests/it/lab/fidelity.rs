@@ -16,7 +16,7 @@ use crate::common::world::{World, playbooks};
 use crate::common::{all, draw, skipped};
 use measure::{Row, cells, compare, page};
 use serde_json::Value;
-use states::{COOKIE_ROTATE, GROUPS, HOSTS, Kind, RABBIT_HA, ROLLING_RESTART, SECRETS, SITE, State, Step, states};
+use states::{COOKIE_ROTATE, GROUPS, HOSTS, Kind, RABBIT_HA, ROLLING_RESTART, SITE, State, Step, states};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -45,7 +45,6 @@ fn what_a_plan_says_is_what_a_run_does() {
     let Some(world) = World::up("fidelity", &HOSTS, "bookworm") else { return };
     let inventory = fs::read_to_string(world.folder.path().join("inventory.toml")).expect("the inventory");
     world.write("inventory.toml", &(inventory + GROUPS));
-    world.write("playbooks/secrets.toml", SECRETS);
     // As they are named in the repository, since a plan names them.
     let folder = world.folder.path().join("tests/fidelity");
     fs::create_dir_all(&folder).expect("a folder");

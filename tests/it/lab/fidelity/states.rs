@@ -5,7 +5,6 @@ mod databases;
 
 use Kind::{Acting, Bare, Broken, Converged, Drifted, Silent};
 use Step::{Boot, Kill, On};
-pub(crate) use databases::SECRETS;
 
 pub(crate) const RABBIT_HA: &str = "playbooks/rabbit-ha.rhai";
 pub(crate) const ROLLING_RESTART: &str = "playbooks/rabbit-rolling-restart.rhai";

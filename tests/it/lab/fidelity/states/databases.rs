@@ -48,13 +48,8 @@ take() {
 }
 take ca.pem ca; take $(hostname).pem certificate; take $(hostname).key key"#;
 
-/// A public key for backups; the other one is in [`SECRETS`].
+/// A public key for backups; the other one is a secret of the lab's tests.
 const RECIPIENT: &str = "recipient=age1nykzuwlj7vj9rulmethem9q22u2zxhet8c5ct3n6hap2pzv89s4qhttqta";
-/// `playbooks/secrets.toml`
-pub(crate) const SECRETS: &str = r#"galera_backup_identity = [
-    "echo", "AGE-SECRET-KEY-1Z3PDQ2627X26MKGG2Z7CCUKH2SJCHMZVJPK54GTKUMWU0Q2AE4FQPQDDY4",
-]
-"#;
 /// Another cluster's data take the place of a node's.
 const DATA_OF_ANOTHER: &str = "systemctl stop patroni; cd /var/lib/postgresql/15; mv main kept
 runuser -u postgres -- /usr/lib/postgresql/15/bin/initdb -D /var/lib/postgresql/15/main >/dev/null 2>&1";

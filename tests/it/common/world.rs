@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 use tempfile::TempDir;
@@ -31,6 +32,8 @@ galera_backup_identity = ["echo", "AGE-SECRET-KEY-1Z3PDQ2627X26MKGG2Z7CCUKH2SJCH
 
 /// How many labs are up at once: three brokers take two gigabytes, and now and then all of two processors.
 const AT_ONCE: usize = 3;
+
+static LABS: AtomicUsize = AtomicUsize::new(0);
 
 static UP: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
@@ -114,7 +117,8 @@ impl World {
         }
         let turn = Turn::wait();
         let began = Instant::now();
-        let name = format!("haflow-test-{part}-{}", std::process::id());
+        // Two tests may call their part the same.
+        let name = format!("haflow-test-{part}-{}-{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
         // The guard comes first: a lab that comes up only half goes too.
         let folder = tempfile::tempdir().expect("a folder");
         let lab = up(&name).unwrap_or_else(|error| {

@@ -146,7 +146,7 @@ impl Begun {
 /// haflow is killed after its k-th event. `None` where it had ended before, or there is no lab.
 fn killed_after(k: usize, Killed { playbook, hosts, .. }: &Killed) -> Option<()> {
     let world = if *playbook == GALERA.playbook {
-        World::with("killed", &[(hosts, Prepared::mariadb())], "bookworm")?
+        World::with("killed-db", &[(hosts, Prepared::mariadb())], "bookworm")?
     } else {
         World::up("killed", hosts, "bookworm")?
     };

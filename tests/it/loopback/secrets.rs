@@ -217,7 +217,9 @@ fn secrets_arrive_byte_for_byte_and_are_found_nowhere() {
     let marker = String::from_utf8(pipe("head -c 24 /dev/urandom | base64 | tr -d '+/\n'", b"")).expect("a text");
     let sum = String::from_utf8(pipe("sha256sum", &secret)).expect("a text")[..64].to_owned();
     let inventory = fs::read_to_string(world.folder.path().join("inventory.toml")).expect("an inventory");
-    world.write("inventory.toml", &format!("{inventory}\n[vars]\nmarker = \"{marker}\"\nsum = \"{sum}\"\n"));
+    assert!(inventory.contains("[vars]\n"), "{inventory}");
+    let vars = format!("[vars]\nmarker = \"{marker}\"\nsum = \"{sum}\"\n");
+    world.write("inventory.toml", &inventory.replacen("[vars]\n", &vars, 1));
     world.write("arrives.rhai", ARRIVES);
     world.write("leaks.rhai", LEAKS);
     set(&world, "db_password", &secret);

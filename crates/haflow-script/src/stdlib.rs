@@ -60,6 +60,7 @@ static STDLIB: &[Module] = &[
     module!("files", Plainly),
     module!("hosts_file", Plainly),
     module!("ini", Plainly),
+    module!("checks", Inside),
     module!("package_tools", Inside, ["packages/tools"]),
     module!("apt", Inside, ["packages/apt"]),
     module!("rpm", Inside, ["packages/rpm"]),

@@ -1,5 +1,6 @@
 //! What the whole-program tests share: programs are run in a clean environment, and what they did is text.
 
+pub(crate) mod client;
 pub(crate) mod events;
 pub(crate) mod prepared;
 pub(crate) mod sshd;

@@ -2,7 +2,9 @@
 
 mod attacks;
 mod attacks_lock;
+mod begun;
 mod connections;
 mod hostile;
+mod interrupted;
 mod killed;
 mod on_hosts;

@@ -6,7 +6,7 @@
 //! drawn.
 
 use super::connections::ended;
-use super::killed::{JOINS, joining};
+use super::interrupted::{JOINS, joining};
 use crate::common::sshd::until;
 use crate::common::world::World;
 use crate::common::{all, draw, skipped};

@@ -25,24 +25,10 @@ rm /usr/sbin/policy-rc.d
 systemctl disable etcd
 ";
 
-/// A client that writes a row every 50 ms where one can be written, and counts those that it was told are
-/// written.
-const CLIENT: &str = r#"
-cat > /srv/client <<'END'
-n=0
-export PGPASSWORD=shop PGCONNECT_TIMEOUT=2
-while [ ! -e /srv/stop ]; do
-    if timeout 5 psql -X -q -v ON_ERROR_STOP=1 \
-        "host=database1,database2,database3 user=shop dbname=shop target_session_attrs=read-write" \
-        -c 'insert into orders default values' 2>>/srv/errors
-    then n=$((n + 1)); echo "$n" >/srv/written; fi
-    sleep 0.05
-done
-touch /srv/stopped
-END
-rm -f /srv/stop /srv/stopped /srv/errors /srv/written
-systemd-run --quiet sh /srv/client
-"#;
+/// Writes a row where one can be written.
+const WRITES: &str = r#"PGPASSWORD=shop PGCONNECT_TIMEOUT=2 timeout 5 psql -X -q -v ON_ERROR_STOP=1 \
+    "host=database1,database2,database3 user=shop dbname=shop target_session_attrs=read-write" \
+    -c 'insert into orders default values'"#;
 
 /// What is the server's own user's.
 fn as_postgres(statement: &str) -> String {
@@ -100,13 +86,6 @@ impl World {
         there
     }
 
-    /// How many rows the client was told are written, once it has ended.
-    fn acknowledged(&self, node: &str) -> usize {
-        let stopped = "touch /srv/stop; for try in $(seq 200); do [ ! -e /srv/stopped ] || break; sleep 0.1; done";
-        let count = self.sh(node, &format!("{stopped}; [ -e /srv/stopped ] && cat /srv/written"));
-        count.parse().expect("a number")
-    }
-
     /// A plan and a run fail with these words, and nothing is changed.
     #[track_caller]
     fn postgres_refuses(&self, why: &str) {
@@ -158,7 +137,7 @@ fn a_leader_may_go_and_no_row_that_was_confirmed_is_lost() {
     world.step("a second run changes nothing");
 
     // The client is where no power is cut.
-    world.sh("database3", CLIENT);
+    world.begin_client("database3", WRITES);
     let change = ["-e", "to=database2"];
     assert_eq!(world.told("run", SWITCHOVER, &change).exits(0).with("changed"), ["database2/patroni_leader:openstack"]);
     assert_eq!(world.told("run", SWITCHOVER, &change).exits(0).with("changed"), [""; 0]);
@@ -177,7 +156,7 @@ fn a_leader_may_go_and_no_row_that_was_confirmed_is_lost() {
     world.lab.boot("database2").expect("the lab boots it");
     world.postgres("run", &confirmed).exits(0);
     assert_ne!(world.leader(), "database2");
-    let acknowledged = world.acknowledged("database3");
+    let acknowledged = world.end_client("database3");
     let there = world.is_led();
     assert!(acknowledged > 100, "{acknowledged}");
     println!("{acknowledged} rows were confirmed, and {there} are there");
@@ -273,9 +252,9 @@ fn what_holds_something_is_left_alone() {
     assert_eq!(world.is_led(), 2);
     world.step("data of another cluster; and a node without data gets them");
 
-    world.sh("database2", "systemctl stop etcd; mv /var/lib/etcd/default /root/etcd");
+    world.sh("database2", "systemctl stop etcd; mv /var/lib/etcd/default /srv/etcd");
     world.postgres_is_refused("plan", "was a member of the cluster of database1, and its data are gone");
-    world.sh("database2", "mv /root/etcd /var/lib/etcd/default");
+    world.sh("database2", "mv /srv/etcd /var/lib/etcd/default");
     assert_eq!(world.postgres("run", &[]).exits(0).with("changed"), ["database2/etcd_member:database2"]);
     world.step("a member of etcd without its data");
 

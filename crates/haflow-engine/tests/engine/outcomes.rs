@@ -1,6 +1,6 @@
 //! What becomes of each task, and what is planned of it.
 
-use crate::world::{World, act, decisions, ensure, local, probe, read, run, run_with};
+use crate::world::{World, act, decisions, ensure, local, planned, probe, read, run, run_with};
 use haflow_engine::Interrupt;
 use haflow_engine::lane::{Lane, LaneError};
 use haflow_model::{
@@ -202,6 +202,29 @@ async fn when_is_a_test_on_an_output() {
     assert_eq!((ran.word("three"), ran.word("four")), ("changed".into(), "skipped".into()));
     let Outcome::Skipped { why, .. } = ran.outcome("four") else { panic!() };
     assert_eq!(why, r#""3.10.8" doesn't hold for: matches /^4\./"#);
+}
+
+/// An act runs whatever it is given, unless what it is given decides whether it runs.
+#[tokio::test]
+async fn a_plan_knows_that_an_act_runs_before_it_knows_its_input() {
+    let mut world = World::new();
+    let version = world.add("a", "version", read("echo 3.10.8", false), |_| {});
+    let makes = world.add("a", "makes", act("echo made"), |_| {});
+    let given = OutputRef { task: makes, secret: false };
+    for (name, decided_by) in [("always", None), ("known", Some(version)), ("later", Some(makes))] {
+        world.add("a", name, act("true"), |task| {
+            task.params.insert("given".into(), Param::Output(given));
+            task.when = decided_by.map(|task| {
+                let output = OutputRef { task, secret: false };
+                Box::new(When { output, test: Test::Matches(".".into()), negate: false })
+            });
+        });
+    }
+    let planned = planned(&world.seal()).await;
+    for name in ["always", "known"] {
+        assert!(matches!(planned[name], (Decision::Act { .. }, Some(_))), "{name}: {:?}", planned[name]);
+    }
+    assert!(matches!(planned["later"], (Decision::Unknown { .. }, None)), "{:?}", planned["later"]);
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! A cluster is backed up while clients write, and another one is begun from that. All rows are counted.
 
-use super::operations::CLIENT;
 use super::{ANEW, NODES};
 use crate::common::events::Told;
 use crate::common::has_its_turn;
@@ -71,7 +70,7 @@ fn a_cluster_begins_from_a_backup_with_all_its_rows() {
     world.galera("run").exits(0);
     world.sql("database1", "create database shop; create table shop.orders (id int primary key auto_increment)");
     world.sql("database1", "create table shop.words (word varchar(100)); insert into shop.words values ('plainly')");
-    world.on_all(CLIENT);
+    world.begin_clients();
     world.step("a cluster, and clients that write");
 
     let refused = world.told("run", BACKUP, &[]);

@@ -11,29 +11,17 @@ const OLDER: &str = r"
 printf 'Package: src:mariadb\nPin: release l=Debian-Security\nPin-Priority: -1\n' > /etc/apt/preferences.d/older
 ";
 
-/// A client that writes a row every 50 ms on the node where it runs, and counts those that it was told are
-/// written.
-pub(super) const CLIENT: &str = r#"
-cat > /srv/client <<'END'
-n=0
-while [ ! -e /srv/stop ]; do
-    if echo 'insert into shop.orders values ()' | mariadb 2>>/srv/errors; then n=$((n + 1)); echo "$n" >/srv/written; fi
-    sleep 0.05
-done
-touch /srv/stopped
-END
-rm -f /srv/stop /srv/stopped /srv/errors /srv/written
-systemd-run --quiet sh /srv/client
-"#;
-
 impl World {
+    /// A client writes on each node.
+    pub(super) fn begin_clients(&self) {
+        for node in NODES {
+            self.begin_client(node, "echo 'insert into shop.orders values ()' | mariadb");
+        }
+    }
+
     /// How many rows the clients were told are written, once they have ended.
     pub(super) fn written(&self) -> usize {
-        let written = NODES.map(|node| {
-            let stopped = "touch /srv/stop; for try in $(seq 100); do [ ! -e /srv/stopped ] || break; sleep 0.1; done";
-            self.sh(node, &format!("{stopped}; [ -e /srv/stopped ] && cat /srv/written"))
-        });
-        written.iter().map(|count| count.parse::<usize>().expect("a number")).sum()
+        NODES.map(|node| self.end_client(node)).iter().sum()
     }
 
     /// The version that runs on each node.
@@ -58,7 +46,7 @@ fn servers_are_restarted_and_upgraded_while_clients_write() {
     world.sh("database3", "systemctl stop mariadb");
     world.refuses(restart, &[], "in a cluster of 2 members, and 3 are named");
     world.galera("run").exits(0);
-    world.on_all(CLIENT);
+    world.begin_clients();
     let before = starts();
     let restarts = NODES.map(|node| format!("{node}/galera_restart:{node}"));
     assert_eq!(world.told("run", restart, &[]).exits(0).with("changed"), restarts);
@@ -83,7 +71,7 @@ fn servers_are_restarted_and_upgraded_while_clients_write() {
     let upgrade = "playbooks/galera-upgrade.rhai";
     let not_there = world.haflow(&["plan", upgrade, "-i", "inventory.toml", "-e", "version=1:11.8.*"]);
     assert!(not_there.stderr.contains("have no mariadb-server 1:11.8.*"), "{}", not_there.stderr);
-    world.on_all(CLIENT);
+    world.begin_clients();
     let told = world.told("run", upgrade, &["-e", "version=1:10.11.*"]).exits(0);
     let changed = told.with("changed");
     for node in NODES {

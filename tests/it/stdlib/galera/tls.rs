@@ -1,7 +1,6 @@
 //! TLS is switched on in a cluster that runs, while clients write, and certificates are replaced.
 
 use super::NODES;
-use super::operations::CLIENT;
 use crate::common::has_its_turn;
 use crate::common::prepared::Prepared;
 use crate::common::world::World;
@@ -92,7 +91,7 @@ fn tls_comes_without_a_break() {
     world.sh("database3", &format!("cp -a /srv/own/kept/* {FOLDER}/"));
     world.step("certificates that servers couldn't use are refused");
 
-    world.on_all(CLIENT);
+    world.begin_clients();
     let planned = tls("plan").exits(0).with("change");
     let told = tls("run").exits(0);
     assert_eq!(told.with("changed").iter().filter(|id| id.contains("/restart:")).count(), 6);

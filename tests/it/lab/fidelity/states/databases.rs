@@ -215,8 +215,8 @@ pub(super) static STATES: &[State] = &[
     broken(
         POSTGRES,
         "a member of etcd without its data",
-        &[On("rabbit2", "systemctl stop etcd; mv /var/lib/etcd/default /root/etcd")],
-        &[On("rabbit2", "mv /root/etcd /var/lib/etcd/default; systemctl start etcd")],
+        &[On("rabbit2", "systemctl stop etcd; mv /var/lib/etcd/default /srv/etcd")],
+        &[On("rabbit2", "mv /srv/etcd /var/lib/etcd/default; systemctl start etcd")],
     ),
     state(SWITCHOVER, "another one leads", Drifted, &[]).with(&["to=rabbit3"]),
     state(SWITCHOVER, "it leads", Converged, &[]).with(&["to=rabbit3"]),
